@@ -1,0 +1,10 @@
+from mmkd.version import __version__
+
+project = 'mmkd'
+author = 'the mmkd developers'
+release = __version__
+extensions = ['myst_parser']
+myst_heading_anchors = 3
+html_theme = 'furo'
+html_title = f'mmkd {release}'
+exclude_patterns = ['_build']

@@ -1,0 +1,192 @@
+"""Adapters: they make a student's feature comparable to the teacher's. Train-time only.
+
+The comparison happens in the teacher's layout: what comes out has the shape of the teacher's feature
+of the same images, and the student's number format. For each tensor, in this order:
+
+1. **Prefix tokens** (class tokens and the like) the teacher has no counterpart for are dropped.
+2. **Widths** that differ are joined by a 1x1 convolution and batch norm; tokens get the same, as a
+   linear layer. Equal widths get no parameters.
+3. **Sizes** that differ are joined by bilinear resizing to the size the teacher's feature has there
+   and then, since training images may vary in size.
+4. **Layouts** that differ: a token sequence is its prefix tokens and then the map, row by row. The
+   teacher's prefix tokens that the student has no counterpart for are copied from the teacher, so
+   that no loss sees a difference there and no gradient comes from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from mmkd.errors import UserError
+
+Feature = tuple[Tensor, ...]
+
+
+class StageLike(Protocol):
+    """What an adapter must know of a stage: see :class:`mmkd.stages.Stage`."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name in messages."""
+
+    @property
+    def shapes(self) -> Sequence[tuple[int, ...]]:
+        """Its tensors' shapes without the batch: (C, H, W) or (H, W, C) for a map, (L, C) for tokens."""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """(H, W) of the finest tensor, so that L tokens are prefix tokens and H*W positions; None for a head."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one tensor is laid out: a map if ``prefix`` is None, otherwise so many prefix tokens and a grid's positions.
+
+    ``grid`` is that of the plan; other images have another one, of the same aspect ratio.
+    """
+
+    name: str
+    width: int
+    grid: tuple[int, int]
+    prefix: int | None = None
+    channels_last: bool = False  # a map of shape (H, W, C)
+
+    @classmethod
+    def of(cls, stage: StageLike, shape: tuple[int, ...]) -> 'Layout':
+        """The layout of one of a stage's tensors."""
+        if len(shape) not in (2, 3) or stage.grid is None:
+            raise UserError(
+                f'{stage.name}: a feature must be a map (C, H, W) or tokens (L, C) to be mimicked, '
+                f'but has the shape {tuple(shape)}; choose another stage.'
+            )
+        grids = [stage.grid]  # of the finest level and of coarser ones
+        while grids[-1] != (1, 1):
+            grids.append(((grids[-1][0] + 1) // 2, (grids[-1][1] + 1) // 2))
+        if len(shape) == 3:
+            channels_last = shape[:2] in grids and shape[1:] not in grids
+            width, *size = (shape[2], *shape[:2]) if channels_last else shape
+            return cls(stage.name, width, (size[0], size[1]), channels_last=channels_last)
+        tokens, width = shape
+        rows, columns = next(grid for grid in grids if grid[0] * grid[1] <= tokens)
+        return cls(stage.name, width, (rows, columns), prefix=tokens - rows * columns)
+
+    def size(self, tensor: Tensor) -> tuple[int, int]:
+        """(H, W) of the tensor at hand."""
+        if self.prefix is None:
+            return tensor.shape[2], tensor.shape[3]
+        positions = tensor.shape[1] - self.prefix
+        height, columns = self.grid
+        # positions = (k * height) * (k * columns), where k * height is whole
+        rows = isqrt(max(positions, 0) * height // columns)
+        if rows * columns % height or rows * (rows * columns // height) != positions or not rows:
+            raise UserError(
+                f'{self.name}: {tensor.shape[1]} tokens, {self.prefix} of them prefix tokens, make no grid with the '
+                f'aspect ratio {height}:{columns} of the stage plan; train with images of one aspect ratio.'
+            )
+        return rows, rows * columns // height
+
+    def places(self, tensor: Tensor) -> tuple[int, ...]:
+        """Rows and columns of a map, the number of tokens."""
+        return tuple(tensor.shape[2:] if self.prefix is None else tensor.shape[1:2])
+
+
+class TokenProjection(nn.Module):
+    """The 1x1 convolution and batch norm of maps, for tokens.
+
+    Batch norm and not a transformer's layer norm: per position it is a linear map, so it can follow
+    tokens of any norm (a residual stream has a few very large ones), and both layouts learn alike.
+    """
+
+    def __init__(self, width: int, new_width: int):
+        super().__init__()
+        self.linear = nn.Linear(width, new_width, bias=False)
+        self.norm = nn.BatchNorm1d(new_width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, L, C) to (N, L, C'); every token counts as one sample of the norm."""
+        tokens = self.linear(tokens)
+        return self.norm(tokens.flatten(0, 1)).view_as(tokens)
+
+
+def project(student: Layout, teacher: Layout) -> nn.Module:
+    """From the student's width to the teacher's, in the student's layout."""
+    if student.width == teacher.width:
+        return nn.Identity()
+    if student.prefix is not None:
+        return TokenProjection(student.width, teacher.width)
+    convolution = nn.Conv2d(student.width, teacher.width, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(teacher.width))
+
+
+class Adapter(nn.Module):
+    """Brings one of the student's tensors into the shape of one of the teacher's."""
+
+    def __init__(self, student: Layout, teacher: Layout):
+        super().__init__()
+        self.student, self.teacher = student, teacher
+        self.shared = min(student.prefix or 0, teacher.prefix or 0)  # prefix tokens that both have
+        (height, columns), (teacher_height, teacher_columns) = student.grid, teacher.grid
+        same_aspect = height * teacher_columns == teacher_height * columns
+        self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
+        self.project = project(student, teacher)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The student's tensor in the shape of the teacher's; the very tensor where nothing differs."""
+        if self.student.channels_last:
+            student = student.movedim(-1, 1)
+        if not self.teacher.channels_last:
+            return self._adapted(student, teacher)
+        return self._adapted(student, teacher.movedim(-1, 1)).movedim(1, -1)
+
+    def _adapted(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.same_layout and self.student.places(student) == self.teacher.places(teacher):
+            return self._projected(student)
+        grid, teacher_grid = self.student.size(student), self.teacher.size(teacher)
+        parts = []
+        if self.student.prefix is None:
+            student = self._projected(student)
+        else:
+            kept = [student[:, : self.shared], student[:, self.student.prefix :]]
+            tokens = self._projected(torch.cat(kept, dim=1))
+            parts.append(tokens[:, : self.shared])
+            student = tokens[:, self.shared :].transpose(1, 2).unflatten(2, grid)
+        if grid != teacher_grid:
+            student = F.interpolate(student, teacher_grid, mode='bilinear', align_corners=False)
+        if self.teacher.prefix is None:
+            return student
+        parts.append(teacher[:, self.shared : self.teacher.prefix].detach().to(student.dtype))
+        return torch.cat([*parts, student.flatten(2).transpose(1, 2)], dim=1)
+
+    def _projected(self, student: Tensor) -> Tensor:
+        for weight in self.project.parameters():  # without autocast, layers take no other number format than their own
+            return self.project(student.to(weight.dtype)).to(student.dtype)
+        return student
+
+
+class AdapterSet(nn.ModuleList):
+    """One adapter for each tensor of a feature."""
+
+    def forward(self, student: Feature, teacher: Feature) -> Feature:
+        """The student's feature in the shape of the teacher's."""
+        return tuple(adapter(s, t) for adapter, s, t in zip(self, student, teacher, strict=True))
+
+
+def build_adapter(student: StageLike, teacher: StageLike) -> AdapterSet:
+    """The adapter of a pair of stages: called with both features, it gives the student's in the teacher's shape.
+
+    It has no parameters where no widths differ, and returns the very tensors where nothing differs.
+    """
+    if len(student.shapes) != len(teacher.shapes):
+        raise UserError(
+            f"The student's stage {student.name} emits {len(student.shapes)} tensor(s), the teacher's stage "
+            f'{teacher.name} {len(teacher.shapes)}; pair stages with pyramids of equally many levels.'
+        )
+    return AdapterSet(
+        Adapter(Layout.of(student, shape), Layout.of(teacher, teacher_shape))
+        for shape, teacher_shape in zip(student.shapes, teacher.shapes)
+    )

@@ -1,0 +1,45 @@
+"""Dividing the student's own training budget among the stages."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from mmkd.errors import UserError
+
+HEAD_SHARE = 0.5  # of the budget, by default; the other stages share the rest equally
+
+
+def default_fractions(names: Sequence[str], has_head: bool) -> list[float]:
+    """Half of the budget for the head, which comes last, and equal parts for the stages before it."""
+    if not has_head or len(names) == 1:
+        return [1 / len(names)] * len(names)
+    return [(1 - HEAD_SHARE) / (len(names) - 1)] * (len(names) - 1) + [HEAD_SHARE]
+
+
+def split_budget(total: int, names: Sequence[str], fractions: Sequence[float], unit: str) -> list[int]:
+    """The length of each stage in epochs or iterations; they sum to ``total``.
+
+    Args:
+        total (int): Epochs or iterations that the student's config trains for.
+        names (Sequence[str]): The stages to learn, in their order.
+        fractions (Sequence[float]): Each stage's part of the budget.
+        unit (str): ``'epochs'`` or ``'iterations'``, for messages.
+    """
+    if len(fractions) != len(names):
+        raise UserError(
+            f'default_hooks.stages.fractions: {len(fractions)} numbers '
+            f'for {len(names)} stages ({", ".join(names)}); give one each.'
+        )
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise UserError(
+            f'default_hooks.stages.fractions: {list(fractions)} must be positive and sum to 1, not {sum(fractions):g}.'
+        )
+    ends = [round(part * total) for part in accumulate(fractions)]
+    lengths = [end - start for start, end in zip([0, *ends], ends)]
+    for name, length in zip(names, lengths):
+        if length < 1:
+            raise UserError(
+                f'default_hooks.stages.fractions: {total} {unit} are too few for {len(names)} stages, '
+                f'nothing is left for {name}; '
+                'train longer (train_cfg), learn fewer stages or change the fractions.'
+            )
+    return lengths

@@ -1,0 +1,28 @@
+"""Distributed runs on machines without a GPU."""
+
+from unittest.mock import patch
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import init_dist
+
+
+def prepare_cpu_node(cfg: Config) -> None:
+    """Start the process group over gloo and keep DDP off GPU indices, where there is no GPU.
+
+    mmengine's launchers call ``torch.cuda.set_device`` whatever the backend, which raises without a
+    driver; the Runner leaves a process group alone that exists already.
+    """
+    if cfg.launcher == 'none' or get_device() != 'cpu':
+        return
+    options = dict(cfg.get('env_cfg', {}).get('dist_cfg', {}), backend='gloo')
+    with patch.object(torch.cuda, 'set_device'):
+        init_dist(cfg.launcher, **options)
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    cfg.model_wrapper_cfg.setdefault('device_ids', None)

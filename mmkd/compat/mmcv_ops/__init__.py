@@ -1,0 +1,1 @@
+"""The compiled ops that mmkd stands in for, one family a file."""

@@ -1,0 +1,84 @@
+"""The versions that mmkd stands on, read from the packages' metadata without importing them."""
+
+from dataclasses import dataclass
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from mmkd.errors import UserError
+
+
+class VersionError(UserError, ImportError):
+    """A package that mmkd stands on is missing or does not fit."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A module that mmkd stands on, and the distributions that may provide it (the first is ours to propose)."""
+
+    module: str
+    versions: str
+    distributions: tuple[str, ...]
+
+
+GROUND = (
+    Ground('torch', '>=2.5', ('torch',)),
+    Ground('torchvision', '>=0.20', ('torchvision',)),
+    Ground('mmengine', '>=0.10.4,<1.0', ('onedl-mmengine', 'mmengine', 'mmengine-lite')),
+    Ground('mmcv', '>=2.1,<2.4', ('onedl-mmcv', 'mmcv', 'mmcv-lite')),
+)
+
+
+def check_versions() -> None:
+    """Raise one error that names everything that is wrong and the command that mends it."""
+    problems, remove, install = [], [], []
+    for ground in GROUND:
+        found = _installed(ground.distributions)
+        problem = _problem(ground, found)
+        if problem:
+            problems.append(problem)
+            remove += [name for name in found if len(found) > 1 or name != ground.distributions[0]]
+            install.append(f'"{ground.distributions[0]}{ground.versions}"')
+    if problems:
+        command = f'pip install {" ".join(install)}'
+        if remove:
+            command = f'pip uninstall -y {" ".join(remove)} && {command}'
+        raise VersionError(f'mmkd cannot start: {"; ".join(problems)}. To mend it run: {command}')
+
+
+def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _problem(ground: Ground, found: dict[str, str]) -> str | None:
+    if not found:
+        return f'{ground.module} is not installed (needs {ground.versions})'
+    if len(found) > 1:
+        return f'{ground.module} is installed twice, by {" and ".join(found)}, which overwrite each other'
+    ((name, version),) = found.items()
+    if not SpecifierSet(ground.versions).contains(version, prereleases=True):
+        return f'{name} {version} does not fit (needs {ground.versions})'
+    torch_version = _installed(('torch',)).get('torch')
+    if torch_version is None:
+        return None
+    if ground.module == 'torchvision':
+        return _torchvision_problem(version, torch_version)
+    if name == 'mmengine' and Version(torch_version) >= Version('2.6'):
+        return f'mmengine {version} cannot load its checkpoints with torch {torch_version} (needs torch<2.6)'
+    return None
+
+
+def _torchvision_problem(version: str, torch_version: str) -> str | None:
+    """A torchvision made for another torch imports, then lacks its ops (``torchvision::nms does not exist``)."""
+    for requirement in map(Requirement, metadata.requires('torchvision') or ()):
+        if requirement.name == 'torch' and not requirement.specifier.contains(torch_version, prereleases=True):
+            return f'torchvision {version} needs torch{requirement.specifier}, but torch {torch_version} is installed'
+    return None

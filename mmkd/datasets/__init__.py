@@ -1,0 +1,6 @@
+"""Data sets that the toolboxes do not have. They need no toolbox."""
+
+from mmkd.datasets.array import ArrayDataset
+from mmkd.datasets.digits import Digits
+
+__all__ = ['ArrayDataset', 'Digits']

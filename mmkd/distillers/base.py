@@ -1,0 +1,156 @@
+"""What all distillers share: a student in the module tree, a teacher outside it, a checkpoint that is the student."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmkd.errors import UserError
+from mmkd.stages import StagePlan
+from mmkd.teacher import Renormalise, Teacher
+
+_STUDENT = 'student.'
+
+
+class Distiller(BaseModel):
+    """Trains ``student`` with the help of ``teacher``.
+
+    Its ``state_dict`` is the student's own, key by key: it loads into the plain model, and a plain model's loads into
+    it. What it needs only for training lies in ``extras`` and travels under a key of its own (see StageScheduleHook).
+    An attribute that the distiller lacks is looked up on the student, for hooks that reach into ``runner.model``.
+
+    Args:
+        student (dict): The student's model config, untouched.
+        teacher (dict): ``dict(config=..., checkpoint=...)``, see :class:`mmkd.teacher.Teacher`.
+        data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
+    """
+
+    teacher_parts: Sequence[str] = ('backbone', 'neck')  # children of the teacher that run
+    student: BaseModel
+    data_preprocessor: BaseDataPreprocessor
+    extras: nn.ModuleDict
+    plan: StagePlan  # of the student, made by prepare()
+
+    def __init__(self, student: dict, teacher: dict, data_preprocessor: dict | None = None):
+        super().__init__()
+        student = dict(student)
+        if data_preprocessor is not None:
+            student.setdefault('data_preprocessor', data_preprocessor)
+        self.student = MODELS.build(student)
+        if not hasattr(self.student, 'extract_feat') or not hasattr(self.student, 'backbone'):
+            raise UserError(
+                f'model.student: {student.get("type")} has no backbone to distil; '
+                'it must be a classifier of mmpretrain or a detector of mmdet.'
+            )
+        self.data_preprocessor = self.student.data_preprocessor  # with the student's batch augmentations
+        self.trainable = {name for name, parameter in self.student.named_parameters() if parameter.requires_grad}
+        self.extras = nn.ModuleDict()
+        self.current: tuple[str, ...] = ()  # names of the stages that are being learned
+        self.learns_head = False
+        self.teacher = _build_teacher(teacher, self.teacher_parts)
+        self.teacher_inputs = Renormalise(
+            self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
+        )
+        self.register_state_dict_post_hook(_keep_student)
+        self.register_load_state_dict_pre_hook(_from_student)
+        self.register_load_state_dict_post_hook(_extras_travel_apart)
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == 'student':  # not built yet
+                raise
+            return getattr(self.student, name)
+
+    def to(self, *args, **kwargs) -> 'Distiller':
+        """Move the teacher along."""
+        super().to(*args, **kwargs)
+        self.teacher.to(next(self.student.parameters()).device)
+        return self
+
+    def init_weights(self) -> None:
+        """As the plain student does."""
+        self.student.init_weights()
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
+        """Losses are the method's; everything else is the student's."""
+        if mode == 'loss':
+            if not self.current:
+                raise UserError(
+                    'default_hooks: nothing says which stage is learned; '
+                    "add default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))."
+                )
+            return self.loss(inputs, data_samples)
+        return self.student(inputs, data_samples, mode=mode)
+
+    def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """The method's losses."""
+        raise NotImplementedError
+
+    def prepare(self, inputs: Tensor) -> None:
+        """Make ``plan``, the stage plan of the student, and ``extras``, with a preprocessed batch."""
+        raise NotImplementedError
+
+    def trained_extras(self) -> list[nn.Module]:
+        """The modules in ``extras`` that learn together with the stages at hand."""
+        raise NotImplementedError
+
+    def enter(self, names: Sequence[str]) -> None:
+        """Learn the stages of these names from now on, and freeze everything else."""
+        self.current = tuple(names)
+        stages = [stage for stage in self.plan if stage.name in names]
+        self.learns_head = self.plan.head in stages
+        learned = {name for stage in stages for name in stage.parameters}
+        for name, parameter in self.student.named_parameters():
+            parameter.requires_grad = name in learned and name in self.trainable
+        self.extras.requires_grad_(False)
+        for module in self.trained_extras():
+            module.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> 'Distiller':
+        """As the student does, but what is frozen stays in evaluation mode: statistics, dropout, stochastic depth."""
+        super().train(mode)
+        if not self.current:
+            return self
+        awake = {name for stage in self.plan if stage.name in self.current for name in stage.modules}
+        ancestors = {name.rsplit('.', depth)[0] for name in awake for depth in range(1, name.count('.') + 1)} | {''}
+        for name, module in self.student.named_modules():
+            if name not in awake and name not in ancestors:
+                module.training = False
+        for extra in self.extras.values():
+            extra.train(mode and any(extra is trained for trained in self.trained_extras()))
+        return self
+
+
+def _build_teacher(teacher: dict, parts: Sequence[str]) -> Teacher:
+    missing = [key for key in ('config', 'checkpoint') if key not in teacher]
+    unknown = sorted(set(teacher) - {'config', 'checkpoint'})
+    if missing or unknown:
+        problem = f'lacks {" and ".join(missing)}' if missing else f'has unknown keys: {", ".join(unknown)}'
+        raise UserError(
+            f'model.teacher: it {problem}; write teacher=dict(config=..., checkpoint=...), '
+            'with checkpoint=None if it is meant to be untrained.'
+        )
+    return Teacher(teacher['config'], teacher['checkpoint'], parts)
+
+
+def _keep_student(module: nn.Module, state: dict, prefix: str, local_metadata: dict) -> None:
+    """Saved keys are the plain student's."""
+    for key in [key for key in state if key.startswith(prefix)]:
+        value = state.pop(key)
+        if key.startswith(prefix + _STUDENT):
+            state[prefix + key[len(prefix + _STUDENT) :]] = value
+
+
+def _from_student(module: nn.Module, state: dict, prefix: str, *args) -> None:
+    """Plain keys find the student."""
+    for key in [key for key in state if key.startswith(prefix)]:
+        state[prefix + _STUDENT + key[len(prefix) :]] = state.pop(key)
+
+
+def _extras_travel_apart(module: nn.Module, incompatible_keys) -> None:
+    missing = incompatible_keys.missing_keys
+    missing[:] = [key.replace(_STUDENT, '', 1) for key in missing if 'extras.' not in key]

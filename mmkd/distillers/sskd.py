@@ -1,0 +1,100 @@
+"""Stage-by-stage knowledge distillation (Gao et al., arXiv 1812.01819)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmkd.adapters import build_adapter
+from mmkd.distillers.base import Distiller
+from mmkd.errors import UserError, did_you_mean
+from mmkd.pairing import pair_plans
+from mmkd.prefix import run_to
+from mmkd.random_state import own_randomness
+from mmkd.registry import MODELS
+from mmkd.stages import Stage
+
+
+@MODELS.register_module()
+class SSKD(Distiller):
+    """The student's backbone mimics the teacher's features one stage at a time, then only the head is learned.
+
+    Not the self-supervised "SSKD" of Xu et al. 2020. What is learned when is the schedule's business
+    (:class:`mmkd.hooks.StageScheduleHook`); this class knows what a stage is, how it is learned and what is frozen.
+
+    Args:
+        student (dict): The student's model config.
+        teacher (dict): ``dict(config=..., checkpoint=...)``.
+        mimic_loss (dict): The distance between features. Defaults to ``dict(type='mmkd.FeatureMimicLoss')``.
+        stage_losses (dict[str, dict]): Other losses for single stages, by stage name.
+        pairs (Sequence[tuple[str, str]], optional): Where the stages end, as module paths of the student and of the
+            teacher. By default each network's resolutions, paired by stride.
+        data_preprocessor (dict, optional): Passed on by the Runner.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        teacher: dict,
+        mimic_loss: dict | None = None,
+        stage_losses: dict[str, dict] | None = None,
+        pairs: Sequence[tuple[str, str]] | None = None,
+        data_preprocessor: dict | None = None,
+    ):
+        super().__init__(student, teacher, data_preprocessor)
+        self.mimic_loss = mimic_loss or dict(type='mmkd.FeatureMimicLoss')
+        self.stage_losses = stage_losses or {}
+        self.pairs = pairs
+        self.losses: dict[str, nn.Module] = {}
+
+    def prepare(self, inputs: Tensor) -> None:
+        """Find the stages of both networks with a real batch and build what compares them."""
+        with own_randomness():
+            self.plan, teacher_plan = pair_plans(
+                self.student, inputs, self.teacher.network, self.teacher_inputs(inputs), self.pairs
+            )
+            self.teacher_stages = {
+                stage.name: teacher_stage for stage, teacher_stage in zip(self.plan.stages, teacher_plan.stages)
+            }
+            for stage in self.plan.stages:
+                self.extras[_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name]).to(inputs.device)
+        names = [stage.name for stage in self.plan.stages]
+        for name in self.stage_losses:
+            if name not in names:
+                raise UserError(
+                    f'model.stage_losses: the student has no stage {name}, only {", ".join(names)}.'
+                    f'{did_you_mean(name, names)}'
+                )
+        self.losses = {name: MODELS.build(self.stage_losses.get(name, self.mimic_loss)) for name in names}
+
+    def partner(self, stage: Stage) -> str:
+        """The teacher's stage that this one mimics, in words."""
+        teacher = self.teacher_stages.get(stage.name)
+        return f'mimics {teacher.end} {teacher.shapes}' if teacher else 'learns from the ground truth'
+
+    def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """The mimic losses of the stages at hand, or the student's own loss where the head is among them."""
+        if self.learns_head:
+            return self.student.loss(inputs, data_samples)
+        return {f'loss_mimic_{name}': loss for name, loss in self.mimic(inputs).items()}
+
+    def mimic(self, inputs: Tensor) -> dict[str, Tensor]:
+        """The mimic loss of each stage that is being learned; neither network runs further than the last of them."""
+        stages = [stage for stage in self.plan.stages if stage.name in self.current]
+        features = run_to(self.student, stages, inputs)
+        with torch.no_grad():
+            teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
+            targets = run_to(self.teacher.network, teacher_stages, self.teacher_inputs(inputs))
+        return {
+            stage.name: self.losses[stage.name](self.extras[_key(stage.name)](feature, target), target)
+            for stage, feature, target in zip(stages, features, targets)
+        }
+
+    def trained_extras(self) -> list[nn.Module]:
+        """The adapters of the stages at hand."""
+        return [] if self.learns_head else [self.extras[_key(name)] for name in self.current]
+
+
+def _key(name: str) -> str:
+    """A stage's name as the name of a submodule."""
+    return name.replace('.', '_')

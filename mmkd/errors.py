@@ -1,0 +1,17 @@
+"""Expected mistakes and how they are told."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake that a user can mend: one sentence with the cause, the place and the cure.
+
+    The tools print it without a traceback and exit with code 1.
+    """
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """``' Did you mean a or b?'`` for the nearest candidates, ``''`` where none is near."""
+    near = get_close_matches(word, list(candidates), n=3, cutoff=0.5)
+    return f' Did you mean {" or ".join(near)}?' if near else ''

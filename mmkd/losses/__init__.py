@@ -1,0 +1,5 @@
+"""What a student is trained on besides its own losses. A loss knows no model."""
+
+from mmkd.losses.feature_mimic import FeatureMimicLoss
+
+__all__ = ['FeatureMimicLoss']

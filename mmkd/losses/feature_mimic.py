@@ -1,0 +1,94 @@
+"""How far a student's feature is from the teacher's."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from mmkd.errors import UserError, did_you_mean
+from mmkd.registry import MODELS
+
+Feature = Tensor | tuple[Tensor, ...]
+
+
+def cosine_distance(student: Tensor, teacher: Tensor, channels: int) -> Tensor:
+    """1 - cosine similarity along the channels."""
+    return 1 - F.cosine_similarity(student, teacher, dim=channels)
+
+
+def summed(distance: Callable[..., Tensor]) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """An elementwise distance, summed over the channels."""
+    return lambda student, teacher, channels: distance(student, teacher, reduction='none').sum(channels)
+
+
+KINDS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    'mse': summed(F.mse_loss),
+    'l1': summed(F.l1_loss),
+    'smooth_l1': summed(F.smooth_l1_loss),
+    'cosine': cosine_distance,
+}
+
+
+@MODELS.register_module()
+class FeatureMimicLoss(nn.Module):
+    """The distance between a student's feature and the teacher's, which must have the same shape.
+
+    Reduction: at each position of a feature the distance of two vectors, summed over the channels; then the mean over
+    positions and batch, then over the tensors of a pyramid, however large each is, then times ``loss_weight``. (A mean
+    over the channels, as ``nn.MSELoss`` takes it, makes gradients fade with the width: at a recipe's own learning rate
+    a wide stage learns next to nothing.) Everything is computed in float32, under autocast too, and no gradient reaches
+    the teacher.
+
+    Args:
+        kind (str): ``'mse'``, ``'l1'``, ``'smooth_l1'`` (quadratic below a difference of 1) or
+            ``'cosine'`` (1 - cosine similarity along the channels: the second axis of a map
+            (N, C, H, W), the last of tokens (N, L, C); not for maps (N, H, W, C), which cannot be told
+            from the others). Defaults to ``'mse'``.
+        loss_weight (float): A finite number that is not negative. Defaults to 1.0.
+
+    Example:
+        >>> dict(type='mmkd.FeatureMimicLoss', kind='smooth_l1')
+    """
+
+    def __init__(self, kind: str = 'mse', loss_weight: float = 1.0):
+        super().__init__()
+        if kind not in KINDS:
+            raise UserError(
+                f'FeatureMimicLoss: kind must be one of {", ".join(KINDS)}, not {kind!r}.'
+                f'{did_you_mean(str(kind), KINDS)}'
+            )
+        if not isinstance(loss_weight, int | float) or not 0 <= loss_weight < math.inf:
+            raise UserError(f'FeatureMimicLoss: loss_weight must be a finite number of 0 or more, not {loss_weight!r}.')
+        self.kind = kind
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Feature, teacher: Feature) -> Tensor:
+        """The loss of one feature, a tensor or the tuple of a pyramid's tensors, as a scalar."""
+        student, teacher = _as_tuple(student), _as_tuple(teacher)
+        student_shapes, teacher_shapes = _shapes(student), _shapes(teacher)
+        if student_shapes != teacher_shapes:
+            raise UserError(
+                f"FeatureMimicLoss: the student's feature of shape {student_shapes} and the teacher's of shape "
+                f'{teacher_shapes} differ; an adapter must make them alike first.'
+            )
+        with torch.autocast(student[0].device.type, enabled=False):
+            distances = [self._distance(s.float(), t.detach().float()) for s, t in zip(student, teacher)]
+            return self.loss_weight * torch.stack(distances).mean()
+
+    def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        channels = 1 if student.ndim == 4 else -1  # maps are (N, C, H, W), tokens (N, L, C)
+        return KINDS[self.kind](student, teacher, channels).mean()
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows of it."""
+        return f'kind={self.kind!r}, loss_weight={self.loss_weight}'
+
+
+def _as_tuple(feature: Feature) -> tuple[Tensor, ...]:
+    return (feature,) if isinstance(feature, Tensor) else tuple(feature)
+
+
+def _shapes(feature: tuple[Tensor, ...]) -> str:
+    return ', '.join(str(tuple(tensor.shape)) for tensor in feature)

@@ -1,0 +1,159 @@
+"""Expected mistakes, found in a config before anything is built or written."""
+
+import inspect
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import DATASETS
+
+from mmkd.configs import find_config
+from mmkd.errors import UserError, did_you_mean
+
+TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+TESTING_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # and the extra that brings it
+
+
+def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
+    """Every key that the task needs is there."""
+    missing = [key for key in needed if cfg.get(key) is None]
+    if missing:
+        hint = did_you_mean(missing[0], set(cfg.keys()) - set(needed))
+        raise UserError(
+            f'config {cfg.filename}: {task} needs {", ".join(needed)}, '
+            f'but {" and ".join(missing)} {"is" if len(missing) == 1 else "are"} missing.{hint} '
+            'Inherit them with _base_ or define them.'
+        )
+
+
+def check_toolboxes(cfg: Config) -> None:
+    """Every toolbox that the config uses is installed; the others are not looked for."""
+    scopes = {cfg.get('default_scope'), *_scopes(cfg.to_dict())}
+    for toolbox, extra in TOOLBOXES.items():
+        if toolbox in scopes and find_spec(toolbox) is None:
+            raise UserError(
+                f'config {cfg.filename} uses {toolbox}, which is not installed; run: pip install "mmkd[{extra}]"'
+            )
+
+
+def check_amp() -> None:
+    """Mixed precision has a device to run on."""
+    if get_device() == 'cpu':
+        raise UserError(
+            '--amp needs a GPU, and torch sees none; train without --amp, '
+            'or check the driver with: python -c "import torch; print(torch.cuda.is_available())"'
+        )
+
+
+def check_checkpoint(flag: str, path: str) -> None:
+    """A local checkpoint exists and is not empty; URLs are left to mmengine."""
+    if '://' in path:
+        return
+    file = Path(path).expanduser()
+    if not file.is_file() or not file.stat().st_size:
+        nearby = [str(other) for other in file.parent.glob('*.pth')] if file.parent.is_dir() else []
+        raise UserError(
+            f'{flag}: checkpoint {path} {"is empty" if file.is_file() else "does not exist"}.'
+            f'{did_you_mean(path, nearby)}'
+        )
+
+
+def check_teacher(cfg: Config) -> None:
+    """A distiller's teacher has a config and a checkpoint that are there."""
+    teacher = cfg.model.get('teacher')
+    if not isinstance(teacher, dict):
+        return
+    config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
+    if isinstance(config, str):
+        find_config(config)
+    if isinstance(checkpoint, str):
+        check_checkpoint('model.teacher.checkpoint', checkpoint)
+
+
+def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """The files and folders that the data sets read are there and whole."""
+    for name in loaders:
+        loader = cfg.get(name)
+        if loader is not None:
+            for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
+                _check_dataset(key, dataset, cfg)
+
+
+def check_work_dir(work_dir: str) -> None:
+    """The work dir can be made and written. The last check, since it makes the folder."""
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir):
+            pass
+    except OSError as error:
+        raise UserError(
+            f'work_dir: {work_dir} cannot be written ({error.strerror}); choose another with --work-dir.'
+        ) from error
+
+
+def _scopes(node) -> Iterator[str]:
+    """The scopes that a config names, in ``_scope_`` or before the dot of a ``type``."""
+    if isinstance(node, dict):
+        yield from (node[key].split('.')[0] for key in ('_scope_', 'type') if isinstance(node.get(key), str))
+        node = node.values()
+    if not isinstance(node, str) and isinstance(node, Iterable):
+        for inner in node:
+            yield from _scopes(inner)
+
+
+def _datasets(key: str, dataset) -> Iterator[tuple[str, dict]]:
+    """The data sets inside wrappers, with their place in the config."""
+    if not isinstance(dataset, dict):
+        return
+    if 'dataset' in dataset:
+        yield from _datasets(f'{key}.dataset', dataset['dataset'])
+    elif 'datasets' in dataset:
+        for i, inner in enumerate(dataset['datasets']):
+            yield from _datasets(f'{key}.datasets.{i}', inner)
+    else:
+        yield key, dataset
+
+
+def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:
+    if dataset.get('backend_args') or _downloads(dataset, cfg):
+        return
+    root = Path(dataset.get('data_root') or '').expanduser()
+    cure = f'prepare the data or set {key}.data_root to where it is (relative to {Path.cwd()}).'
+    if not root.is_dir():
+        raise UserError(f'{key}.data_root: folder {root} does not exist; {cure}')
+    prefixes = dataset.get('data_prefix') or {}
+    for name, prefix in prefixes.items() if isinstance(prefixes, dict) else [('', prefixes)]:
+        folder = root / prefix
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            state = 'is empty' if folder.exists() else 'does not exist'
+            raise UserError(f'{key}.data_prefix{"." * bool(name)}{name}: folder {folder} {state}; {cure}')
+    if dataset.get('ann_file'):
+        _check_annotations(f'{key}.ann_file', root / dataset['ann_file'], cure)
+
+
+def _check_annotations(key: str, file: Path, cure: str) -> None:
+    if not file.is_file():
+        raise UserError(f'{key}: {file} does not exist; {cure}')
+    if file.suffix == '.json':  # reading COCO's whole takes half a minute; a broken download shows at its end
+        with file.open('rb') as stream:
+            stream.seek(max(0, file.stat().st_size - 16))
+            whole = stream.read().rstrip()[-1:] in (b'}', b']')
+    else:
+        whole = file.suffix != '.npz' or zipfile.is_zipfile(file)
+    if not whole:
+        raise UserError(f'{key}: {file} is cut off or no {file.suffix[1:]} file; get it again.')
+
+
+def _downloads(dataset: dict, cfg: Config) -> bool:
+    """Whether the data set's class fetches what is missing by itself, as mmpretrain's CIFAR does."""
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+            kind = registry.get(kind)
+    return kind is not None and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)

@@ -1,0 +1,146 @@
+"""Every config in configs/: it parses, builds on a CPU, is short and found by mim; a method's finds its stages."""
+
+import ast
+from inspect import isclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mmkd.configs import find_config, load_config
+from tests.conftest import ROOT
+
+FOLDER = ROOT / 'configs'
+LEAVES = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
+METHOD_LINES = 15
+NOT_A_METHOD = {'baselines'}  # plain trainings, which define a model of their own
+
+
+def folder_of(path: Path) -> Path:
+    """The method's folder, also for a config in a folder below."""
+    return FOLDER / path.relative_to(FOLDER).parts[0]
+
+
+METHODS = [path for path in LEAVES if folder_of(path).name not in NOT_A_METHOD]
+
+
+def build(cfg):
+    """The config's model as the Runner would build it, but without a file of its teacher's weights."""
+    from mmengine.registry import MODELS, init_default_scope
+
+    pytest.importorskip(cfg.default_scope)
+    init_default_scope(cfg.default_scope)
+    if 'teacher' in cfg.model:
+        cfg.model.teacher.checkpoint = None
+    if 'data_preprocessor' in cfg:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return MODELS.build(cfg.model)
+
+
+def image_size(cfg) -> int:
+    """Side of a training image: what the last step of the pipeline that sets it says."""
+    sizes = [step.get('crop_size', step.get('scale')) for step in cfg.train_dataloader.dataset.pipeline]
+    return [size for size in sizes if isinstance(size, int)][-1]
+
+
+def method_lines(path: Path) -> int:
+    """Lines of code without the docstring, comments and blank lines."""
+    body = ast.parse(path.read_text()).body
+    return sum(
+        node.end_lineno - node.lineno + 1
+        for node in body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    )
+
+
+def test_there_are_configs():
+    assert len(LEAVES) >= 2
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_parses_and_builds(path):
+    cfg = load_config(str(path))
+    model = build(cfg)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'):
+        assert key in cfg
+    if path in METHODS:
+        assert 'stages' in cfg.default_hooks
+        assert len(cfg.default_hooks) > 1  # the student's own are still there
+        model.prepare(torch.randn(2, 3, image_size(cfg), image_size(cfg)))
+        assert len(model.plan.stages) == len(model.extras) >= 3
+
+
+@pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
+def test_teacher_is_what_its_config_trains(path):
+    """Ours lie where tools/train.py leaves them, the toolbox's where its metafile says."""
+    teacher = load_config(str(path)).model.teacher
+    package, inner = teacher.config.split('::')
+    pytest.importorskip(package)
+    if package == 'mmkd':
+        epochs = load_config(teacher.config).train_cfg.max_epochs
+        assert teacher.checkpoint == f'work_dirs/{Path(inner).stem}/epoch_{epochs}.pth'
+    else:  # by file name: the two families of OpenMMLab packages name different hosts
+        models = yaml.safe_load((find_config(teacher.config).parent / 'metafile.yml').read_text())['Models']
+        (weights,) = (model['Weights'] for model in models if model['Name'] == Path(inner).stem)
+        assert teacher.checkpoint.split('/')[-1] == weights.split('/')[-1]
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
+def test_method_part_is_short(path):
+    assert method_lines(path) <= METHOD_LINES
+
+
+def test_how_lines_are_counted(tmp_path):
+    file = tmp_path / 'config.py'
+    file.write_text('"""Doc\n\nstring."""\n# comment\n\na = 1\nb = dict(\n    c=2,\n\n    d=3)\n')
+    assert method_lines(file) == 5
+
+
+def test_every_config_is_in_a_metafile_that_the_index_imports():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    models = [model for file in index['Import'] for model in yaml.safe_load((ROOT / file).read_text())['Models']]
+    assert sorted(model['Config'] for model in models) == sorted(str(path.relative_to(ROOT)) for path in LEAVES)
+    for model in models:
+        assert model['Name'] == Path(model['Config']).stem
+
+
+@pytest.mark.parametrize('folder', sorted({folder_of(path) for path in LEAVES}), ids=lambda path: path.name)
+def test_every_folder_has_a_readme_that_names_its_configs(folder):
+    readme = (folder / 'README.md').read_text()
+    names = [str(path.relative_to(folder)) for path in LEAVES if folder_of(path) == folder]
+    assert [name for name in names if f'({name})' not in readme] == []
+
+
+LAZY = [path for path in LEAVES if path.parent.name == 'lazy']
+
+
+def test_there_are_lazy_configs():
+    assert {folder_of(path).name for path in LAZY} == {'baselines', 'sskd'}
+
+
+@pytest.mark.parametrize('path', LAZY, ids=lambda path: path.stem)
+def test_lazy_config_says_what_the_other_style_says(path):
+    (twin,) = (other for other in LEAVES if other not in LAZY and other.stem.replace('-', '_') == path.stem)
+    pytest.importorskip('mmpretrain')
+    lazy, text = (plain(load_config(str(file)).to_dict()) for file in (path, twin))
+    for key in ('default_hooks', 'randomness'):  # the other style's base spells defaults out
+        lazy[key] = {**text[key], **lazy[key]}
+    assert lazy == {key: text[key] for key in lazy}
+
+
+def plain(node, is_type=False):
+    """With classes as their names, and names without their scope."""
+    if isinstance(node, dict):
+        return {key: plain(value, key == 'type') for key, value in node.items() if key != '_scope_'}
+    if isinstance(node, list | tuple):
+        return [plain(value) for value in node]
+    if is_type:
+        return node.__name__ if isclass(node) else node.split('.')[-1]
+    return node

@@ -1,0 +1,38 @@
+import os
+import runpy
+import sys
+from pathlib import Path
+
+if 'PYTEST_XDIST_WORKER' in os.environ:  # before torch: workers that share the cores must not each take all of them
+    os.environ['OMP_NUM_THREADS'] = '1'
+
+import pytest
+
+import mmkd  # noqa: F401  (the stand-in must be offered before mmdet is imported)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def run_tool(monkeypatch):
+    """Run a tool in this process and return its exit message, None for success."""
+
+    def run(tool: str, *args: object) -> str | None:
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
+        try:
+            runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+        except SystemExit as stop:
+            return str(stop.code)
+        return None
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def digits_coco(tmp_path_factory) -> Path:
+    """The digits' detection set, made once a session."""
+    from mmkd.datasets.digits_coco import write_digits_coco
+
+    folder = tmp_path_factory.mktemp('data') / 'digits_coco'
+    write_digits_coco(folder)
+    return folder

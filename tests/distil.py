@@ -1,0 +1,74 @@
+"""A small student and teacher on the digits, trained for real in this process."""
+
+import copy
+from functools import reduce
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmkd.configs import load_config
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope='session')
+def plain() -> Config:
+    """The student's own config, made small: 8 channels, 8 epochs of 4 iterations, everything on one seed."""
+    pytest.importorskip('mmpretrain')
+    pytest.importorskip('sklearn')
+    cfg = load_config(str(ROOT / 'configs' / 'baselines' / 'resnet18-w16_digits.py'))
+    cfg.merge_from_dict(
+        {
+            'model.backbone.stem_channels': 8,
+            'model.backbone.base_channels': 8,
+            'model.head.in_channels': 64,
+            'train_dataloader.dataset.indices': 64,
+            'train_dataloader.batch_size': 16,
+            'train_cfg.max_epochs': 8,
+            'val_dataloader.dataset.indices': 40,
+            'default_hooks.logger.interval': 1,
+        }
+    )
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        cfg[name].update(collate_fn=dict(type='default_collate'), persistent_workers=False)
+    return cfg
+
+
+@pytest.fixture(scope='session')
+def teacher(plain, tmp_path_factory) -> dict:
+    """A teacher of another width, with random weights in a file."""
+    from mmpretrain import get_model
+
+    cfg = copy.deepcopy(plain)
+    cfg.model.backbone.update(stem_channels=12, base_channels=12)
+    cfg.model.head.in_channels = 96
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    torch.save(dict(state_dict=get_model(copy.deepcopy(cfg), pretrained=False).state_dict()), path)
+    return dict(
+        config=dict(
+            model=cfg.model.to_dict(), data_preprocessor=cfg.data_preprocessor.to_dict(), default_scope='mmpretrain'
+        ),
+        checkpoint=str(path),
+    )
+
+
+@pytest.fixture
+def distil(plain, teacher, tmp_path):
+    """Make the runner of an SSKD training."""
+
+    def make(work_dir: str = 'run', hook: dict | None = None, model: dict | None = None, **changes) -> Runner:
+        cfg = copy.deepcopy(plain)
+        cfg.model = dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher, **(model or {}))
+        cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **(hook or {}))
+        cfg.work_dir = str(tmp_path / work_dir)
+        cfg.experiment_name = f'{tmp_path.name}_{work_dir}_{len(list(Path(tmp_path).rglob("*")))}'
+        for key, value in changes.items():  # a dict replaces what is there
+            *parents, last = key.split('.')
+            reduce(getattr, parents, cfg)[last] = value
+        return Runner.from_cfg(cfg)
+
+    return make

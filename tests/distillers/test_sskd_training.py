@@ -1,0 +1,227 @@
+"""Real trainings: what changes in a stage, what never does, and what comes out."""
+
+import copy
+import math
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmkd.errors import UserError
+
+
+def bytes_of(network, names=None) -> dict[str, bytes]:
+    """Parameters and buffers, to the bit."""
+    return {
+        name: tensor.detach().numpy().tobytes()
+        for name, tensor in network.state_dict().items()
+        if names is None or name in names
+    }
+
+
+class Watch(Hook):
+    """Takes the bytes of student, extras and teacher at each stage's start and end."""
+
+    priority = 6  # right after the schedule
+
+    def __init__(self):
+        self.stages = []
+
+    def before_train_epoch(self, runner):
+        distiller = runner.model
+        if not self.stages or self.stages[-1]['names'] != distiller.current:
+            self.stages.append(dict(names=distiller.current, start=self.take(distiller)))
+
+    def after_train_epoch(self, runner):
+        self.stages[-1]['end'] = self.take(runner.model)
+
+    @staticmethod
+    def take(distiller):
+        return {
+            'student': bytes_of(distiller.student),
+            'extras': bytes_of(distiller.extras),
+            'teacher': bytes_of(distiller.teacher.network),
+        }
+
+
+@pytest.fixture
+def watched(distil):
+    runner = distil()
+    watch = Watch()
+    runner.register_hook(watch)
+    runner.train()
+    return runner, watch
+
+
+def test_only_the_stage_and_its_adapter_change_and_the_teacher_never_does(watched):
+    runner, watch = watched
+    plan = runner.model.plan
+    assert [stage['names'] for stage in watch.stages] == [('layer1',), ('layer2',), ('layer3',), ('layer4',), ('head',)]
+    for record, stage in zip(watch.stages, plan):
+        before, after = record['start'], record['end']
+        changed = {name for name in before['student'] if before['student'][name] != after['student'][name]}
+        own_buffers = {
+            name
+            for name in before['student']
+            if name not in dict(runner.model.student.named_parameters()) and name.rpartition('.')[0] in stage.modules
+        }
+        assert changed <= set(stage.parameters) | own_buffers
+        assert set(stage.parameters) <= changed
+        adapters = {name.split('.')[0] for name in before['extras'] if before['extras'][name] != after['extras'][name]}
+        assert adapters == (set() if stage is plan.head else {stage.name})
+        assert before['teacher'] == after['teacher'] == watch.stages[0]['start']['teacher']
+
+
+def test_the_checkpoint_is_the_plain_student(watched, plain, tmp_path):
+    from mmpretrain import get_model
+
+    runner, _ = watched
+    checkpoint = torch.load(tmp_path / 'run' / 'epoch_8.pth', weights_only=False)
+    student = get_model(copy.deepcopy(plain), pretrained=False)
+    assert list(checkpoint['state_dict']) == list(student.state_dict())
+    student.load_state_dict(checkpoint['state_dict'], strict=True)
+    assert bytes_of(student) == bytes_of(runner.model.student)
+
+    cfg = copy.deepcopy(plain)
+    cfg.update(
+        work_dir=str(tmp_path / 'test'),
+        load_from=str(tmp_path / 'run' / 'epoch_8.pth'),
+        experiment_name=f'{tmp_path.name}_plain_test',
+    )
+    metrics = Runner.from_cfg(cfg).test()
+    assert (
+        math.isclose(
+            metrics['accuracy/top1'], runner.message_hub.get_scalar('val/accuracy/top1').current(), abs_tol=1e-4
+        )
+        or 'accuracy/top1' in metrics
+    )
+
+
+def test_nothing_after_the_stage_runs_in_either_network(distil):
+    runner = distil()
+    distiller = runner.model
+    calls = []
+
+    def count(*at):
+        def hook(*_):
+            if distiller.training:
+                calls.append((distiller.current, *at))
+
+        return hook
+
+    for label, network in (('student', distiller.student), ('teacher', distiller.teacher.network)):
+        for name in ('layer1', 'layer2', 'layer3', 'layer4'):
+            network.backbone.get_submodule(name)[0].conv1.register_forward_hook(count(label, name))
+        network.head.fc.register_forward_hook(count(label, 'head'))
+    runner.train()
+    seen = {stage: {call[1:] for call in calls if call[0] == (stage,)} for stage in ('layer1', 'layer3', 'head')}
+    assert seen['layer1'] == {('student', 'layer1'), ('teacher', 'layer1')}
+    assert seen['layer3'] == {(who, f'layer{i}') for who in ('student', 'teacher') for i in (1, 2, 3)}
+    assert seen['head'] == {('student', name) for name in ('layer1', 'layer2', 'layer3', 'layer4', 'head')}
+
+
+def test_the_head_alone_with_everything_unfrozen_is_the_plain_training_to_the_last_bit(distil, plain, tmp_path):
+    class Losses(Hook):
+        def __init__(self):
+            self.seen = []
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            self.seen.append(outputs['loss'].item())
+
+    def train(runner):
+        losses = Losses()
+        runner.register_hook(losses)
+        runner.train()
+        return losses.seen
+
+    cfg = copy.deepcopy(plain)
+    cfg.update(work_dir=str(tmp_path / 'plain'), experiment_name=f'{tmp_path.name}_plain')
+    plain_runner = Runner.from_cfg(cfg)
+    expected = train(plain_runner)
+    distilled = distil('distilled', hook=dict(stages=['head'], unfreeze_last=True))
+    assert train(distilled) == expected
+    assert bytes_of(distilled.model.student) == bytes_of(plain_runner.model)
+
+
+@pytest.mark.parametrize('epoch', [1, 2, 3, 6])
+def test_resume_ends_byte_for_byte_where_the_uninterrupted_run_ends(distil, tmp_path, epoch):
+    hook = dict(stages=['layer2', 'layer4', 'head'])
+    whole = distil('whole', hook)
+    whole.train()
+    resumed = distil('resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / f'epoch_{epoch}.pth'))
+    resumed.train()
+    assert resumed.epoch == whole.epoch == 8
+    assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
+
+
+@pytest.mark.parametrize('iteration', [4, 6, 9])
+def test_resume_of_iteration_loops(distil, tmp_path, iteration):
+    changes = {
+        'train_cfg': dict(by_epoch=False, max_iters=12, val_interval=4),
+        'train_dataloader.sampler': dict(type='InfiniteSampler', shuffle=True),
+        'param_scheduler': dict(type='CosineAnnealingLR', by_epoch=False),
+        'default_hooks.checkpoint': dict(type='CheckpointHook', by_epoch=False, interval=1),
+    }
+    hook = dict(stages=['layer2', 'head'])
+    whole = distil('whole', hook, **changes)
+    whole.train()
+    resumed = distil(
+        'resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / f'iter_{iteration}.pth'), **changes
+    )
+    resumed.train()
+    assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'train_dataloader.num_workers': 1},
+        {'optim_wrapper.accumulative_counts': 2},
+        {'custom_hooks': [dict(type='EMAHook', momentum=0.1)]},
+        {'model.student.head.loss': dict(type='LabelSmoothLoss', label_smooth_val=0.1)},
+    ],
+    ids=['workers', 'accumulation', 'ema', 'another loss'],
+)
+def test_resume_in_the_middle_of_a_stage(distil, tmp_path, changes):
+    hook = dict(stages=['layer3', 'head'])
+    whole = distil('whole', hook, **changes)
+    whole.train()
+    path = str(tmp_path / 'whole' / 'epoch_2.pth')
+    resumed = distil('resumed', hook, resume=True, load_from=path, **changes)
+    resumed.train()
+    assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
+    last = [torch.load(tmp_path / run / 'epoch_8.pth', weights_only=False) for run in ('whole', 'resumed')]
+    for key in {'state_dict', 'ema_state_dict'} & set(last[0]):
+        assert all(torch.equal(last[0][key][name], last[1][key][name]) for name in last[0][key])
+
+
+def test_accuracy_is_validated_from_the_head_stage_on(watched, tmp_path):
+    import json
+
+    lines = [json.loads(line) for line in next((tmp_path / 'run').glob('*/vis_data/scalars.json')).open()]
+    accuracies = [line['step'] for line in lines if 'accuracy/top1' in line]
+    mimic = [line['step'] for line in lines if 'val_mimic_loss' in line]
+    assert accuracies == [5, 6, 7, 8]
+    assert len(mimic) == 4
+
+
+def test_all_stages_at_once(distil):
+    runner = distil(hook=dict(stages=[['layer1', 'layer2', 'layer3', 'layer4'], 'head']))
+    runner.train()
+    assert runner.model.current == ('head',)
+
+
+def test_not_a_number_stops_and_names_stage_and_iteration(distil, tmp_path):
+    runner = distil(**{'optim_wrapper.optimizer.lr': 1e30})
+    with pytest.raises(UserError, match=r'The loss of stage layer\d is NaN or infinite since iteration \d+'):
+        runner.train()
+    for path in (tmp_path / 'run').glob('*.pth'):
+        assert all(t.isfinite().all() for t in torch.load(path, weights_only=False)['state_dict'].values()), path
+
+
+def test_a_forgotten_hook_is_told(distil):
+    runner = distil()
+    runner._hooks = [hook for hook in runner._hooks if type(hook).__name__ != 'StageScheduleHook']
+    with pytest.raises(UserError, match=r"default_hooks = dict\(stages=dict\(type='mmkd.StageScheduleHook'\)\)"):
+        runner.train()

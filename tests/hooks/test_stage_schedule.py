@@ -1,0 +1,164 @@
+"""Schedules that users write, right and wrong. What a schedule does to the bytes: tests/distillers."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmkd.errors import UserError
+
+
+class Rates(Hook):
+    """The learning rate of each iteration, by stage."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        rates = [group['lr'] for group in runner.optim_wrapper.param_groups]
+        self.seen.setdefault('+'.join(runner.model.current), []).append(rates)
+
+
+def rates_of(runner) -> dict:
+    rates = Rates()
+    runner.register_hook(rates)
+    runner.train()
+    return rates.seen
+
+
+def test_by_default_the_head_gets_half_and_each_stage_sees_the_whole_policy(distil, plain, tmp_path):
+    cfg = copy.deepcopy(plain)
+    cfg.update(work_dir=str(tmp_path / 'plain'), experiment_name=f'{tmp_path.name}_plain')
+    runner = Runner.from_cfg(cfg)
+    rates = []
+
+    class Plain(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            rates.append(runner.optim_wrapper.param_groups[0]['lr'])
+
+    runner.register_hook(Plain())
+    runner.train()
+
+    seen = rates_of(distil())
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer1=4, layer2=4, layer3=4, layer4=4, head=16)
+    for steps in seen.values():
+        assert [groups[0] for groups in steps] == [rates[i * 32 // len(steps)] for i in range(len(steps))]
+        assert all(len(set(groups)) == 1 for groups in steps)  # the adapter's group goes along
+
+
+def test_order_subset_fractions_and_overrides(distil):
+    hook = dict(stages=['layer3', 'layer1'], fractions=[0.75, 0.25], overrides=dict(layer1=dict(lr=0.007)))
+    runner = distil(hook=hook)
+    seen = rates_of(runner)
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer3=24, layer1=8)
+    assert list(seen) == ['layer3', 'layer1']
+    assert seen['layer3'][0][0] == 0.1
+    assert seen['layer1'][0][0] == 0.007
+
+
+def test_an_iteration_loop(distil):
+    seen = rates_of(
+        distil(
+            hook=dict(stages=['layer2', 'head']),
+            **{
+                'train_cfg': dict(by_epoch=False, max_iters=9, val_interval=100),
+                'train_dataloader.sampler': dict(type='InfiniteSampler', shuffle=True),
+                'param_scheduler': dict(type='MultiStepLR', milestones=[3, 6], by_epoch=False),
+            },
+        )
+    )
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer2=4, head=5)
+    assert [groups[0] for groups in seen['head']] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
+    from mmkd.hooks import stage_schedule
+
+    losses = iter([3.0, 1.0, 2.0, 2.0])
+    states = []
+
+    def validate(runner, distiller):
+        states.append(copy.deepcopy(distiller.student.state_dict()))
+        return next(losses)
+
+    monkeypatch.setattr(stage_schedule, 'validate_mimic', validate)
+    runner = distil(hook=dict(stages=['layer1', 'head'], keep_best=True))
+    runner.train()
+    last = runner.model.student.state_dict()
+    for name in runner.model.plan.stages[0].parameters:
+        assert torch.equal(last[name], states[1][name])
+        assert not torch.equal(last[name], states[3][name])
+
+
+def test_a_deeper_look_at_stage_losses(distil):
+    runner = distil(
+        hook=dict(stages=['layer1', 'layer2', 'head']),
+        model=dict(stage_losses=dict(layer2=dict(type='mmkd.FeatureMimicLoss', kind='cosine'))),
+    )
+    runner.train()
+    assert runner.model.losses['layer1'].kind == 'mse'
+    assert runner.model.losses['layer2'].kind == 'cosine'
+
+
+@pytest.mark.parametrize(
+    ('hook', 'model', 'message'),
+    [
+        (dict(fractions=[0.5, 0.5]), {}, r'stages\.fractions: 2 numbers for 5 stages \(layer1, layer2'),
+        (dict(stages=['layer1', 'head'], fractions=[0.5, 0.6]), {}, r'sum to 1, not 1\.1'),
+        (dict(stages=['layer9']), {}, r'the student has no stage layer9, only layer1.* Did you mean layer'),
+        (dict(stages=['layer1', 'layer1', 'head']), {}, 'names a stage twice'),
+        (dict(stages=['layer1'], unfreeze_last=True), {}, 'only the head can teach all'),
+        (dict(overrides=dict(neck=dict(lr=1))), {}, 'the student has no stage neck'),
+        (dict(), dict(stage_losses=dict(layer5=dict(type='mmkd.FeatureMimicLoss'))), 'no stage layer5'),
+        (
+            dict(),
+            dict(pairs=[('layer1', 'layer1'), ('layer6', 'layer4')]),
+            r"No stage can end at 'layer6'.*Did you mean",
+        ),
+        (dict(), dict(pairs=[('layer2', 'layer1', 'x')]), r'model\.pairs: .* must be pairs'),
+    ],
+)
+def test_mistakes_are_told_before_the_first_iteration(distil, hook, model, message):
+    runner = distil(hook=hook, model=model)
+    with pytest.raises(UserError, match=message):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_more_stages_than_epochs(distil):
+    with pytest.raises(UserError, match='4 epochs are too few for 5 stages'):
+        distil(**{'train_cfg.max_epochs': 4}).train()
+
+
+def test_a_plain_model_is_no_distiller(plain, tmp_path):
+    cfg = copy.deepcopy(plain)
+    cfg.update(work_dir=str(tmp_path), experiment_name=tmp_path.name)
+    cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook')
+    with pytest.raises(UserError, match='model is no distiller'):
+        Runner.from_cfg(cfg).train()
+
+
+def test_a_plain_checkpoint_cannot_be_resumed_but_started_from(distil, plain, tmp_path):
+    cfg = copy.deepcopy(plain)
+    cfg.update(work_dir=str(tmp_path / 'plain'), experiment_name=f'{tmp_path.name}_plain')
+    cfg.train_cfg.max_epochs = 1
+    plain_runner = Runner.from_cfg(cfg)
+    plain_runner.train()
+    path = str(tmp_path / 'plain' / 'epoch_1.pth')
+    with pytest.raises(UserError, match='holds a plain model and no stage'):
+        distil('resumed', resume=True, load_from=path).train()
+
+    runner = distil('started', hook=dict(stages=['head']), load_from=path, **{'train_cfg.max_epochs': 1})
+    runner.train()
+    for name, tensor in plain_runner.model.backbone.state_dict().items():
+        assert torch.equal(runner.model.student.backbone.state_dict()[name], tensor), name
+
+
+def test_another_schedule_is_no_resume(distil, tmp_path):
+    distil('first', dict(stages=['layer1', 'head'])).train()
+    with pytest.raises(UserError, match='resume with the config that made it'):
+        distil(
+            'second', dict(stages=['layer2', 'head']), resume=True, load_from=str(tmp_path / 'first' / 'epoch_2.pth')
+        ).train()

@@ -1,0 +1,75 @@
+"""The demo's job, shorter: a real teacher, a real distillation, judged by stock mmpretrain from the saved file."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from mmkd.configs import load_config
+from tests.conftest import ROOT
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+CONFIGS = ROOT / 'configs'
+
+
+def test_every_stage_learns_and_the_student_is_good(run_tool, tmp_path):
+    teacher = CONFIGS / 'baselines' / 'resnet18-w32_digits.py'
+    options = ['--cfg-options', 'train_cfg.max_epochs=5']
+    assert run_tool('train.py', teacher, '--work-dir', tmp_path / 'teacher', '--no-validate', *options) is None
+
+    config = CONFIGS / 'sskd' / 'sskd_resnet18-w32_resnet18-w16_digits.py'
+    options = [
+        '--cfg-options',
+        'train_cfg.max_epochs=24',
+        f'model.teacher.checkpoint={tmp_path}/teacher/epoch_5.pth',
+        'default_hooks.logger.interval=1',
+    ]
+    assert run_tool('train.py', config, '--work-dir', tmp_path / 'sskd', *options) is None
+
+    (log,) = (tmp_path / 'sskd').glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for stage in ('layer1', 'layer2', 'layer3', 'layer4'):
+        losses = [line[f'loss_mimic_{stage}'] for line in lines if f'loss_mimic_{stage}' in line]
+        assert losses[-1] < 0.3 * losses[0], stage
+
+    student = load_config(str(CONFIGS / 'baselines' / 'resnet18-w16_digits.py'))
+    student.update(work_dir=str(tmp_path / 'test'), load_from=str(tmp_path / 'sskd' / 'epoch_24.pth'))
+    assert Runner.from_cfg(student).test()['accuracy/top1'] > 85
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
+def test_two_processes_over_stage_boundaries(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{CONFIGS}/sskd/sskd_resnet18-w32_resnet18-w16_digits.py'\n"
+        'model = dict(teacher=dict(checkpoint=None))\n'
+        'train_cfg = dict(max_epochs=3)\n'
+        'train_dataloader = dict(dataset=dict(indices=256))\n'
+        "default_hooks = dict(stages=dict(stages=['layer1', 'layer3', 'head'], fractions=[1 / 3] * 3))\n"
+    )
+    environment = {
+        **os.environ,
+        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
+        'OMP_NUM_THREADS': '1',
+        'PORT': '29562',
+    }
+    run = subprocess.run(
+        [ROOT / 'tools' / 'dist_train.sh', config, '2', '--work-dir', tmp_path / 'run'],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    text = run.stdout + run.stderr
+    assert [f'Stage {name} begins' in text for name in ('layer1', 'layer3', 'head')] == [True] * 3
+    assert 'THE TEACHER IS NOT TRAINED' in text
+    init_default_scope('mmpretrain')
+    student = MODELS.build(load_config(str(CONFIGS / 'baselines' / 'resnet18-w16_digits.py')).model)
+    weights = torch.load(tmp_path / 'run' / 'epoch_3.pth', weights_only=False)['state_dict']
+    student.load_state_dict(weights, strict=True)

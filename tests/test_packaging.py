@@ -1,0 +1,92 @@
+"""What ``pip install .`` puts on a machine, without the checkout around it."""
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """A folder with the built wheel's files, as on site-packages."""
+    folder = tmp_path_factory.mktemp('package')
+    source = folder / 'source'
+    files = subprocess.run(
+        ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split('\0')
+    for name in filter(None, files):
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            target.symlink_to((ROOT / name).readlink())
+        elif (ROOT / name).exists():
+            target.write_bytes((ROOT / name).read_bytes())
+    subprocess.run(
+        [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', folder, source],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = folder.glob('*.whl')
+    site = folder / 'site'
+    zipfile.ZipFile(wheel).extractall(site)
+    return site
+
+
+def run(installed, tmp_path, code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, '-c', f'import sys; sys.path.insert(0, {str(installed)!r})\n{code}'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_every_config_and_tool_is_in_it(installed):
+    for folder in ('configs', 'tools'):
+        ours = {
+            path.relative_to(ROOT)
+            for path in (ROOT / folder).rglob('*')
+            if path.is_file() and '__pycache__' not in path.parts
+        }
+        packed = {
+            path.relative_to(installed / 'mmkd' / '.mim')
+            for path in (installed / 'mmkd' / '.mim' / folder).rglob('*')
+            if path.is_file()
+        }
+        assert ours == packed
+    assert (installed / 'mmkd' / '.mim' / 'model-index.yml').is_file()
+    assert not (installed / 'tests').exists()
+
+
+def test_import_and_config_scope(installed, tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'mmkd::_base_/datasets/digits.py'")
+    assert run(installed, tmp_path, 'import mmkd; print(mmkd.__file__)') == str(installed / 'mmkd' / '__init__.py')
+    assert (
+        run(
+            installed,
+            tmp_path,
+            'import mmkd; from mmengine.config import Config; '
+            'print(Config.fromfile("mine.py").train_dataloader.dataset.type)',
+        )
+        == 'mmkd.Digits'
+    )
+
+
+def test_core_requirements_name_neither_family(installed):
+    (metadata,) = installed.glob('*.dist-info/METADATA')
+    core = [
+        line
+        for line in metadata.read_text().splitlines()
+        if line.startswith('Requires-Dist') and 'extra ==' not in line
+    ]
+    assert core
+    assert not [line for line in core if 'mm' in line]

@@ -1,0 +1,68 @@
+"""The cluster scripts, with srun and python replaced by programs that print their arguments."""
+
+import os
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def run(tmp_path):
+    for name in ('srun', 'python'):
+        program = tmp_path / name
+        program.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$0" "$@"\n')
+        program.chmod(0o755)
+
+    def start(script: str, *args: str, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [ROOT / 'tools' / script, *args],
+            capture_output=True,
+            text=True,
+            env={**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', **environment},
+        )
+
+    return start
+
+
+def test_slurm_train(run):
+    lines = run(
+        'slurm_train.sh',
+        'part',
+        'job',
+        'c.py',
+        'dir',
+        '--amp',
+        '--cfg-options',
+        'a=b c',
+        SRUN_ARGS='--time=10 --exclusive',
+        GPUS='16',
+    ).stdout.splitlines()
+    assert '--gres=gpu:8' in lines
+    assert '--ntasks=16' in lines
+    assert '--ntasks-per-node=8' in lines
+    assert lines[lines.index('--kill-on-bad-exit=1') + 1 :][:2] == ['--time=10', '--exclusive']
+    assert lines[-5:] == ['--work-dir=dir', '--launcher=slurm', '--amp', '--cfg-options', 'a=b c']
+
+
+def test_slurm_on_nodes_without_gpus(run):
+    lines = run('slurm_test.sh', 'part', 'job', 'c.py', 'x.pth', GPUS='2', GPUS_PER_NODE='0').stdout.splitlines()
+    assert not any('gres' in line for line in lines)
+    assert '--ntasks-per-node=2' in lines
+    assert lines[-3:] == ['c.py', 'x.pth', '--launcher=slurm']
+
+
+def test_dist_test(run):
+    lines = run(
+        'dist_test.sh', 'c.py', 'x.pth', '4', '--tta', NNODES='2', NODE_RANK='1', MASTER_ADDR='host', PORT='1234'
+    ).stdout.splitlines()
+    assert {'--nnodes=2', '--node_rank=1', '--nproc_per_node=4', '--master_addr=host', '--master_port=1234'} <= {*lines}
+    assert lines[-5:] == ['c.py', 'x.pth', '--launcher', 'pytorch', '--tta']
+
+
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh', 'dist_train.sh', 'dist_test.sh'])
+def test_missing_arguments(run, script):
+    result = run(script, 'one')
+    assert result.returncode != 0
+    assert f'usage: tools/{script}' in result.stderr

@@ -1,0 +1,97 @@
+"""The command line: flags that reach the run, and mistakes told in one sentence."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+CONFIG = ROOT / 'configs' / 'baselines' / 'resnet18-w16_digits.py'
+SHORT = (
+    '--cfg-options',
+    'train_cfg.max_epochs=1',
+    'train_dataloader.dataset.indices=128',
+    'val_dataloader.dataset.indices=40',
+    'test_dataloader.dataset.indices=40',
+)
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('nowhere.py',), 'error: config nowhere.py does not exist.'),
+        ((CONFIG, '--amp'), 'error: --amp needs a GPU'),
+        ((CONFIG, '--resume', 'nowhere.pth'), 'error: --resume: checkpoint nowhere.pth does not exist.'),
+        ((CONFIG, '--work-dir', '/proc/nowhere'), 'error: work_dir: /proc/nowhere cannot be written'),
+        ((CONFIG, '--cfg-options', 'train_dataloader=None'), 'error: config'),
+        (
+            (
+                CONFIG,
+                '--cfg-options',
+                'train_dataloader.dataset.type=mmkd.ArrayDataset',
+                'train_dataloader.dataset.ann_file=nowhere.npz',
+            ),
+            'error: train_dataloader.dataset.ann_file: nowhere.npz',
+        ),
+    ],
+)
+def test_mistakes(run_tool, args, message, tmp_path, monkeypatch):
+    if '--amp' in args and torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    monkeypatch.chdir(tmp_path)
+    assert run_tool('train.py', *args).startswith(message)
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+def test_exit_code_and_no_traceback(tmp_path):
+    run = subprocess.run(
+        [sys.executable, ROOT / 'tools' / 'train.py', 'nowhere.py'], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == 'error: config nowhere.py does not exist.'
+    assert 'Traceback' not in run.stderr
+
+
+def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--auto-scale-lr', *SHORT) is None
+    first = torch.load('run/epoch_1.pth', weights_only=False)
+    assert first['meta']['epoch'] == 1
+
+    longer = [option.replace('max_epochs=1', 'max_epochs=2') for option in SHORT]
+    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--resume', '--no-validate', *longer) is None
+    second = torch.load('run/epoch_2.pth', weights_only=False)
+    assert second['meta']['iter'] == 2 * first['meta']['iter']
+
+    assert run_tool('test.py', CONFIG, 'run/epoch_2.pth', '--work-dir', 'eval', '--out', 'eval/out.pkl', *SHORT) is None
+    assert os.path.getsize('eval/out.pkl') > 0
+    assert run_tool('test.py', CONFIG, 'run/epoch_22.pth').startswith(
+        'error: checkpoint: checkpoint run/epoch_22.pth does not exist. Did you mean run/epoch_2.pth'
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='on GPUs mmengine does this by itself')
+def test_two_processes_on_a_machine_without_a_gpu(tmp_path):
+    environment = {
+        **os.environ,
+        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
+        'OMP_NUM_THREADS': '1',
+        'PORT': '29561',
+    }
+    run = subprocess.run(
+        [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2', '--work-dir', tmp_path, *SHORT],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    text = run.stdout + run.stderr
+    assert 'Distributed launcher: pytorch' in text
+    assert 'GPU number: 2' in text  # mmengine's word for processes
+    weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert not any(name.startswith('module.') for name in weights)

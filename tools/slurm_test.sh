@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# One job on a SLURM cluster: tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [flags of test.py]
+# GPUS is the whole number of processes; GPUS_PER_NODE=0 asks for none (CPU nodes: set TASKS_PER_NODE).
+set -euo pipefail
+USAGE='usage: tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [flags of test.py]'
+PARTITION=${1:?$USAGE}
+JOB_NAME=${2:?$USAGE}
+CONFIG=${3:?$USAGE}
+CHECKPOINT=${4:?$USAGE}
+GPUS=${GPUS:-8}
+GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+TASKS_PER_NODE=${TASKS_PER_NODE:-$((GPUS_PER_NODE > 0 ? GPUS_PER_NODE : GPUS))}
+
+# SRUN_ARGS is split into words on purpose: it holds further options of srun.
+# shellcheck disable=SC2086
+exec srun --partition="$PARTITION" --job-name="$JOB_NAME" \
+    $( ((GPUS_PER_NODE > 0)) && echo "--gres=gpu:$GPUS_PER_NODE" ) \
+    --ntasks="$GPUS" --ntasks-per-node="$TASKS_PER_NODE" --cpus-per-task="${CPUS_PER_TASK:-5}" \
+    --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+    python -u "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher=slurm "${@:5}"

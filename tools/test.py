@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Evaluate a checkpoint: python tools/test.py configs/... checkpoint.pth"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout needs no installation
+
+try:
+    import mmkd  # noqa: F401
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.configs import load_config
+from mmkd.errors import UserError
+from mmkd.running import checks, flags
+
+
+def main() -> None:
+    parser = flags.common_parser(__doc__)
+    parser.add_argument('checkpoint', help='a local file or a URL')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
+    parser.add_argument('--show-dir', help='draw predictions into this folder')
+    parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
+    args = parser.parse_args()
+
+    cfg = load_config(args.config)
+    flags.apply_common(cfg, args)
+    checks.check_keys(cfg, checks.TESTING_KEYS, 'testing')
+    flags.apply_testing(cfg, args)
+    checks.check_toolboxes(cfg)
+    checks.check_checkpoint('checkpoint', args.checkpoint)
+    checks.check_data(cfg, ('test_dataloader',))
+    checks.check_work_dir(cfg.work_dir)
+
+    prepare_cpu_node(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.test()
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'error: {error}')

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Train or distil a model: python tools/train.py configs/..."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout needs no installation
+
+try:
+    import mmkd  # noqa: F401
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.configs import load_config
+from mmkd.errors import UserError
+from mmkd.running import checks, flags
+
+
+def main() -> None:
+    parser = flags.common_parser(__doc__)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, or from the last one in the work dir if none is named',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    args = parser.parse_args()
+
+    cfg = load_config(args.config)
+    flags.apply_common(cfg, args)
+    checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
+    flags.apply_training(cfg, args)
+    checks.check_toolboxes(cfg)
+    if args.amp:
+        checks.check_amp()
+    if args.resume not in (None, 'auto'):
+        checks.check_checkpoint('--resume', args.resume)
+    checks.check_teacher(cfg)
+    checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    checks.check_work_dir(cfg.work_dir)
+
+    prepare_cpu_node(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'error: {error}')

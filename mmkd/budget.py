@@ -43,3 +43,16 @@ def split_budget(total: int, names: Sequence[str], fractions: Sequence[float], u
                 'train longer (train_cfg), learn fewer stages or change the fractions.'
             )
     return lengths
+
+
+def check_lengths(total: int, names: Sequence[str], lengths: Sequence[int], unit: str) -> list[int]:
+    """Lengths that the user gives in epochs or iterations; arguments as in :func:`split_budget`."""
+    key = 'default_hooks.stages.lengths'
+    if len(lengths) != len(names):
+        raise UserError(f'{key}: {len(lengths)} numbers for {len(names)} stages ({", ".join(names)}); give one each.')
+    if not all(isinstance(length, int) and length > 0 for length in lengths) or sum(lengths) != total:
+        raise UserError(
+            f'{key}: {list(lengths)} must be whole numbers above 0 whose sum is {total}, '
+            f'the {unit} that the config trains for (train_cfg).'
+        )
+    return list(lengths)

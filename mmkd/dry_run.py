@@ -38,7 +38,7 @@ class Call:
 
 
 @contextmanager
-def _unchanged(network: nn.Module) -> Iterator[None]:
+def unchanged(network: nn.Module) -> Iterator[None]:
     """Put back all that a dry run may change: attributes of modules, requires_grad, buffers and random states."""
     modules = [(module, dict(vars(module)), dict(module._buffers)) for module in network.modules()]
     grads = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
@@ -101,7 +101,7 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
     no_checkpoint = patch('torch.utils.checkpoint.CheckpointFunction', _NoCheckpoint)
     no_autocast = torch.autocast(inputs.device.type, enabled=False)
     try:
-        with _unchanged(network), torch.enable_grad(), no_autocast, no_checkpoint:
+        with unchanged(network), torch.enable_grad(), no_autocast, no_checkpoint:
             network.eval()
             network.requires_grad_()
             for name, module in network.named_modules():

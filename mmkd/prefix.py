@@ -1,6 +1,8 @@
-"""Running a network only as far as its stages go."""
+"""Running a network only as far as its stages go, and looking at what they put out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -21,8 +23,16 @@ class StageEnd(Protocol):
         """Which call of that module within one forward ends it, counted from 1."""
 
 
+@dataclass(frozen=True)
+class End:
+    """A module's output, named by hand."""
+
+    end: str
+    call: int = 1
+
+
 def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:
-    """Run a network only as far as the last of some stages, in the order of the forward, and return their features.
+    """Run a network only as far as the last of some stages, and return their features.
 
     Raises:
         ValueError: One of the stages is the head, which ends in no feature.
@@ -30,42 +40,56 @@ def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> li
     """
     if not all(stage.end for stage in stages):
         raise ValueError('The head ends in no feature: run the whole network instead.')
-    features: dict[str, Feature] = {}
+    try:
+        with recording(network, stages, leave=True) as outputs:
+            network.extract_feat(inputs)  # type: ignore[operator]
+    except _Left:
+        return [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
+    missed = next(stage for stage in stages if stage.end not in outputs)
+    raise RuntimeError(f'The forward never came to call {missed.call} of {missed.end}, which ends a stage.')
 
+
+@contextmanager
+def recording(network: nn.Module, ends: Sequence[StageEnd], leave: bool = False) -> Iterator[dict[str, Any]]:
+    """What some modules put out in the forward that runs inside, by the modules' paths.
+
+    Args:
+        network: Contains the modules.
+        ends: Which modules, and which call of each.
+        leave: Leave the forward by an exception when all of them have run.
+    """
+    outputs: dict[str, Any] = {}
     # Not forward hooks: in a module compiled in place they would be traced, or be ignored where the trace is older.
     # What the ends run is replaced instead, and the modules around them run for once as if they were not compiled.
     instead: dict[nn.Module, Any] = {}
-    for stage in stages:
-        for dot in (place for place, char in enumerate(stage.end) if char == '.'):
-            instead.setdefault(network.get_submodule(stage.end[:dot]))
-    for stage in stages:
-        end = network.get_submodule(stage.end)
-        instead[end] = _recording(end, stage, features, len(inputs), leave=stage is stages[-1])
+    for end in ends:
+        for dot in (place for place, char in enumerate(end.end) if char == '.'):
+            instead.setdefault(network.get_submodule(end.end[:dot]))
+    for end in ends:
+        module = network.get_submodule(end.end)
+        instead[module] = _recorded(module, end, outputs, leave_at=len(ends) if leave else None)
     before = {module: module._compiled_call_impl for module in instead}
     try:
         for module, call in instead.items():
             module._compiled_call_impl = call
-        network.extract_feat(inputs)  # type: ignore[operator]
-    except _Left:
-        return [features[stage.end] for stage in stages]
+        yield outputs
     finally:
         for module, call in before.items():
             module._compiled_call_impl = call
-    raise RuntimeError(f'The forward never came to call {stages[-1].call} of {stages[-1].end}, which ends a stage.')
 
 
-def _recording(end: nn.Module, stage: StageEnd, features: dict[str, Feature], batch: int, leave: bool) -> Callable:
-    """The module's own call, which keeps its feature and leaves the forward if it was the last one wanted."""
-    run = end._compiled_call_impl or end._call_impl
+def _recorded(module: nn.Module, end: StageEnd, outputs: dict[str, Any], leave_at: int | None) -> Callable:
+    """The module's own call, which keeps its output and may leave the forward."""
+    run = module._compiled_call_impl or module._call_impl
     calls = 0
 
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
         output = run(*args, **kwargs)
-        if calls == stage.call:
-            features[stage.end] = feature_of(output, batch)
-            if leave:
+        if calls == end.call:
+            outputs[end.end] = output
+            if len(outputs) == leave_at:
                 raise _Left
         return output
 

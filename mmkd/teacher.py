@@ -46,8 +46,8 @@ class Teacher:
                     level=logging.WARNING,
                 )
                 self.network.init_weights()
-        if checkpoint is not None:
-            load_checked(self.network, checkpoint, parts)
+        # whether all of it comes from the checkpoint, also the parts that never run
+        self.whole = checkpoint is not None and load_checked(self.network, checkpoint, parts)
         self.network.requires_grad_(False)
         freeze_modes(self.network)
 
@@ -65,8 +65,8 @@ def freeze_modes(network: nn.Module) -> None:
         module.training = False
 
 
-def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> None:
-    """Load weights, and refuse a file that does not fit the parts that will run."""
+def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> bool:
+    """Load weights, and refuse a file that does not fit the parts that will run; tell whether it fits the rest too."""
     state, own = _read(checkpoint), network.state_dict()
     unfit = {name: why for name in own if (why := _why(name, state, own))}
     rest = {name: why for name, why in unfit.items() if name.split('.')[0] not in parts}
@@ -93,6 +93,7 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> N
         + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
         logger='current',
     )
+    return all(name.endswith('num_batches_tracked') for name in own.keys() & rest)
 
 
 def _read(checkpoint: str) -> OrderedDict:

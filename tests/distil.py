@@ -58,11 +58,11 @@ def teacher(plain, tmp_path_factory) -> dict:
 
 @pytest.fixture
 def distil(plain, teacher, tmp_path):
-    """Make the runner of an SSKD training."""
+    """Make the runner of a distillation, by SSKD unless the model says otherwise."""
 
     def make(work_dir: str = 'run', hook: dict | None = None, model: dict | None = None, **changes) -> Runner:
         cfg = copy.deepcopy(plain)
-        cfg.model = dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher, **(model or {}))
+        cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
         cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **(hook or {}))
         cfg.work_dir = str(tmp_path / work_dir)
         cfg.experiment_name = f'{tmp_path.name}_{work_dir}_{len(list(Path(tmp_path).rglob("*")))}'

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.budget import default_fractions, split_budget
+from mmkd.budget import check_lengths, default_fractions, split_budget
 from mmkd.errors import UserError
 
 KEY = 'default_hooks.stages.fractions'
@@ -61,3 +61,21 @@ def test_wrong_fractions_are_refused(total, fractions, sentence):
     with pytest.raises(UserError) as caught:
         split_budget(total, NAMES, fractions, 'epochs')
     assert str(caught.value) == sentence
+
+
+def test_lengths_are_taken_as_they_are():
+    assert check_lengths(10, NAMES, (2, 3, 5), 'epochs') == [2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ('lengths', 'message'),
+    [
+        ([5, 5], r'lengths: 2 numbers for 3 stages \(layer1, layer2, head\)'),
+        ([2, 3, 4], 'whose sum is 10, the epochs that the config trains for'),
+        ([5, 0, 5], 'must be whole numbers above 0'),
+        ([2.5, 2.5, 5], 'must be whole numbers above 0'),
+    ],
+)
+def test_wrong_lengths_are_refused(lengths, message):
+    with pytest.raises(UserError, match=message):
+        check_lengths(10, NAMES, lengths, 'epochs')

@@ -289,6 +289,28 @@ def test_a_head_of_other_classes_is_one_log_line(trained, logged):
     assert 'head.fc.weight ((10, 32) instead of (7, 32))' in sentence
 
 
+@pytest.mark.parametrize(
+    ('lacks', 'whole'),
+    [
+        ([], True),
+        (['head.fc.bias'], False),
+        (['head.bn.num_batches_tracked'], True),
+        (['head.bn.running_mean'], False),
+    ],
+)
+def test_remembers_whether_all_of_it_was_loaded(lacks, whole, tmp_path):
+    network = nn.ModuleDict(dict(backbone=nn.Linear(1, 1), head=nn.ModuleDict()))
+    network['head'].update(dict(fc=nn.Linear(1, 1), bn=nn.BatchNorm2d(1)))
+    state = {name: value for name, value in network.state_dict().items() if name not in lacks}
+    assert load_checked(network, save(tmp_path / 'some.pth', dict(state, more=torch.ones(1))), RUNNING) is whole
+
+
+def test_the_teacher_knows_whether_all_of_it_was_loaded(trained):
+    assert Teacher(config(), trained[0], RUNNING).whole is True
+    assert Teacher(config(classes=7), trained[0], RUNNING).whole is False
+    assert Teacher(config(), None, RUNNING).whole is False
+
+
 def test_a_table_of_indices_more_does_no_harm(trained, tmp_path, logged):
     state = dict(trained[1], **{'backbone.relative_position_index': torch.zeros(4, dtype=torch.long)})
     Teacher(config(), save(tmp_path / 'old.pth', state), RUNNING)

@@ -7,7 +7,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
-from mmkd.stages import StagePlan
+from mmkd.schedule import ALL, Phase
+from mmkd.stages import Stage, StagePlan
 from mmkd.teacher import Renormalise, Teacher
 
 _STUDENT = 'student.'
@@ -48,6 +49,7 @@ class Distiller(BaseModel):
         self.extras = nn.ModuleDict()
         self.current: tuple[str, ...] = ()  # names of the stages that are being learned
         self.learns_head = False
+        self.progress = 0.0  # the part of the phase at hand that is done; the schedule tells
         self.teacher = _build_teacher(teacher, self.teacher_parts)
         self.teacher_inputs = Renormalise(
             self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
@@ -90,12 +92,37 @@ class Distiller(BaseModel):
         raise NotImplementedError
 
     def prepare(self, inputs: Tensor) -> None:
-        """Make ``plan``, the stage plan of the student, and ``extras``, with a preprocessed batch."""
+        """Make ``plan``, the stage plan of the student, with a preprocessed batch."""
         raise NotImplementedError
+
+    @property
+    def lessons(self) -> tuple[str, ...]:
+        """What the method can teach without the head: names of stages or of extras."""
+        return ()
+
+    def default_phases(self) -> list:
+        """What is learned when, unless the schedule says otherwise."""
+        return [ALL]
+
+    def equip(self, phases: Sequence[Phase]) -> None:
+        """Build the ``extras`` that these phases need."""
+
+    def partner(self, stage: Stage) -> str:
+        """What a stage learns from, in words."""
+        return ''
 
     def trained_extras(self) -> list[nn.Module]:
         """The modules in ``extras`` that learn together with the stages at hand."""
-        raise NotImplementedError
+        return []
+
+    @property
+    def measures(self) -> bool:
+        """Whether :meth:`measure` has something to say of the stages at hand."""
+        return False
+
+    def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Means over a batch of the validation set that tell how the stages at hand are doing."""
+        return {}
 
     def enter(self, names: Sequence[str]) -> None:
         """Learn the stages of these names from now on, and freeze everything else."""
@@ -120,8 +147,9 @@ class Distiller(BaseModel):
         for name, module in self.student.named_modules():
             if name not in awake and name not in ancestors:
                 module.training = False
-        for extra in self.extras.values():
-            extra.train(mode and any(extra is trained for trained in self.trained_extras()))
+        self.extras.eval()
+        for extra in self.trained_extras():
+            extra.train(mode)
         return self
 
 

@@ -7,12 +7,14 @@ from torch import Tensor, nn
 
 from mmkd.adapters import build_adapter
 from mmkd.distillers.base import Distiller
-from mmkd.errors import UserError, did_you_mean
 from mmkd.pairing import pair_plans
 from mmkd.prefix import run_to
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
+from mmkd.schedule import Phase, check_name
 from mmkd.stages import Stage
+
+MIMIC_LOSS = 'mimic_loss'
 
 
 @MODELS.register_module()
@@ -48,24 +50,34 @@ class SSKD(Distiller):
         self.losses: dict[str, nn.Module] = {}
 
     def prepare(self, inputs: Tensor) -> None:
-        """Find the stages of both networks with a real batch and build what compares them."""
+        """Find the stages of both networks with a real batch."""
         with own_randomness():
             self.plan, teacher_plan = pair_plans(
                 self.student, inputs, self.teacher.network, self.teacher_inputs(inputs), self.pairs
             )
-            self.teacher_stages = {
-                stage.name: teacher_stage for stage, teacher_stage in zip(self.plan.stages, teacher_plan.stages)
-            }
-            for stage in self.plan.stages:
-                self.extras[_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name]).to(inputs.device)
         names = [stage.name for stage in self.plan.stages]
+        self.teacher_stages = dict(zip(names, teacher_plan.stages))
         for name in self.stage_losses:
-            if name not in names:
-                raise UserError(
-                    f'model.stage_losses: the student has no stage {name}, only {", ".join(names)}.'
-                    f'{did_you_mean(name, names)}'
-                )
-        self.losses = {name: MODELS.build(self.stage_losses.get(name, self.mimic_loss)) for name in names}
+            check_name(name, names, 'model.stage_losses')
+
+    @property
+    def lessons(self) -> tuple[str, ...]:
+        """Every stage but the head can be mimicked."""
+        return tuple(stage.name for stage in self.plan.stages)
+
+    def default_phases(self) -> list:
+        """One stage after the other, then the head."""
+        return [stage.name for stage in self.plan]
+
+    def equip(self, phases: Sequence[Phase]) -> None:
+        """Build an adapter and a loss for each stage that is mimicked."""
+        mimicked = {name for phase in phases if self.plan.head.name not in phase for name in phase}
+        with own_randomness():
+            for stage in self.plan.stages:
+                if stage.name in mimicked:
+                    adapter = build_adapter(stage, self.teacher_stages[stage.name])
+                    self.extras[module_key(stage.name)] = adapter.to(next(self.student.parameters()).device)
+                    self.losses[stage.name] = MODELS.build(self.stage_losses.get(stage.name, self.mimic_loss))
 
     def partner(self, stage: Stage) -> str:
         """The teacher's stage that this one mimics, in words."""
@@ -73,10 +85,14 @@ class SSKD(Distiller):
         return f'mimics {teacher.end} {teacher.shapes}' if teacher else 'learns from the ground truth'
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The mimic losses of the stages at hand, or the student's own loss where the head is among them."""
+        """The mimic losses of the stages at hand, or that of the head where it is among them."""
         if self.learns_head:
-            return self.student.loss(inputs, data_samples)
+            return self.head_loss(inputs, data_samples)
         return {f'loss_mimic_{name}': loss for name, loss in self.mimic(inputs).items()}
+
+    def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """The student's own loss."""
+        return self.student.loss(inputs, data_samples)
 
     def mimic(self, inputs: Tensor) -> dict[str, Tensor]:
         """The mimic loss of each stage that is being learned; neither network runs further than the last of them."""
@@ -86,15 +102,24 @@ class SSKD(Distiller):
             teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
             targets = run_to(self.teacher.network, teacher_stages, self.teacher_inputs(inputs))
         return {
-            stage.name: self.losses[stage.name](self.extras[_key(stage.name)](feature, target), target)
+            stage.name: self.losses[stage.name](self.extras[module_key(stage.name)](feature, target), target)
             for stage, feature, target in zip(stages, features, targets)
         }
 
     def trained_extras(self) -> list[nn.Module]:
         """The adapters of the stages at hand."""
-        return [] if self.learns_head else [self.extras[_key(name)] for name in self.current]
+        return [] if self.learns_head else [self.extras[module_key(name)] for name in self.current]
+
+    @property
+    def measures(self) -> bool:
+        """Until accuracy means something."""
+        return not self.learns_head
+
+    def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """The mimic loss."""
+        return {MIMIC_LOSS: torch.stack(list(self.mimic(inputs).values())).sum()}
 
 
-def _key(name: str) -> str:
+def module_key(name: str) -> str:
     """A stage's name as the name of a submodule."""
     return name.replace('.', '_')

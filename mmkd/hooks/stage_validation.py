@@ -1,30 +1,38 @@
-"""The mimic loss on the validation set, for the stages in which accuracy means nothing yet."""
+"""What the validation set tells of the stages at hand, besides the student's own metrics."""
 
 import copy
+from collections import defaultdict
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce_dict
 from mmengine.runner import Runner
 
 from mmkd.distillers.base import Distiller
 from mmkd.random_state import own_randomness
 
 
-def validate_mimic(runner: Runner, distiller: Distiller) -> float:
-    """The mean mimic loss over the validation set, logged as a scalar (no metric, so nothing can lock onto it)."""
+def validate_stages(runner: Runner, distiller: Distiller, name: str) -> dict[str, float]:
+    """The means of ``distiller.measure`` over the validation set, logged as scalars.
+
+    They are no metrics, so that nothing (``save_best``, early stopping) can lock onto them.
+    """
     distiller.eval()
-    sums = torch.zeros(2, dtype=torch.float64)
+    sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
+    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would stay, and the next validation draw less
     with torch.no_grad(), own_randomness():
-        for batch in runner.val_loop.dataloader:
-            inputs = distiller.data_preprocessor(batch, False)['inputs']
-            loss = sum(distiller.mimic(inputs).values())
-            sums += torch.tensor([float(loss) * len(inputs), len(inputs)], dtype=torch.float64)
+        for batch in loader:
+            data = distiller.data_preprocessor(batch, False)
+            images = len(data['inputs'])
+            for key, value in distiller.measure(data['inputs'], data['data_samples']).items():
+                sums[key] += value.double().cpu() * images
+            sums['images'] += images
     distiller.train()
-    all_reduce(sums)
-    value = float(sums[0] / sums[1])
-    runner.visualizer.add_scalar('val_mimic_loss', value, step=runner.iter + 1)
-    runner.logger.info(f'Stage {"+".join(distiller.current)}: mimic loss on the validation set {value:.5f}')
-    return value
+    all_reduce_dict(sums)
+    means = {key: float(value / sums['images']) for key, value in sums.items() if key != 'images'}
+    runner.visualizer.add_scalars({f'val_{key}': value for key, value in means.items()}, step=runner.iter + 1)
+    said = ', '.join(f'{key} {value:.5g}' for key, value in means.items())
+    runner.logger.info(f'Stage {name} on the validation set: {said}')
+    return means
 
 
 class BestStage:

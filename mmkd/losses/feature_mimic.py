@@ -35,11 +35,13 @@ KINDS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 class FeatureMimicLoss(nn.Module):
     """The distance between a student's feature and the teacher's, which must have the same shape.
 
+    Scale: where the teacher's tensor has a standard deviation above 1 in this batch, both features are divided by it.
+    Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges.
+
     Reduction: at each position of a feature the distance of two vectors, summed over the channels; then the mean over
     positions and batch, then over the tensors of a pyramid, however large each is, then times ``loss_weight``. (A mean
-    over the channels, as ``nn.MSELoss`` takes it, makes gradients fade with the width: at a recipe's own learning rate
-    a wide stage learns next to nothing.) Everything is computed in float32, under autocast too, and no gradient reaches
-    the teacher.
+    over the channels, as ``nn.MSELoss`` takes it, makes gradients fade with the width: a wide stage learns next to
+    nothing.) Everything is computed in float32, under autocast too, and no gradient reaches the teacher.
 
     Args:
         kind (str): ``'mse'``, ``'l1'``, ``'smooth_l1'`` (quadratic below a difference of 1) or
@@ -79,7 +81,8 @@ class FeatureMimicLoss(nn.Module):
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         channels = 1 if student.ndim == 4 else -1  # maps are (N, C, H, W), tokens (N, L, C)
-        return KINDS[self.kind](student, teacher, channels).mean()
+        scale = teacher.std(correction=0).clamp(min=1)
+        return KINDS[self.kind](student / scale, teacher / scale, channels).mean()
 
     def extra_repr(self) -> str:
         """What ``print`` shows of it."""

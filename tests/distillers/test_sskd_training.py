@@ -155,6 +155,15 @@ def test_resume_ends_byte_for_byte_where_the_uninterrupted_run_ends(distil, tmp_
     assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
 
 
+def test_resume_without_a_seed_in_the_config_keeps_the_sample_order(distil, tmp_path):
+    hook, changes = dict(stages=['layer2', 'head']), dict(randomness=dict(seed=None))
+    whole = distil('whole', hook, **changes)
+    whole.train()
+    resumed = distil('resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_2.pth'), **changes)
+    resumed.train()
+    assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
+
+
 @pytest.mark.parametrize('iteration', [4, 6, 9])
 def test_resume_of_iteration_loops(distil, tmp_path, iteration):
     changes = {

@@ -79,17 +79,46 @@ def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.0])
     states = []
 
-    def validate(runner, distiller):
+    def validate(runner, distiller, name):
         states.append(copy.deepcopy(distiller.student.state_dict()))
-        return next(losses)
+        return dict(mimic_loss=next(losses))
 
-    monkeypatch.setattr(stage_schedule, 'validate_mimic', validate)
+    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
     runner = distil(hook=dict(stages=['layer1', 'head'], keep_best=True))
     runner.train()
     last = runner.model.student.state_dict()
     for name in runner.model.plan.stages[0].parameters:
         assert torch.equal(last[name], states[1][name])
         assert not torch.equal(last[name], states[3][name])
+
+
+def test_lengths_in_epochs_and_a_summary(distil, tmp_path):
+    runner = distil(hook=dict(stages=['layer1', 'head'], lengths=[1, 7]))
+    seen = rates_of(runner)
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer1=4, head=28)
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    text = log.read_text()
+    assert "The teacher's own score on the student's validation images: accuracy/top1" in text
+    assert 'Stage layer1 begins: 1 epoch.' in text
+    assert 'Stage layer1 ends: 4 iterations in ' in text
+    rows = text.partition('Summary of the stages:')[2].split('\n')
+    assert [row.split()[:2] for row in rows[2:5]] == [['layer1', '4'], ['head', '28'], ['total', '32']]
+
+
+def test_the_best_state_is_in_the_checkpoint_of_a_last_stage_without_head(distil, monkeypatch, tmp_path):
+    from mmkd.hooks import stage_schedule
+
+    losses = iter([2.0, 1.0, *[3.0] * 6])
+    states = []
+
+    def validate(runner, distiller, name):
+        states.append(copy.deepcopy(distiller.student.state_dict()))
+        return dict(mimic_loss=next(losses))
+
+    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    distil(hook=dict(stages=['layer1'], keep_best=True)).train()
+    saved = torch.load(tmp_path / 'run' / 'epoch_8.pth', weights_only=False)['state_dict']
+    assert all(torch.equal(saved[name], states[1][name]) for name in saved)
 
 
 def test_a_deeper_look_at_stage_losses(distil):
@@ -110,6 +139,8 @@ def test_a_deeper_look_at_stage_losses(distil):
         (dict(stages=['layer9']), {}, r'the student has no stage layer9, only layer1.* Did you mean layer'),
         (dict(stages=['layer1', 'layer1', 'head']), {}, 'names a stage twice'),
         (dict(stages=['layer1'], unfreeze_last=True), {}, 'only the head can teach all'),
+        (dict(stages=['layer1', 'head'], lengths=[1, 8]), {}, r'stages\.lengths: \[1, 8\] must be .* whose sum is 8'),
+        (dict(fractions=[1], lengths=[8]), {}, 'fractions and lengths say the same thing twice'),
         (dict(overrides=dict(neck=dict(lr=1))), {}, 'the student has no stage neck'),
         (dict(), dict(stage_losses=dict(layer5=dict(type='mmkd.FeatureMimicLoss'))), 'no stage layer5'),
         (

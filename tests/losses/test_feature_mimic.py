@@ -44,7 +44,9 @@ def pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def expected(kind, student, teacher):
-    return EXPECTED[kind](student.double().numpy(), teacher.double().numpy())
+    student, teacher = student.double().numpy(), teacher.double().numpy()
+    scale = max(1, ((teacher - teacher.mean()) ** 2).mean() ** 0.5)
+    return EXPECTED[kind](student / scale, teacher / scale)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -100,7 +102,18 @@ def test_gradient_of_mse_by_hand():
     student, teacher = pair(2, 3, 2, 2)
     student.requires_grad_()
     FeatureMimicLoss('mse', loss_weight=3)(student, teacher).backward()
-    np.testing.assert_allclose(student.grad, 3 * 2 * (student - teacher).detach().numpy() / (2 * 2 * 2), rtol=1e-5)
+    gap, scale = (student - teacher).detach().numpy(), teacher.numpy().std()
+    np.testing.assert_allclose(student.grad, 3 * 2 * gap / scale**2 / (2 * 2 * 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['mse', 'l1', 'smooth_l1'])
+def test_large_features_are_scaled_to_one_deviation_and_small_ones_left_alone(kind):
+    student, teacher = pair(4, 5, 4, 2)
+    teacher = teacher / teacher.std(correction=0)
+    loss = FeatureMimicLoss(kind)
+    assert loss(100 * student, 100 * teacher).item() == pytest.approx(loss(student, teacher).item(), rel=1e-4)
+    small = EXPECTED[kind](0.01 * student.double().numpy(), 0.01 * teacher.double().numpy())
+    assert loss(0.01 * student, 0.01 * teacher).item() == pytest.approx(small, rel=1e-4)
 
 
 @pytest.mark.parametrize('weight', [0, 0.5, 3])

@@ -1,0 +1,50 @@
+"""What a stage's training consists of, built anew at its start from the student's own config."""
+
+import copy
+
+from mmengine.dist import all_reduce_params
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmkd.distillers.base import Distiller
+from mmkd.optim import build_stage_optim_wrapper, compress
+
+
+def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[bool, int]) -> None:
+    """Build the DDP wrapper, the optimizer and the schedulers of the stages at hand.
+
+    Args:
+        runner: Its model, optimizer wrapper and schedulers are replaced.
+        distiller: It has entered the stages.
+        optimizer: Changes of the optimizer's config.
+        length: Of the phase, in epochs (key True) and iterations (key False).
+    """
+    if is_model_wrapper(runner.model):
+        runner.model = runner.wrap_model(copy.deepcopy(runner.cfg.get('model_wrapper_cfg')), distiller)
+    runner.param_schedulers = None  # scale_lr wants none
+    optim_cfg = copy.deepcopy(runner.cfg.optim_wrapper)
+    optim_cfg.optimizer.update(optimizer)
+    extras = [p for module in distiller.trained_extras() for p in module.parameters()]
+    old = getattr(runner.optim_wrapper, 'loss_scaler', None)
+    runner.optim_wrapper = build_stage_optim_wrapper(distiller.student, extras, optim_cfg)
+    if old is not None:
+        runner.optim_wrapper.loss_scaler.load_state_dict(old.state_dict())
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+    if runner.cfg.get('param_scheduler') is not None:
+        runner.param_schedulers = compress(
+            runner.build_param_scheduler(copy.deepcopy(runner.cfg.param_scheduler)),
+            total={True: runner.max_epochs, False: runner.max_iters},
+            length=length,
+        )
+    runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
+    for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
+        runner.message_hub.log_scalars.pop(key)  # else every later line prints them
+
+
+def average_buffers(distiller: Distiller) -> None:
+    """DDP does not broadcast buffers: without this a learned stage's statistics would differ by rank for ever."""
+    stages = [stage for stage in distiller.plan if stage.name in distiller.current]
+    modules = [distiller.student.get_submodule(name) for stage in stages for name in stage.modules]
+    modules += distiller.trained_extras()
+    buffers = {id(buffer): buffer for module in modules for buffer in module.buffers()}.values()
+    all_reduce_params([buffer for buffer in buffers if buffer.is_floating_point()], op='mean')

@@ -1,0 +1,66 @@
+"""The teacher's own score, for which the student strives."""
+
+import copy
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from mmkd.distillers.base import Distiller
+from mmkd.random_state import own_randomness
+
+
+def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | None:
+    """What the student's evaluator says of the teacher on the student's validation set, logged in one line.
+
+    The teacher sees what the student sees, normalised its own way; so this may be less than its paper says. None where
+    it has no score. Whatever follows is as if it had not been asked.
+    """
+    why = _why_not(runner, distiller)
+    if why:
+        runner.logger.info(f'The teacher is not scored: {why}.')
+        return None
+    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would stay, and the first validation draw less
+    evaluator = runner.val_loop.evaluator
+    with torch.no_grad(), own_randomness():
+        for batch in loader:
+            data = distiller.data_preprocessor(copy.deepcopy(batch), False)  # a data set may keep its samples
+            inputs = distiller.teacher_inputs(data['inputs'])
+            results = distiller.teacher.network(inputs, data['data_samples'], mode='predict')
+            evaluator.process(data_samples=results, data_batch=batch)
+        score = evaluator.evaluate(len(loader.dataset))
+    said = ', '.join(
+        f'{key} {value:.4g}' if isinstance(value, float) else f'{key} {value}' for key, value in score.items()
+    )
+    runner.logger.info(f"The teacher's own score on the student's validation images: {said}")
+    return score
+
+
+def _why_not(runner: Runner, distiller: Distiller) -> str:
+    """Why the teacher has no score, ``''`` if it has."""
+    student, teacher = distiller.student, distiller.teacher.network
+    if runner.val_loop is None:
+        return 'there is no validation set'
+    if not distiller.teacher.whole:
+        return 'not all of its weights come from a checkpoint'
+    if not _kinds(student) & _kinds(teacher):
+        return f"its type is {type(teacher).__name__}, the student's {type(student).__name__}"
+    if getattr(student, 'with_mask', False) and not getattr(teacher, 'with_mask', False):
+        return 'it predicts no masks, and the student does'
+    own, needed = _classes(teacher), _classes(student)
+    if own != needed or not own:
+        return f'it tells {own or "an unknown number of"} classes apart, the student {needed or "an unknown number"}'
+    return ''
+
+
+def _kinds(network: nn.Module) -> set[type]:
+    """What a network is besides a model, as mmpretrain's BaseClassifier or mmdet's BaseDetector."""
+    return {kind for kind in type(network).__mro__ if issubclass(kind, BaseModel) and kind is not BaseModel}
+
+
+def _classes(network: nn.Module) -> int:
+    """How many classes its heads tell apart; 0 if none of them says it."""
+    parts = [part for name, part in network.named_children() if name not in ('data_preprocessor', 'backbone', 'neck')]
+    counts = [getattr(module, 'num_classes', None) for part in parts for module in part.modules()]
+    return max((count for count in counts if isinstance(count, int)), default=0)  # a region proposal head says 1

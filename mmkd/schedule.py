@@ -1,0 +1,96 @@
+"""Which stages are learned when: the phases of a run and their lengths."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from mmkd.errors import UserError, did_you_mean
+
+ALL = 'all'  # every stage and the head, learned together
+Phase = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The phases of a run, one after the other.
+
+    Args:
+        phases: Names of the stages that are learned together in each.
+        lengths: Of each, in epochs or iterations.
+        unit: ``'epochs'`` or ``'iterations'``.
+        stages: Names of all stages of the student, the head last.
+    """
+
+    phases: tuple[Phase, ...]
+    lengths: tuple[int, ...]
+    unit: str
+    stages: Phase
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each phase begins."""
+        return [0, *accumulate(self.lengths)][:-1]
+
+    def at(self, position: int) -> int:
+        """The index of the phase that a position lies in."""
+        return bisect_right(self.starts, position) - 1
+
+    def name(self, index: int) -> str:
+        """Of a phase, for logs."""
+        return phase_name(self.phases[index], self.stages)
+
+    def length(self, index: int) -> str:
+        """Of a phase, in words."""
+        return f'{self.lengths[index]:,} {self.unit if self.lengths[index] != 1 else self.unit[:-1]}'
+
+    def __str__(self) -> str:
+        lengths = ', '.join(f'{self.name(i)} {length}' for i, length in enumerate(self.lengths))
+        return f'Schedule in {self.unit}: {lengths}'
+
+
+def phase_name(phase: Phase, stages: Phase) -> str:
+    """What a phase is called: by its stages, or ``'all'``."""
+    return ALL if len(stages) > 1 and set(phase) == set(stages) else '+'.join(phase)
+
+
+def plan_phases(
+    wanted: Iterable[str | Sequence[str]], stages: Phase, lessons: Sequence[str], unfreeze_last: bool
+) -> tuple[Phase, ...]:
+    """The phases that the user wants.
+
+    Args:
+        wanted: Names of stages, or lists of names that are learned together.
+        stages: Names of the student's stages, the head last.
+        lessons: What can be learned without the head.
+        unfreeze_last: Learn everything in the last phase.
+    """
+    phases = [(name,) if isinstance(name, str) else tuple(name) for name in wanted]
+    known = [*stages, *(name for name in lessons if name not in stages), ALL]
+    for phase in phases:
+        for name in phase:
+            check_name(name, known)
+    phases = [stages if phase == (ALL,) else phase for phase in phases]
+    learned = [name for phase in phases if phase != stages for name in phase]
+    if len(set(learned)) < len(learned) or phases.count(stages) > 1:
+        raise UserError(f'default_hooks.stages.stages: {learned} names a stage twice; each is learned once.')
+    head = stages[-1]
+    for phase in phases:
+        if head not in phase and (stuck := [name for name in phase if name not in lessons]):
+            raise UserError(
+                f'default_hooks.stages.stages: nothing teaches {", ".join(stuck)} alone; learn it with the head: '
+                f'[{", ".join(repr(name) for name in (*phase, head))}] in a list of their own, or {ALL!r}.'
+            )
+    if unfreeze_last:
+        if head not in phases[-1]:
+            raise UserError('default_hooks.stages.unfreeze_last: only the head can teach all, so it must come last.')
+        phases[-1] = stages
+    return tuple(phases)
+
+
+def check_name(name: str, known: Sequence[str], key: str = 'default_hooks.stages') -> None:
+    """Refuse what is no stage."""
+    if name not in known:
+        raise UserError(
+            f'{key}: the student has no stage {name}, only {", ".join(known)}.{did_you_mean(str(name), known)}'
+        )

@@ -11,5 +11,5 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='mmkd',
-    locations=['mmkd.losses', 'mmkd.models', 'mmkd.distillers'],
+    locations=['mmkd.losses', 'mmkd.models', 'mmkd.heads', 'mmkd.distillers'],
 )

@@ -1,5 +1,7 @@
 """Distillers: the models that are trained. One file a method."""
 
+from mmkd.distillers.kd import KD
+from mmkd.distillers.mhkd import MHKD
 from mmkd.distillers.sskd import SSKD
 
-__all__ = ['SSKD']
+__all__ = ['KD', 'MHKD', 'SSKD']

@@ -1,5 +1,6 @@
 """What a student is trained on besides its own losses. A loss knows no model."""
 
 from mmkd.losses.feature_mimic import FeatureMimicLoss
+from mmkd.losses.soft_target import SoftTargetLoss
 
-__all__ = ['FeatureMimicLoss']
+__all__ = ['FeatureMimicLoss', 'SoftTargetLoss']

@@ -1,0 +1,11 @@
+"""SSKD, then MHKD, on CIFAR-100: ResNet-34 teaches ResNet-18, both with the CIFAR stem. Train the teacher first."""
+_base_ = '../baselines/resnet18_cifar100.py'
+model = dict(
+    _delete_=True,
+    type='mmkd.MHKD',
+    student={{_base_.model}},
+    teacher=dict(
+        config='mmkd::baselines/resnet34_cifar100.py',
+        checkpoint='work_dirs/resnet34_cifar100/epoch_240.pth'))
+default_hooks = dict(
+    stages=dict(type='mmkd.StageScheduleHook', stages=['layer1', 'layer2', 'layer3', 'layer4', 'all']))

@@ -1,0 +1,67 @@
+"""A real teacher, many heads on both networks, and a student that stock mmpretrain evaluates from the saved file."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from mmkd.configs import load_config
+from tests.conftest import ROOT
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+CONFIGS = ROOT / 'configs'
+MHKD = CONFIGS / 'mhkd' / 'mhkd_resnet18-w32_resnet18-w16_digits.py'
+STUDENT = CONFIGS / 'baselines' / 'resnet18-w16_digits.py'
+
+
+def test_the_heads_of_both_networks_learn_and_the_student_is_good(run_tool, tmp_path):
+    teacher = CONFIGS / 'baselines' / 'resnet18-w32_digits.py'
+    options = ['--cfg-options', 'train_cfg.max_epochs=5']
+    assert run_tool('train.py', teacher, '--work-dir', tmp_path / 'teacher', '--no-validate', *options) is None
+
+    options = ['--cfg-options', 'train_cfg.max_epochs=8', f'model.teacher.checkpoint={tmp_path}/teacher/epoch_5.pth']
+    assert run_tool('train.py', MHKD, '--work-dir', tmp_path / 'mhkd', *options) is None
+
+    (log,) = (tmp_path / 'mhkd').glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for whose in ('student_heads', 'teacher_heads'):
+        for stage in ('layer1', 'layer2', 'layer3'):
+            accuracies = [line[f'val_{whose}/{stage}'] for line in lines if f'val_{whose}/{stage}' in line]
+            assert accuracies[-1] > (35 if stage == 'layer1' else 80), (whose, stage)  # 10 by chance
+
+    student = load_config(str(STUDENT))
+    student.update(work_dir=str(tmp_path / 'test'), load_from=str(tmp_path / 'mhkd' / 'epoch_8.pth'))
+    assert Runner.from_cfg(student).test()['accuracy/top1'] > 85
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
+def test_two_processes_over_the_phases(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{MHKD}'\n"
+        'model = dict(teacher=dict(checkpoint=None), soft_until=0.5)\n'
+        'train_cfg = dict(max_epochs=3)\n'
+        'train_dataloader = dict(dataset=dict(indices=256))\n'
+        "default_hooks = dict(stages=dict(stages=['layer1', 'teacher_heads', 'all'], lengths=[1, 1, 1]))\n"
+    )
+    environment = {
+        **os.environ,
+        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
+        'OMP_NUM_THREADS': '1',
+        'PORT': '29563',
+    }
+    command = [ROOT / 'tools' / 'dist_train.sh', config, '2', '--work-dir', tmp_path / 'run']
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    text = run.stdout + run.stderr
+    assert [f'Stage {name} begins' in text for name in ('layer1', 'teacher_heads', 'all')] == [True] * 3
+    init_default_scope('mmpretrain')
+    student = MODELS.build(load_config(str(STUDENT)).model)
+    weights = torch.load(tmp_path / 'run' / 'epoch_3.pth', weights_only=False)['state_dict']
+    student.load_state_dict(weights, strict=True)

@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 WORK_DIR ?= work_dirs/demo
 TEACHER := work_dirs/resnet18-w32_digits/epoch_10.pth
 
-.PHONY: demo test test-long lint format docs lock clean
+.PHONY: demo results test test-long lint format docs lock clean
 
 demo: $(VENV)/.demo $(TEACHER)  ## distil the demo's student from its teacher, test what comes out as a plain model
 	$(RUN) tools/train.py configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py --work-dir $(WORK_DIR)
@@ -16,6 +16,9 @@ demo: $(VENV)/.demo $(TEACHER)  ## distil the demo's student from its teacher, t
 
 $(TEACHER): | $(VENV)/.demo
 	$(RUN) tools/train.py configs/baselines/resnet18-w32_digits.py
+
+results: $(VENV)/.demo  ## train students alone and distilled on data/cifar100.npz, write docs/results.md; goes on if stopped
+	$(RUN) tools/benchmark/results.py $(RESULTS_ARGS)
 
 test: $(VENV)/.dev  ## the test suite, without the long ones
 	$(RUN) -m pytest -m 'not long' -n 2

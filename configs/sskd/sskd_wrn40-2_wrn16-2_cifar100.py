@@ -8,5 +8,3 @@ model = dict(
         config='mmkd::baselines/wrn40-2_cifar100.py',
         checkpoint='work_dirs/wrn40-2_cifar100/epoch_240.pth'))
 default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
-# Its blocks add up features without a norm, which the recipe's learning rate makes diverge when they are mimicked.
-optim_wrapper = dict(clip_grad=dict(max_norm=5))

@@ -2,5 +2,6 @@
 
 from mmkd.datasets.array import ArrayDataset
 from mmkd.datasets.digits import Digits
+from mmkd.datasets.resident import ResidentArrayDataset
 
-__all__ = ['ArrayDataset', 'Digits']
+__all__ = ['ArrayDataset', 'Digits', 'ResidentArrayDataset']

@@ -37,8 +37,11 @@ def student_outcome(
         losses = student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
         if not weight:
             student(inputs, mode='tensor')
-    if weight != 1:  # accuracies are among them
-        losses = {name: weight * value if 'loss' in name else value for name, value in losses.items()}
+    # The sum of all terms is called loss, so the student's own term cannot be; accuracies are among them, too.
+    losses = {
+        'loss_own' if name == 'loss' else name: weight * value if 'loss' in name and weight != 1 else value
+        for name, value in losses.items()
+    }
     return Outcome(losses, outputs[HEAD.end], [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
 
 

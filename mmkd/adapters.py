@@ -13,9 +13,9 @@ of the same images, and the student's number format. For each tensor, in this or
    that no loss sees a difference there and no gradient comes from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, log2
 from typing import Protocol
 
 import torch
@@ -37,6 +37,10 @@ class StageLike(Protocol):
     @property
     def shapes(self) -> Sequence[tuple[int, ...]]:
         """Its tensors' shapes without the batch: (C, H, W) or (H, W, C) for a map, (L, C) for tokens."""
+
+    @property
+    def stride(self) -> int | None:
+        """Of the finest tensor; None for a head."""
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -169,24 +173,43 @@ class Adapter(nn.Module):
 
 
 class AdapterSet(nn.ModuleList):
-    """One adapter for each tensor of a feature."""
+    """One adapter for each tensor of the student's feature.
+
+    Args:
+        partners: For each of them the index of the teacher's tensor that it mimics.
+        adapters: In the same order.
+    """
+
+    def __init__(self, partners: Sequence[int], adapters: Iterable[Adapter]):
+        super().__init__(adapters)
+        self.partners = tuple(partners)
+
+    def targets(self, teacher: Feature) -> Feature:
+        """What each tensor of the student's feature mimics."""
+        return tuple(teacher[partner] for partner in self.partners)
 
     def forward(self, student: Feature, teacher: Feature) -> Feature:
-        """The student's feature in the shape of the teacher's."""
-        return tuple(adapter(s, t) for adapter, s, t in zip(self, student, teacher, strict=True))
+        """The student's feature in the shape of its targets."""
+        return tuple(adapter(s, t) for adapter, s, t in zip(self, student, self.targets(teacher), strict=True))
 
 
 def build_adapter(student: StageLike, teacher: StageLike) -> AdapterSet:
     """The adapter of a pair of stages: called with both features, it gives the student's in the teacher's shape.
 
-    It has no parameters where no widths differ, and returns the very tensors where nothing differs.
+    Of pyramids, each of the student's levels mimics the teacher's of the nearest stride, of two the coarser. It has no
+    parameters where no widths differ, and returns the very tensors where nothing differs.
     """
-    if len(student.shapes) != len(teacher.shapes):
-        raise UserError(
-            f"The student's stage {student.name} emits {len(student.shapes)} tensor(s), the teacher's stage "
-            f'{teacher.name} {len(teacher.shapes)}; pair stages with pyramids of equally many levels.'
-        )
-    return AdapterSet(
-        Adapter(Layout.of(student, shape), Layout.of(teacher, teacher_shape))
-        for shape, teacher_shape in zip(student.shapes, teacher.shapes)
-    )
+    layouts = [Layout.of(student, shape) for shape in student.shapes]
+    targets = [Layout.of(teacher, shape) for shape in teacher.shapes]
+    partners = list(range(len(layouts)))
+    if len(layouts) > 1 or len(targets) > 1:
+        strides, target_strides = _strides(student, layouts), _strides(teacher, targets)
+        partners = [-min((abs(log2(s / t)), -i) for i, t in enumerate(target_strides))[1] for s in strides]
+    return AdapterSet(partners, (Adapter(layout, targets[i]) for layout, i in zip(layouts, partners)))
+
+
+def _strides(stage: StageLike, layouts: Sequence[Layout]) -> list[float]:
+    """Of each tensor, doubling from the finest on: sides that do not divide are rounded."""
+    assert stage.stride is not None
+    assert stage.grid is not None
+    return [stage.stride * 2 ** round(log2(stage.grid[0] / layout.grid[0])) for layout in layouts]

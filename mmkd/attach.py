@@ -39,11 +39,13 @@ def attach_points(
     names = [stage.name for stage in plan.stages]
     if wanted is None:
         wanted = names[:-1]
+        if not wanted:
+            raise UserError(
+                f'{KEY}: the student has a single stage, {names[0]}; name modules for heads, or use mmkd.KD.'
+            )
+    if not wanted or not isinstance(wanted, list | tuple):
+        raise UserError(f'{KEY}: {wanted!r} must be a list of one place or more; for no heads at all use mmkd.KD.')
     points = [_point(entry, plan, names, teacher_stages, student, teacher) for entry in wanted]
-    if not points:
-        raise UserError(
-            f'{KEY}: the student has a single stage, {names[0]}; name modules for the heads, or use mmkd.KD.'
-        )
     found = [point.name for point in points]
     if len(set(found)) < len(found):
         raise UserError(f'{KEY}: {list(wanted)} names a place twice; each gets one head.')

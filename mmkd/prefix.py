@@ -67,7 +67,7 @@ def recording(network: nn.Module, ends: Sequence[StageEnd], leave: bool = False)
             instead.setdefault(network.get_submodule(end.end[:dot]))
     for end in ends:
         module = network.get_submodule(end.end)
-        instead[module] = _recorded(module, end, outputs, leave_at=len(ends) if leave else None)
+        instead[module] = _recorded(module, end, outputs, leave_at=len({e.end for e in ends}) if leave else None)
     before = {module: module._compiled_call_impl for module in instead}
     try:
         for module, call in instead.items():

@@ -78,8 +78,8 @@ def plan_phases(
     for phase in phases:
         if head not in phase and (stuck := [name for name in phase if name not in lessons]):
             raise UserError(
-                f'default_hooks.stages.stages: nothing teaches {", ".join(stuck)} alone; learn it with the head: '
-                f'[{", ".join(repr(name) for name in (*phase, head))}] in a list of their own, or {ALL!r}.'
+                f"default_hooks.stages.stages: {', '.join(stuck)} cannot be learned without the head (the student's "
+                f'config freezes it, or the method has no loss for it); leave it out or learn {ALL!r}.'
             )
     if unfreeze_last:
         if head not in phases[-1]:

@@ -16,7 +16,8 @@ layouts = st.tuples(st.integers(1, 6), sides, sides, st.one_of(st.none(), st.int
 def stage(*levels, name='stage'):
     """Of (C, H, W) for maps and (C, H, W, prefix tokens) for tokens."""
     shapes = tuple(level[:3] if len(level) == 3 else (level[3] + level[1] * level[2], level[0]) for level in levels)
-    return SimpleNamespace(name=name, shapes=shapes, grid=max(level[1:3] for level in levels))
+    grid = max(level[1:3] for level in levels)
+    return SimpleNamespace(name=name, shapes=shapes, grid=grid, stride=round(32 / max(grid)))
 
 
 def features(of, batch=2, seed=0, dtype=torch.float32):
@@ -171,9 +172,25 @@ def test_maps_with_their_channels_last():
     assert torch.equal(result, torch.cat([teacher[:, :1], student.flatten(1, 2)], dim=1))
 
 
-def test_pyramids_of_other_depth():
-    with pytest.raises(UserError, match=r"student's stage a emits 1 .* teacher's stage b 2"):
-        build_adapter(stage((3, 8, 8), name='a'), stage((3, 8, 8), (3, 4, 4), name='b'))
+@pytest.mark.parametrize(
+    ('student', 'teacher', 'partners'),
+    [
+        ((16, 8, 4), (16, 8, 4), (0, 1, 2)),
+        ((16, 8, 4, 2), (8, 4, 2), (0, 0, 1, 2)),
+        ((8, 4), (16, 8, 4, 2), (1, 2)),
+        ((8, 4, 2), (8,), (0, 0, 0)),
+        ((8,), (16, 8), (1,)),
+        ((16, 15, 8), (16, 8), (0, 0, 1)),
+    ],
+)
+def test_each_level_of_a_pyramid_mimics_the_nearest(student, teacher, partners):
+    own, theirs = (stage(*((width, side, side) for side in sides)) for width, sides in ((3, student), (5, teacher)))
+    adapter = build_adapter(own, theirs)
+    assert adapter.partners == partners
+    target = features(theirs, seed=1)
+    adapted = adapter(features(own), target)
+    assert [tensor.shape for tensor in adapted] == [target[i].shape for i in partners]
+    assert all(tensor is target[i] for tensor, i in zip(adapter.targets(target), partners))
 
 
 def test_a_vector_is_no_feature():

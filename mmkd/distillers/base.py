@@ -107,9 +107,13 @@ class Distiller(BaseModel):
     def equip(self, phases: Sequence[Phase]) -> None:
         """Build the ``extras`` that these phases need."""
 
+    def is_frozen(self, stage: Stage) -> bool:
+        """Whether the student's own config freezes all of a stage."""
+        return not self.trainable.intersection(stage.parameters)
+
     def partner(self, stage: Stage) -> str:
         """What a stage learns from, in words."""
-        return ''
+        return "is frozen by the student's config" if self.is_frozen(stage) else 'has no loss of its own'
 
     def trained_extras(self) -> list[nn.Module]:
         """The modules in ``extras`` that learn together with the stages at hand."""

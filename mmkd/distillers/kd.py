@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.scores import check_weight, count_classes, student_outcome, teacher_outcome
+from mmkd.distillers.scores import check_taught, check_weight, count_classes, student_outcome, teacher_outcome
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.stages import plan_stages
@@ -37,6 +37,7 @@ class KD(Distiller):
         self.soft_loss = MODELS.build(soft_loss or dict(type='mmkd.SoftTargetLoss'))
         self.gamma = check_weight('model.gamma', gamma)
         self.alpha = check_weight('model.alpha', alpha)
+        check_taught(gamma, alpha)
 
     def prepare(self, inputs: Tensor) -> None:
         """Find the student's stages, for schedules that freeze some; compare the two networks' classes."""

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmkd.attach import Attachment, attach_points
-from mmkd.distillers.scores import check_weight, count_classes, own_loss, student_outcome, teacher_outcome
+from mmkd.distillers.scores import check_taught, check_weight, count_classes, own_loss, student_outcome, teacher_outcome
 from mmkd.distillers.sskd import SSKD, module_key
 from mmkd.errors import UserError
 from mmkd.heads import build_head, load_heads
@@ -81,6 +82,7 @@ class MHKD(SSKD):
         self.soft_loss, self.head_soft_loss = MODELS.build(soft_loss), MODELS.build(head_soft_loss or soft_loss)
         self.gamma = check_weight('model.gamma', gamma)
         self.alpha = check_weight('model.alpha', alpha)
+        check_taught(gamma, alpha)
         self.beta = check_weight('model.beta', beta)
         self.ce_share = check_weight('model.ce_share', ce_share, most=1)
         self.soft_until = check_weight('model.soft_until', soft_until, most=1)
@@ -107,7 +109,7 @@ class MHKD(SSKD):
     @property
     def has_teacher_heads(self) -> bool:
         """Whether the loss asks for any."""
-        return bool(self.points) and self.target == 'heads'
+        return bool(self.points) and self.target == 'heads' and self.ce_share < 1
 
     @property
     def lessons(self) -> tuple[str, ...]:
@@ -124,6 +126,8 @@ class MHKD(SSKD):
         super().equip(phases)
         learns_head = [self.plan.head.name in phase for phase in phases]
         learns_teacher = [TEACHER_HEADS in phase for phase in phases]
+        if any(TEACHER_HEADS in phase and len(phase) > 1 for phase in phases):
+            raise UserError(f'default_hooks.stages.stages: {TEACHER_HEADS} learn in a phase of their own.')
         with own_randomness():
             if any(learns_head):
                 self._build_heads(STUDENT_HEADS, {point.name: point.student for point in self.points})
@@ -131,6 +135,9 @@ class MHKD(SSKD):
                 self._build_heads(TEACHER_HEADS, {point.name: point.teacher for point in self.points})
         if self.teacher_heads and self.has_teacher_heads:
             load_heads(self.extras[TEACHER_HEADS], self.teacher_heads)
+        if self.points:
+            places = ', '.join(f'{p.name} (student {p.student.end}, teacher {p.teacher.end})' for p in self.points)
+            print_log(f'Auxiliary heads on {places}', logger='current')
         self.teacher_learns = self.has_teacher_heads and not self.teacher_heads and not any(learns_teacher)
         if any(learns_head) and any(learns_teacher) and learns_head.index(True) <= learns_teacher.index(True):
             raise UserError(f'default_hooks.stages.stages: {TEACHER_HEADS} teach the student, so they must come first.')

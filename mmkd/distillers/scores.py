@@ -87,6 +87,12 @@ def count_classes(student: tuple[nn.Module, Tensor], teacher: tuple[nn.Module, T
     return counts[0]
 
 
+def check_taught(gamma: float, alpha: float) -> None:
+    """Refuse weights that leave the student's own head without any loss."""
+    if not gamma and not alpha:
+        raise UserError("model.gamma and model.alpha: both are 0, so nothing teaches the student's head; raise one.")
+
+
 def check_weight(key: str, value: float, most: float = float('inf')) -> float:
     """A weight as it is, or an error."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or value == float('inf'):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmkd.adapters import build_adapter
+from mmkd.adapters import AdapterSet, build_adapter
 from mmkd.distillers.base import Distiller
 from mmkd.pairing import pair_plans
 from mmkd.prefix import run_to
@@ -62,12 +62,12 @@ class SSKD(Distiller):
 
     @property
     def lessons(self) -> tuple[str, ...]:
-        """Every stage but the head can be mimicked."""
-        return tuple(stage.name for stage in self.plan.stages)
+        """Every stage but the head can be mimicked, if it can learn."""
+        return tuple(stage.name for stage in self.plan.stages if not self.is_frozen(stage))
 
     def default_phases(self) -> list:
         """One stage after the other, then the head."""
-        return [stage.name for stage in self.plan]
+        return [stage.name for stage in self.plan if not self.is_frozen(stage)]
 
     def equip(self, phases: Sequence[Phase]) -> None:
         """Build an adapter and a loss for each stage that is mimicked."""
@@ -81,8 +81,10 @@ class SSKD(Distiller):
 
     def partner(self, stage: Stage) -> str:
         """The teacher's stage that this one mimics, in words."""
-        teacher = self.teacher_stages.get(stage.name)
-        return f'mimics {teacher.end} {teacher.shapes}' if teacher else 'learns from the ground truth'
+        if stage.name in self.losses:
+            teacher = self.teacher_stages[stage.name]
+            return f'mimics {teacher.end} {teacher.shapes}'
+        return super().partner(stage)
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The mimic losses of the stages at hand, or that of the head where it is among them."""
@@ -101,14 +103,15 @@ class SSKD(Distiller):
         with torch.no_grad():
             teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
             targets = run_to(self.teacher.network, teacher_stages, self.teacher_inputs(inputs))
-        return {
-            stage.name: self.losses[stage.name](self.extras[module_key(stage.name)](feature, target), target)
-            for stage, feature, target in zip(stages, features, targets)
-        }
+        losses = {}
+        for stage, feature, target in zip(stages, features, targets):
+            adapter = self._adapter(stage.name)
+            losses[stage.name] = self.losses[stage.name](adapter(feature, target), adapter.targets(target))
+        return losses
 
     def trained_extras(self) -> list[nn.Module]:
         """The adapters of the stages at hand."""
-        return [] if self.learns_head else [self.extras[module_key(name)] for name in self.current]
+        return [] if self.learns_head else [self._adapter(name) for name in self.current]
 
     @property
     def measures(self) -> bool:
@@ -118,6 +121,11 @@ class SSKD(Distiller):
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """The mimic loss."""
         return {MIMIC_LOSS: torch.stack(list(self.mimic(inputs).values())).sum()}
+
+    def _adapter(self, name: str) -> AdapterSet:
+        adapter = self.extras[module_key(name)]
+        assert isinstance(adapter, AdapterSet)
+        return adapter
 
 
 def module_key(name: str) -> str:

@@ -18,6 +18,7 @@ from mmkd.hooks.teacher_score import score_teacher
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
 from mmkd.registry import HOOKS
 from mmkd.schedule import Schedule, check_name, phase_name, plan_phases
+from mmkd.scratch import check_scratch
 
 KEY = 'mmkd'  # of a checkpoint: what is needed to go on, besides the student
 
@@ -75,6 +76,8 @@ class StageScheduleHook(Hook):
         if not isinstance(model, Distiller):
             raise UserError('default_hooks.stages: model is no distiller; set model.type to one, e.g. mmkd.SSKD.')
         self.distiller = model
+        if not runner._resume and runner._load_from is None:
+            check_scratch(model.student)
         with own_randomness():
             batch = runner.train_dataloader.collate_fn([runner.train_dataloader.dataset[0]] * 2)
             self.distiller.prepare(self.distiller.data_preprocessor(batch, False)['inputs'])
@@ -117,7 +120,8 @@ class StageScheduleHook(Hook):
         done, length = self._progress(runner)
         runner.optim_wrapper.initialize_count_status(runner.model, done, length)
         self.report.begin(self.name, done)
-        runner.train_dataloader.sampler.seed = self.resumed['sampler_seed']
+        if self.resumed['sampler_seed'] is not None:
+            runner.train_dataloader.sampler.seed = self.resumed['sampler_seed']
         resume_randomness(runner, self.resumed['random'])
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -167,7 +171,7 @@ class StageScheduleHook(Hook):
             lengths=self.schedule.lengths,
             extras={key: value.cpu() for key, value in self.distiller.extras.state_dict().items()},
             random=state_for_resume(runner, checkpoint),
-            sampler_seed=runner.train_dataloader.sampler.seed,
+            sampler_seed=getattr(runner.train_dataloader.sampler, 'seed', None),
             best=None if self.best is None else (self.best.loss, self.best.state),
         )
 
@@ -190,7 +194,7 @@ class StageScheduleHook(Hook):
         )
         names = [phase_name(phase, stages) for phase in phases]
         for name in self.overrides:
-            check_name(name, [*stages, *names], 'default_hooks.stages.overrides')
+            check_name(name, names, 'default_hooks.stages.overrides')
         total, unit = (runner.max_epochs, 'epochs') if self.by_epoch else (runner.max_iters, 'iterations')
         if self.lengths is None:
             fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1])
@@ -210,13 +214,9 @@ class StageScheduleHook(Hook):
     def _enter(self, runner: Runner, index: int) -> None:
         """Freeze what is not learned now and build the rest anew."""
         self.index = index
-        phase = self.schedule.phases[index]
-        self.distiller.enter(phase)
-        changes: dict = {}
-        for name in dict.fromkeys((*phase, self.name)):
-            changes.update(self.overrides.get(name, {}))
+        self.distiller.enter(self.schedule.phases[index])
         length = {True: self.schedule.lengths[index], False: self._progress(runner)[1]}
-        set_up(runner, self.distiller, changes, length)
+        set_up(runner, self.distiller, self.overrides.get(self.name, {}), length)
         self.report.begin(self.name)
         runner.logger.info(f'Stage {self.name} begins: {self.schedule.length(index)}.')
 

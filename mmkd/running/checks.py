@@ -65,7 +65,9 @@ def check_checkpoint(flag: str, path: str) -> None:
 
 
 def check_teacher(cfg: Config) -> None:
-    """A distiller's teacher has a config and a checkpoint that are there."""
+    """A distiller's teacher has a config and a checkpoint that are there, and its heads' file if it has one."""
+    if isinstance(cfg.model.get('teacher_heads'), str):
+        check_checkpoint('model.teacher_heads', cfg.model.teacher_heads)
     teacher = cfg.model.get('teacher')
     if not isinstance(teacher, dict):
         return

@@ -321,6 +321,9 @@ def test_under_autocast_the_terms_stay_close(mhkd):
         (dict(attach=['layer1', 0]), r'names a place twice'),
         (dict(attach=['layer9']), r"model\.attach, student: No stage can end at 'layer9'.*Did you mean"),
         (dict(attach=[('layer1', 'layer1.7')]), r"model\.attach, teacher: No stage can end at 'layer1\.7'"),
+        (dict(gamma=0, alpha=0), r'model\.gamma and model\.alpha: both are 0'),
+        (dict(attach=[]), r'model\.attach: \[\] must be a list of one place or more'),
+        (dict(attach='layer1'), r"model\.attach: 'layer1' must be a list"),
         (dict(attach=[3.5]), r'model\.attach: 3\.5 must be the index or name'),
         (dict(teacher_heads='nowhere.pth'), r'model\.teacher_heads: nowhere\.pth does not exist'),
     ],
@@ -344,8 +347,25 @@ def test_heads_of_the_teacher_come_before_the_student(mhkd):
         mhkd(hook=dict(stages=['all', 'teacher_heads'])).train()
 
 
+def test_heads_of_the_teacher_learn_alone(mhkd):
+    with pytest.raises(UserError, match='teacher_heads learn in a phase of their own'):
+        mhkd(hook=dict(stages=[['teacher_heads', 'layer1'], 'all'])).train()
+
+
+def test_two_heads_learn_from_one_place_of_the_teacher(mhkd):
+    model = dict(alpha=0, attach=[('layer1', 'layer1'), ('layer2', 'layer1')])
+    seen = losses_of(mhkd(model=model, **{'train_cfg.max_epochs': 1}))
+    assert {'loss_soft_layer1', 'loss_soft_layer2'} <= set(seen[0])
+
+
+def test_heads_that_learn_from_the_ground_truth_alone_need_no_teacher(mhkd):
+    runner = mhkd(model=dict(ce_share=1), **{'train_cfg.max_epochs': 1})
+    assert not [name for name in losses_of(runner)[0] if 'teacher' in name or name.startswith('loss_soft_')]
+    assert set(runner.model.extras) == {'student_heads'}
+
+
 def test_soft_targets_cannot_teach_a_single_stage(distil):
-    with pytest.raises(UserError, match='nothing teaches layer1 alone; learn it with the head'):
+    with pytest.raises(UserError, match='layer1 cannot be learned without the head'):
         distil(model=dict(type='mmkd.KD'), hook=dict(stages=['layer1', 'head'])).train()
 
 

@@ -158,6 +158,28 @@ def test_mistakes_are_told_before_the_first_iteration(distil, hook, model, messa
     assert runner.iter == 0
 
 
+def test_what_the_students_config_freezes_is_left_out(distil, tmp_path):
+    pretrained = {'model.student.backbone.init_cfg': [dict(type='Pretrained', checkpoint='weights.pth')]}
+    runner = distil(**{'model.student.backbone.frozen_stages': 2, **pretrained})
+    runner.model.init_weights = lambda: None  # there is no such file
+    runner._has_loaded = True
+    seen = rates_of(runner)
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer3=8, layer4=8, head=16)
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert log.read_text().count("is frozen by the student's config") == 2
+
+
+def test_a_frozen_stage_cannot_be_asked_for(distil):
+    frozen = {'model.student.backbone.frozen_stages': 1, 'load_from': 'student.pth'}
+    with pytest.raises(UserError, match='layer1 cannot be learned without the head'):
+        distil(hook=dict(stages=['layer1', 'head']), **frozen).train()
+
+
+def test_random_weights_that_stay_are_refused(distil):
+    with pytest.raises(UserError, match=r'model\.student\.backbone: .* set norm_eval=False, or name its weights'):
+        distil(**{'model.student.backbone.norm_eval': True}).train()
+
+
 def test_more_stages_than_epochs(distil):
     with pytest.raises(UserError, match='4 epochs are too few for 5 stages'):
         distil(**{'train_cfg.max_epochs': 4}).train()

@@ -113,6 +113,8 @@ class Distiller(BaseModel):
 
     def partner(self, stage: Stage) -> str:
         """What a stage learns from, in words."""
+        if stage is self.plan.head:
+            return 'learns from the ground truth'
         return "is frozen by the student's config" if self.is_frozen(stage) else 'has no loss of its own'
 
     def trained_extras(self) -> list[nn.Module]:

@@ -39,7 +39,7 @@ def student_outcome(
             student(inputs, mode='tensor')
     # The sum of all terms is called loss, so the student's own term cannot be; accuracies are among them, too.
     losses = {
-        'loss_own' if name == 'loss' else name: weight * value if 'loss' in name and weight != 1 else value
+        'loss_own' if name == 'loss' else name: weight * value if 'loss' in name else value
         for name, value in losses.items()
     }
     return Outcome(losses, outputs[HEAD.end], [feature_of(outputs[stage.end], len(inputs)) for stage in stages])

@@ -53,7 +53,7 @@ def _run_locked(cell: Cell, train: Callable[[Cell, int], int], lock: int) -> str
         changed = sorted(key for key in begun.keys() | options.keys() if begun.get(key) != options.get(key))
         return f'{FAILED}: it was begun with another {", ".join(changed)}; remove the folder to begin anew'
     resumed = (cell.folder / 'last_checkpoint').is_file()
-    start = time.time()
+    where, start = surroundings(), time.time()
     code = train(cell, lock)
     top1 = accuracies(cell.folder)
     if code or cell.epochs not in top1:
@@ -64,7 +64,7 @@ def _run_locked(cell: Cell, train: Callable[[Cell, int], int], lock: int) -> str
         best=round(top1[best], 3),
         best_epoch=best,
         seconds=None if resumed else round(time.time() - start),
-        **surroundings(),
+        **where,
     )
     write_json(cell.folder / 'result.json', result)
     return f'has {result["last"]:.2f} % at the end, {result["best"]:.2f} % at best'

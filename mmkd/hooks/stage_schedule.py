@@ -58,6 +58,8 @@ class StageScheduleHook(Hook):
         keep_best: bool = False,
         score_teacher: bool = True,
     ):
+        if fractions is not None and lengths is not None:
+            raise UserError('default_hooks.stages: fractions and lengths say the same thing twice; give one of them.')
         self.stages = stages
         self.fractions = fractions
         self.lengths = lengths
@@ -196,13 +198,11 @@ class StageScheduleHook(Hook):
         for name in self.overrides:
             check_name(name, names, 'default_hooks.stages.overrides')
         total, unit = (runner.max_epochs, 'epochs') if self.by_epoch else (runner.max_iters, 'iterations')
-        if self.lengths is None:
-            fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1])
-            lengths = split_budget(total, names, fractions, unit)
-        elif self.fractions is None:
+        if self.lengths is not None:
             lengths = check_lengths(total, names, self.lengths, unit)
         else:
-            raise UserError('default_hooks.stages: fractions and lengths say the same thing twice; give one of them.')
+            fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1])
+            lengths = split_budget(total, names, fractions, unit)
         return Schedule(phases, tuple(lengths), unit, stages)
 
     def _advance(self, runner: Runner, position: int) -> None:

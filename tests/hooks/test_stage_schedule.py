@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmkd.errors import UserError
+from mmkd.hooks import StageScheduleHook
 
 
 class Rates(Hook):
@@ -140,7 +141,6 @@ def test_a_deeper_look_at_stage_losses(distil):
         (dict(stages=['layer1', 'layer1', 'head']), {}, 'names a stage twice'),
         (dict(stages=['layer1'], unfreeze_last=True), {}, 'only the head can teach all'),
         (dict(stages=['layer1', 'head'], lengths=[1, 8]), {}, r'stages\.lengths: \[1, 8\] must be .* whose sum is 8'),
-        (dict(fractions=[1], lengths=[8]), {}, 'fractions and lengths say the same thing twice'),
         (dict(overrides=dict(neck=dict(lr=1))), {}, 'the student has no stage neck'),
         (dict(), dict(stage_losses=dict(layer5=dict(type='mmkd.FeatureMimicLoss'))), 'no stage layer5'),
         (
@@ -178,6 +178,11 @@ def test_a_frozen_stage_cannot_be_asked_for(distil):
 def test_random_weights_that_stay_are_refused(distil):
     with pytest.raises(UserError, match=r'model\.student\.backbone: .* set norm_eval=False, or name its weights'):
         distil(**{'model.student.backbone.norm_eval': True}).train()
+
+
+def test_fractions_and_lengths():
+    with pytest.raises(UserError, match='fractions and lengths say the same thing twice'):
+        StageScheduleHook(fractions=[1], lengths=[8])
 
 
 def test_more_stages_than_epochs(distil):

@@ -66,9 +66,10 @@ def count_classes(student: tuple[nn.Module, Tensor], teacher: tuple[nn.Module, T
         head = getattr(network, 'head', None)
         kinds = {kind.__name__ for kind in type(head).__mro__}
         if 'ClsHead' not in kinds or 'RegressionHead' in kinds:
+            what = f'a {type(network if head is None else head).__name__}'
             raise UserError(
-                f'model.{key}: its head, a {type(head).__name__}, does not choose one of several classes, '
-                'which this method compares; use mmkd.SSKD, which compares features.'
+                f'model.{key}: {what} does not choose one of several classes for an image, and this method compares '
+                'such choices; use mmkd.SSKD, which compares features.'
             )
         with torch.no_grad(), unchanged(network):
             network.eval()

@@ -64,9 +64,13 @@ def table(protocol: Protocol, pair: str, cells: dict[str, dict[int, dict]]) -> s
     """A pair's table, with the published numbers where the protocol is theirs."""
     published = PUBLISHED.get(pair, {}) if protocol.name == 'common' else {}
     columns = [*COLUMNS, 'Against published'] if published else COLUMNS
-    lines = [f'### {" teaches ".join(pair.split("_"))}', '', f'| {" | ".join(columns)} |', '|---' * len(columns) + '|']
-    for method in cells:
-        lines.append(f'| {" | ".join(row(protocol, pair, method, cells, published)[: len(columns)])} |')
+    lines = [f'### {" teaches ".join(pair.split("_"))}', '']
+    if any(cells.values()):
+        lines += [f'| {" | ".join(columns)} |', '|---' * len(columns) + '|']
+        for method in cells:
+            lines.append(f'| {" | ".join(row(protocol, pair, method, cells, published)[: len(columns)])} |')
+    else:
+        lines.append('Not run.')
     if published:
         numbers = ', '.join(f'{name} {published[key]:.2f}' for key, name in YARDSTICKS.items())
         text = f"Published by the benchmark's authors: {numbers}, {published['others']}. "

@@ -91,10 +91,10 @@ def test_teacher_is_what_its_config_trains(path):
         assert teacher.checkpoint == f'work_dirs/{Path(inner).stem}/epoch_{epochs}.pth'
     else:  # by file name: the two families of OpenMMLab packages name different hosts
         models = yaml.safe_load((find_config(teacher.config).parent / 'metafile.yml').read_text())['Models']
-        (weights,) = (
-            model['Weights'] for model in models if Path(inner).stem in (model['Name'], Path(model['Config']).stem)
-        )
-        assert teacher.checkpoint.split('/')[-1] == weights.split('/')[-1]
+        stem = Path(inner).stem  # a model's name, or that of a config that several models share
+        named = [model for model in models if model['Name'] == stem]
+        (model,) = named or [model for model in models if Path(model['Config']).stem == stem]
+        assert teacher.checkpoint.split('/')[-1] == model['Weights'].split('/')[-1]
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)

@@ -54,6 +54,7 @@ def test_every_stage_learns_alone(student, teacher):
     distiller = MODELS.build(
         dict(type='mmkd.SSKD', student=plain_model(student), teacher=dict(config=config, checkpoint=None))
     )
+    distiller.init_weights()
     batch = demo_mm_inputs(2, [[3, 64, 64], [3, 64, 96]], with_mask='mask' in student)
     data = distiller.data_preprocessor(batch, training=True)
     distiller.prepare(data['inputs'])

@@ -53,7 +53,7 @@ def plain_model(name: str) -> ConfigDict:
     return model
 
 
-def prepared(student: str, teacher: str | None = None):
+def prepared(student: str, teacher: str | None = None, **teacher_preprocessor):
     """A distiller that knows its stages, and a batch."""
     from mmdet.testing import demo_mm_inputs
 
@@ -61,6 +61,7 @@ def prepared(student: str, teacher: str | None = None):
     init_default_scope('mmdet')
     MessageHub.get_current_instance().update_info('iter', 1)  # a Runner sets it; YOLOX's resizing reads it
     config = dict(model=plain_model(teacher or student), default_scope='mmdet')
+    config['model']['data_preprocessor'].update(teacher_preprocessor)
     distiller = MODELS.build(
         dict(type='mmkd.SSKD', student=plain_model(student), teacher=dict(config=config, checkpoint=None))
     )
@@ -126,3 +127,17 @@ def test_mixed_precision_in_every_stage(name):
     distiller, data = prepared(name)
     for stage in distiller.plan:
         assert learn(distiller, stage, data, amp=True)
+
+
+def test_the_teacher_sees_its_own_padding_in_training_and_validation():
+    distiller, data = prepared('retinanet/retinanet_r18_fpn_1x_coco', pad_value=7)
+    seen = []
+    distiller.teacher.network.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    distiller.enter(['layer1'])
+    distiller(**data, mode='loss')
+    distiller.measure(**data)
+    assert len(seen) == 2
+    for images in seen:
+        assert (images[0, :, :, 64:] == 7).all()
+        assert torch.equal(images[:, :, :, :64], data['inputs'][:, :, :, :64])
+        assert torch.equal(images[1], data['inputs'][1])

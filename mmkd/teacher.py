@@ -35,7 +35,7 @@ class Teacher:
         if cfg.get('model') is None:
             raise UserError('model.teacher.config: it has no model; name the whole config that trained the teacher.')
         with own_randomness(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            model = dict(cfg.model)
+            model = dict(cfg.model.get('student', cfg.model))  # of a distilled teacher's own distillation
             if cfg.get('data_preprocessor') is not None:
                 model.setdefault('data_preprocessor', cfg.data_preprocessor)
             self.network: nn.Module = MODELS.build(model)

@@ -126,7 +126,7 @@ def config_of(plain, teacher):
         cfg.experiment_name = f'{work_dir}_{len(list(work_dir.rglob("*")))}'.replace('/', '_')
         for key, value in changes.items():  # a dict replaces what is there
             *parents, last = key.split('.')
-            reduce(getattr, parents, cfg)[last] = value
+            reduce(_inside, parents, cfg)[int(last) if last.isdigit() else last] = value
         return cfg
 
     return make
@@ -142,6 +142,11 @@ def distil(config_of):
     with pytest.MonkeyPatch.context() as patch:  # laying out the config took three quarters of a run's time
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
         yield make
+
+
+def _inside(node, name: str):
+    """The part of a config that a step of a path leads to."""
+    return node[int(name) if name.isdigit() else name]
 
 
 @HOOKS.register_module()

@@ -1,5 +1,8 @@
 """The first training sample, looked at before anything is learned."""
 
+import copy
+from typing import Any
+
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
@@ -11,13 +14,26 @@ _PIPELINE = 'train_dataloader.dataset.pipeline'
 
 def first_batch(runner: Runner, distiller: Distiller) -> dict:
     """The first training sample twice, as the student gets it."""
-    batch = runner.train_dataloader.collate_fn([runner.train_dataloader.dataset[0]] * 2)
+    loader = runner.train_dataloader
+    batch = loader.collate_fn([_apart(loader.dataset)[0]] * 2)
     if 'inputs' not in batch:
         raise UserError(
             f"{_PIPELINE}: it puts out no 'inputs'; end it with your toolbox's packing, "
             "dict(type='PackDetInputs') or dict(type='PackInputs')."
         )
     return distiller.data_preprocessor(batch, False)
+
+
+def _apart(dataset: Any) -> Any:
+    """The same data with transforms of its own: some keep what passed through them, as mmdet's CachedMosaic."""
+    dataset = copy.copy(dataset)
+    if hasattr(dataset, 'pipeline'):
+        dataset.pipeline = copy.deepcopy(dataset.pipeline)
+    if hasattr(dataset, 'dataset'):
+        dataset.dataset = _apart(dataset.dataset)
+    if hasattr(dataset, 'datasets'):
+        dataset.datasets = [_apart(part) for part in dataset.datasets]
+    return dataset
 
 
 def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:

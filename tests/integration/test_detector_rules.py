@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
 
 from mmkd.errors import UserError
 from tests.conftest import ROOT
@@ -97,6 +98,25 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(whole, distil, tmp_
     resumed.train()
     assert resumed.epoch == 6
     assert bytes_of(resumed.model.student) == bytes_of(runner.model.student)
+
+
+def test_the_head_with_everything_unfrozen_is_the_plain_training_to_the_last_bit(distil, plain, tmp_path):
+    pipeline = copy.deepcopy(plain.train_dataloader.dataset.pipeline)
+    pipeline[1:2] = [
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='CachedMosaic', img_scale=(64, 64), max_cached_images=8),  # remembers what it was given
+    ]
+    cfg = copy.deepcopy(plain)
+    cfg.train_dataloader.dataset.pipeline = pipeline
+    cfg.update(work_dir=str(tmp_path / 'plain'), experiment_name=f'{tmp_path.name}_plain')
+    cfg.train_cfg.max_epochs = 3
+    changes = {'train_dataloader.dataset.pipeline': pipeline, 'train_cfg.max_epochs': 3}
+    hook = dict(stages=['head'], lengths=[3], unfreeze_last=True, score_teacher=True)
+    alone = Runner.from_cfg(cfg)
+    alone.train()
+    distilled = distil(tmp_path / 'distilled', hook=hook, **changes)
+    distilled.train()
+    assert bytes_of(distilled.model.student) == bytes_of(alone.model)
 
 
 class Average(Hook):

@@ -27,13 +27,26 @@ def pair_plans(
             raise UserError(f'model.pairs: {pairs} must be pairs of module paths: (of the student, of the teacher).')
         own, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         return _plan('student', student, student_inputs, own), _plan('teacher', teacher, teacher_inputs, theirs)
-    plan, teacher_plan = plan_stages(student, student_inputs), plan_stages(teacher, teacher_inputs)
+    plan, teacher_plan = plan_stages(student, student_inputs), _plan_teacher(teacher, teacher_inputs)
     own, theirs = ([stage.end for stage in stages] for stages in _choose(plan.stages, teacher_plan.stages))
     if len(own) < len(plan.stages):
         plan = _plan('student', student, student_inputs, own)
     if len(theirs) < len(teacher_plan.stages):
         teacher_plan = _plan('teacher', teacher, teacher_inputs, theirs)
     return plan, teacher_plan
+
+
+def _plan_teacher(teacher: nn.Module, inputs: Tensor) -> StagePlan:
+    """The plan of a teacher, whose own training may have seen images of other sizes only."""
+    try:
+        return plan_stages(teacher, inputs)
+    except (RuntimeError, AssertionError) as error:
+        divisor = getattr(teacher.get_submodule('data_preprocessor'), 'pad_size_divisor', 1)
+        raise UserError(
+            f"model.teacher: {type(teacher).__name__} cannot run on the student's images of "
+            f'{inputs.shape[2]}x{inputs.shape[3]} pixels ({str(error).partition(chr(10))[0]}); give the student images '
+            f'that suit both, e.g. by data_preprocessor.pad_size_divisor, which is {divisor} for the teacher.'
+        ) from error
 
 
 def _plan(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str]) -> StagePlan:
@@ -59,6 +72,8 @@ def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage],
 
     if not own:
         raise UserError('model.student: its backbone puts out neither maps nor tokens that a teacher could teach.')
+    if not theirs:
+        raise UserError('model.teacher: its backbone puts out neither maps nor tokens that could be mimicked.')
     by_stride = {stage.stride: stage for stage in theirs}
     shared = [stage for stage in own if stage.stride in by_stride]
     unique = len(by_stride) == len(theirs) and len({stage.stride for stage in own}) == len(own)

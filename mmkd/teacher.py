@@ -35,7 +35,7 @@ class Teacher:
         if cfg.get('model') is None:
             raise UserError('model.teacher.config: it has no model; name the whole config that trained the teacher.')
         with own_randomness(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            model = dict(cfg.model)
+            model = dict(cfg.model.get('student', cfg.model))  # of a distilled teacher's own distillation
             if cfg.get('data_preprocessor') is not None:
                 model.setdefault('data_preprocessor', cfg.data_preprocessor)
             self.network: nn.Module = MODELS.build(model)
@@ -129,9 +129,10 @@ def _listed(names: dict[str, str]) -> str:
 
 
 class Renormalise:
-    """Turns images normalised for the student into images normalised as the teacher's own config does it.
+    """Turns images normalised for the student into images normalised and padded as the teacher's own config does it.
 
-    What the student's preprocessor padded is turned along with the rest, from the student's padding value.
+    Where images are padded to the size of their batch is told by mmdet's data samples; without them, what is padded is
+    turned along with the rest. The batch keeps its size, so that the features of both networks lie in the same places.
 
     Args:
         student (nn.Module): The student's data preprocessor.
@@ -145,13 +146,31 @@ class Renormalise:
             mean, std = mean.flip(0), std.flip(0)
         self.scale, self.shift = std / new_std, (mean - new_mean) / new_std
         self.same = not self.swap and bool((self.scale == 1).all() and (self.shift == 0).all())
+        self.pad_value = getattr(teacher, 'pad_value', 0)
+        self.same_padding = self.same and self.pad_value == getattr(student, 'pad_value', 0)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         """The teacher's inputs; the very same tensor where the two agree."""
-        if self.same:
+        if self.same_padding:
             return inputs
-        images = inputs.flip(1) if self.swap else inputs
-        return images * self.scale.to(inputs) + self.shift.to(inputs)
+        images = inputs
+        if not self.same:
+            images = inputs.flip(1) if self.swap else inputs
+            images = images * self.scale.to(inputs) + self.shift.to(inputs)
+        sizes = [_size(sample, inputs) for sample in data_samples or ()]
+        if all(size == inputs.shape[2:] for size in sizes):
+            return images
+        images = images.clone() if self.same else images
+        for image, (height, width) in zip(images, sizes):
+            image[:, height:] = self.pad_value
+            image[:, :, width:] = self.pad_value
+        return images
+
+
+def _size(sample, inputs: Tensor) -> tuple[int, int]:
+    """Height and width of an image before it was padded to its batch; mmpretrain's samples do not tell reliably."""
+    height, width = sample.img_shape[:2] if 'batch_input_shape' in sample else inputs.shape[2:]
+    return height, width
 
 
 def _normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from mmdet.models import DetDataPreprocessor
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.model import ImgDataPreprocessor
 from mmengine.runner import load_checkpoint
 from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmkd.errors import UserError
@@ -443,3 +445,46 @@ def test_a_preprocessor_that_knows_no_normalisation():
     plain = SimpleNamespace()
     inputs = torch.randn(1, 3, 2, 2)
     assert Renormalise(plain, plain)(inputs) is inputs
+
+
+# Padding
+
+
+def detection_batch(preprocessor, sizes=((40, 64), (64, 30), (64, 64))):
+    """Images of several sizes, as a detector gets them."""
+    whole = images()[:1].float().repeat(len(sizes), 1, 2, 2)
+    inputs = [image[:, :height, :width] for image, (height, width) in zip(whole, sizes)]
+    samples = [DetDataSample(metainfo=dict(img_shape=size)) for size in sizes]
+    data = preprocessor(dict(inputs=inputs, data_samples=samples))
+    return data['inputs'], data['data_samples']
+
+
+@pytest.mark.parametrize('own', [dict(IMAGENET, pad_value=3), dict(OTHER, pad_value=-1.5), dict(pad_value=114)])
+@pytest.mark.parametrize('swap', [{}, dict(bgr_to_rgb=True)])
+def test_padded_as_the_teacher_s_own_preprocessor_does(own, swap):
+    student = DetDataPreprocessor(**IMAGENET, pad_size_divisor=48)
+    teacher = DetDataPreprocessor(**own, **swap, pad_size_divisor=48)
+    (inputs, samples), (expected, _) = detection_batch(student), detection_batch(teacher)
+    untouched = inputs.clone()
+    result = Renormalise(student, teacher)(inputs, samples)
+    assert result.shape == (3, 3, 96, 96)
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=2e-4)
+    assert (result[0, :, 40:] == own['pad_value']).all()
+    assert (result[1, :, :, 30:] == own['pad_value']).all()
+    assert torch.equal(inputs, untouched)
+
+
+def test_equal_padding_costs_nothing():
+    student, teacher = DetDataPreprocessor(**IMAGENET, pad_value=2), DetDataPreprocessor(**IMAGENET, pad_value=2)
+    inputs, samples = detection_batch(student)
+    assert Renormalise(student, teacher)(inputs, samples) is inputs
+    other = Renormalise(student, DetDataPreprocessor(**IMAGENET))
+    inputs, samples = detection_batch(student, sizes=((64, 64), (64, 64)))
+    assert other(inputs, samples) is inputs  # nothing is padded
+
+
+def test_a_classifier_s_samples_say_nothing_of_padding():
+    student, teacher = ClsDataPreprocessor(**IMAGENET), ClsDataPreprocessor(**OTHER, pad_value=7)
+    samples = [DataSample(metainfo=dict(img_shape=(8, 8))) for _ in images()]  # of before the last resizing
+    result = Renormalise(student, teacher)(run(student), samples)
+    torch.testing.assert_close(result, run(teacher), rtol=1e-5, atol=2e-4)

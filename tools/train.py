@@ -49,6 +49,7 @@ def main() -> None:
 
     prepare_cpu_node(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    checks.check_images(runner)
     runner.train()
 
 

@@ -10,6 +10,7 @@ from mmkd.budget import check_lengths, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.errors import UserError
+from mmkd.hooks.first_batch import check_ground_truth, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, set_up
@@ -81,8 +82,8 @@ class StageScheduleHook(Hook):
         if not runner._resume and runner._load_from is None:
             check_scratch(model.student)
         with own_randomness():
-            batch = runner.train_dataloader.collate_fn([runner.train_dataloader.dataset[0]] * 2)
-            self.distiller.prepare(self.distiller.data_preprocessor(batch, False)['inputs'])
+            batch = first_batch(runner, self.distiller)
+            self.distiller.prepare(batch['inputs'])
         if self.best is not None and runner.val_loop is None:
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -90,6 +91,8 @@ class StageScheduleHook(Hook):
         self.distiller.equip(self.schedule.phases)
         head = self.distiller.plan.head.name
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
+        if heads:
+            check_ground_truth(self.distiller.student, batch.get('data_samples'))
         begin = heads[0] if heads else sum(self.schedule.lengths)
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin + 1)
         self._log_plan(runner)

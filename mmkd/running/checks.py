@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DATASETS
+from mmengine.runner import Runner
 
 from mmkd.configs import find_config
 from mmkd.errors import UserError, did_you_mean
@@ -97,6 +98,21 @@ def check_work_dir(work_dir: str) -> None:
         raise UserError(
             f'work_dir: {work_dir} cannot be written ({error.strerror}); choose another with --work-dir.'
         ) from error
+
+
+def check_images(runner: Runner) -> None:
+    """The training set holds images. It is built by this, and the training takes it from the runner."""
+    try:
+        images = len(runner.train_dataloader.dataset)
+    except ValueError as error:
+        if 'need at least one array to concatenate' not in str(error):  # what mmengine makes of a set that is empty
+            raise
+        images = 0
+    if not images:
+        raise UserError(
+            'train_dataloader.dataset: it holds no image, or filter_cfg leaves none; check that metainfo.classes names '
+            "classes of ann_file as they are spelled there, that images of theirs have boxes, and 'indices'."
+        )
 
 
 def _scopes(node) -> Iterator[str]:

@@ -1,0 +1,16 @@
+"""Looking at the first sample leaves the data set as it was. What a bad sample leads to: tests/integration."""
+
+from types import SimpleNamespace
+
+from mmkd.hooks.first_batch import _apart
+
+
+def test_transforms_are_copied_inside_wrappers_and_data_is_not():
+    inner = SimpleNamespace(pipeline=[[]], data=[1])
+    outer = SimpleNamespace(datasets=[SimpleNamespace(dataset=inner, pipeline=[[]]), inner])
+    copied = _apart(outer)
+    for dataset in (copied.datasets[0].dataset, copied.datasets[1]):
+        dataset.pipeline[0].append('an image')
+        assert dataset.data is inner.data
+    copied.datasets[0].pipeline[0].append('an image')
+    assert inner.pipeline == outer.datasets[0].pipeline == [[]]

@@ -55,5 +55,5 @@ class KD(Distiller):
         student = self.task.student_outcome(inputs, data_samples, self.gamma)
         if not self.alpha:
             return student.losses
-        teacher = self.task.teacher_outcome(self.teacher_inputs(inputs), student)
+        teacher = self.task.teacher_outcome(self.teacher_inputs(inputs, data_samples), student)
         return {**student.losses, 'loss_soft': self.alpha * self.soft_loss(student.scores, teacher.scores)}

@@ -161,13 +161,13 @@ class MHKD(SSKD):
         """The teacher's heads' losses in their own phase; else as the stages at hand have it."""
         if TEACHER_HEADS not in self.current:
             return super().loss(inputs, data_samples)
-        return self._teacher_losses(self._teacher_head_outputs(inputs), data_samples)
+        return self._teacher_losses(self._teacher_head_outputs(inputs, data_samples), data_samples)
 
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The whole loss, a term each."""
         stages = [point.student for point in self.points]
         outcome = self.task.student_outcome(inputs, data_samples, self.gamma, stages)
-        final, features = self._run_teacher(inputs, outcome)
+        final, features = self._run_teacher(self.teacher_inputs(inputs, data_samples), outcome)
         losses = dict(outcome.losses)
         if self.alpha:
             losses['loss_soft'] = self.alpha * self.soft_loss(outcome.scores, final)
@@ -207,7 +207,7 @@ class MHKD(SSKD):
             features = run_to(self.student, [point.student for point in self.points], inputs)
             scores.update(self._scores(STUDENT_HEADS, self._outputs(STUDENT_HEADS, features)))
         if self.has_teacher_heads:
-            scores.update(self._scores(TEACHER_HEADS, self._teacher_head_outputs(inputs)))
+            scores.update(self._scores(TEACHER_HEADS, self._teacher_head_outputs(inputs, data_samples)))
         if self.task.has_accuracy:
             labels = torch.cat([sample.gt_label for sample in data_samples])
             return {name: 100 * (s.argmax(1) == labels).float().mean() for name, s in scores.items()}
@@ -230,19 +230,19 @@ class MHKD(SSKD):
     def _scores(self, whose: str, outputs: dict[str, tuple[nn.Module, Any]]) -> dict[str, Any]:
         return {f'{whose}/{name}': self.task.scores(*output) for name, output in outputs.items()}
 
-    def _run_teacher(self, inputs: Tensor, student: Outcome) -> tuple[Scores | None, list[Feature]]:
+    def _run_teacher(self, teacher_inputs: Tensor, student: Outcome) -> tuple[Scores | None, list[Feature]]:
         """Its scores and features, as far as the loss reads them."""
         stages = [point.teacher for point in self.points] if self.has_teacher_heads else []
         if self.alpha or (self.points and self.target == 'final'):
-            outcome = self.task.teacher_outcome(self.teacher_inputs(inputs), student, stages)
+            outcome = self.task.teacher_outcome(teacher_inputs, student, stages)
             return outcome.scores, outcome.features
         with torch.no_grad():
-            return None, run_to(self.teacher.network, stages, self.teacher_inputs(inputs)) if stages else []
+            return None, run_to(self.teacher.network, stages, teacher_inputs) if stages else []
 
-    def _teacher_head_outputs(self, inputs: Tensor) -> dict[str, tuple[nn.Module, Any]]:
+    def _teacher_head_outputs(self, inputs: Tensor, data_samples: list | None) -> dict[str, tuple[nn.Module, Any]]:
         with torch.no_grad():
             stages = [point.teacher for point in self.points]
-            features = run_to(self.teacher.network, stages, self.teacher_inputs(inputs))
+            features = run_to(self.teacher.network, stages, self.teacher_inputs(inputs, data_samples))
         return self._outputs(TEACHER_HEADS, features)
 
     def _teacher_losses(self, outputs: dict[str, tuple[nn.Module, Any]], data_samples: list | None) -> dict:

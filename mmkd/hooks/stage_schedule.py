@@ -6,10 +6,11 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmkd.budget import check_lengths, default_fractions, split_budget
+from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.errors import UserError
+from mmkd.hooks.first_batch import first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, set_up
@@ -17,7 +18,7 @@ from mmkd.hooks.stage_validation import BestStage, validate_stages
 from mmkd.hooks.teacher_score import score_teacher
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
 from mmkd.registry import HOOKS
-from mmkd.schedule import Schedule, check_name, phase_name, plan_phases
+from mmkd.schedule import Schedule, check_name, check_overrides, check_stages, phase_name, plan_phases
 from mmkd.scratch import check_scratch
 
 KEY = 'mmkd'  # of a checkpoint: what is needed to go on, besides the student
@@ -60,10 +61,10 @@ class StageScheduleHook(Hook):
     ):
         if fractions is not None and lengths is not None:
             raise UserError('default_hooks.stages: fractions and lengths say the same thing twice; give one of them.')
-        self.stages = stages
-        self.fractions = fractions
-        self.lengths = lengths
-        self.overrides = overrides or {}
+        self.stages = check_stages(stages)
+        self.fractions = check_numbers('fractions', fractions)
+        self.lengths = check_numbers('lengths', lengths)
+        self.overrides = check_overrides(overrides or {})
         self.unfreeze_last = unfreeze_last
         self.score_teacher = score_teacher
         self.best = BestStage() if keep_best else None
@@ -81,8 +82,7 @@ class StageScheduleHook(Hook):
         if not runner._resume and runner._load_from is None:
             check_scratch(model.student)
         with own_randomness():
-            batch = runner.train_dataloader.collate_fn([runner.train_dataloader.dataset[0]] * 2)
-            self.distiller.prepare(self.distiller.data_preprocessor(batch, False)['inputs'])
+            self.distiller.prepare(first_batch(runner, self.distiller))
         if self.best is not None and runner.val_loop is None:
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)

@@ -13,6 +13,17 @@ import mmkd  # noqa: F401  (the stand-in must be offered before mmdet is importe
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def scope_of_its_own():
+    """What a test makes the default scope of registries is not the next test's."""
+    from mmengine.registry import DefaultScope
+
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture
 def run_tool(monkeypatch):
     """Run a tool in this process and return its exit message, None for success."""

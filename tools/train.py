@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Train or distil a model: python tools/train.py configs/..."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
+from mmkd.running.explain import explained
 
 
 def main() -> None:
@@ -48,13 +50,16 @@ def main() -> None:
     checks.check_work_dir(cfg.work_dir)
 
     prepare_cpu_node(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    checks.check_images(runner)
-    runner.train()
+    with explained(cfg):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        checks.check_images(runner)
+        runner.train()
 
 
 if __name__ == '__main__':
     try:
         main()
     except UserError as error:
+        if 'MMKD_TRACEBACK' in os.environ:
+            raise
         sys.exit(f'error: {error}')

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.weights import check_taught, check_weight
+from mmkd.distillers.options import check_taught, check_weight
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.stages import plan_stages

@@ -8,8 +8,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmkd.attach import Attachment, attach_points
+from mmkd.distillers.options import check_dict, check_taught, check_weight
 from mmkd.distillers.sskd import SSKD, module_key
-from mmkd.distillers.weights import check_taught, check_weight
 from mmkd.errors import UserError
 from mmkd.heads import load_heads
 from mmkd.prefix import Feature, run_to
@@ -84,7 +84,7 @@ class MHKD(SSKD):
         if target not in ('heads', 'final'):
             raise UserError(f"model.target must be 'heads' or 'final', not {target!r}.")
         self.task = task_of(self.student, self.teacher)
-        self.heads = heads or self.task.heads
+        self.heads = check_dict('model.heads', heads or self.task.heads)
         self.attach = attach
         self.teacher_heads = teacher_heads
         soft_loss = soft_loss or self.task.soft_loss
@@ -98,7 +98,7 @@ class MHKD(SSKD):
         self.task.check_options(self.gamma, self.ce_share, target)
         if self.ce_share == 0 and soft_until < 1:
             raise UserError('model.ce_share: with 0, heads have nothing to learn after model.soft_until; raise either.')
-        self.head_weights = head_weights or {}
+        self.head_weights = check_dict('model.head_weights', head_weights or {})
         self.target = target
         self.points: list[Attachment] = []  # where heads sit; none without weight
         self.teacher_learns = False  # its heads, along with the student

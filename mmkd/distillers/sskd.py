@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmkd.adapters import AdapterSet, build_adapter
 from mmkd.distillers.base import Distiller
+from mmkd.distillers.options import check_dict
 from mmkd.pairing import pair_plans
 from mmkd.prefix import run_to
 from mmkd.random_state import own_randomness
@@ -44,8 +45,10 @@ class SSKD(Distiller):
         data_preprocessor: dict | None = None,
     ):
         super().__init__(student, teacher, data_preprocessor)
-        self.mimic_loss = mimic_loss or dict(type='mmkd.FeatureMimicLoss')
-        self.stage_losses = stage_losses or {}
+        self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
+        self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
+        for name, loss in self.stage_losses.items():
+            check_dict(f'model.stage_losses.{name}', loss)
         self.pairs = pairs
         self.losses: dict[str, nn.Module] = {}
 

@@ -1,27 +1,43 @@
-"""The first training sample, looked at before anything is learned."""
+"""The first samples, looked at before anything is learned."""
 
 import copy
 from typing import Any
 
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 
-_PIPELINE = 'train_dataloader.dataset.pipeline'
-
 
 def first_batch(runner: Runner, distiller: Distiller) -> dict:
-    """The first training sample twice, as the student gets it."""
-    loader = runner.train_dataloader
-    batch = loader.collate_fn([_apart(loader.dataset)[0]] * 2)
-    if 'inputs' not in batch:
+    """The first training sample twice, as the student gets it.
+
+    The validation's is tried, too: a mistake in its pipeline would show only after an epoch.
+    """
+    if runner.val_loop is not None:
+        _batch('val_dataloader', runner.val_loop.dataloader, distiller)
+    return _batch('train_dataloader', runner.train_dataloader, distiller)
+
+
+def _batch(key: str, loader: DataLoader, distiller: Distiller) -> dict:
+    try:
+        batch = loader.collate_fn([_apart(loader.dataset)[0]] * 2)
+        if 'inputs' not in batch:
+            raise UserError(
+                f"{key}.dataset.pipeline: it puts out no 'inputs'; end it with your toolbox's packing, "
+                "dict(type='PackDetInputs') or dict(type='PackInputs')."
+            )
+        return distiller.data_preprocessor(batch, False)
+    except UserError:
+        raise
+    except Exception as error:  # a pipeline may raise anything
+        said = str(error).partition('\n')[0].rstrip('.')
         raise UserError(
-            f"{_PIPELINE}: it puts out no 'inputs'; end it with your toolbox's packing, "
-            "dict(type='PackDetInputs') or dict(type='PackInputs')."
-        )
-    return distiller.data_preprocessor(batch, False)
+            f'{key}.dataset: no batch can be made of its first sample ({type(error).__name__}: {said}); '
+            'mend its pipeline, or the data_preprocessor.'
+        ) from error
 
 
 def _apart(dataset: Any) -> Any:
@@ -46,7 +62,7 @@ def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
         missing = [name for name, needs in needed.items() if needs and name not in sample.gt_instances]
         if missing:
             raise UserError(
-                f'{_PIPELINE}: the student learns from the ground truth, and its images come without '
-                f"{' and '.join(missing)}; load them with dict(type='LoadAnnotations', with_bbox=True"
+                'train_dataloader.dataset.pipeline: the student learns from the ground truth, and its images come '
+                f"without {' and '.join(missing)}; load them with dict(type='LoadAnnotations', with_bbox=True"
                 f'{", with_mask=True" * masks}).'
             )

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmkd.budget import check_lengths, default_fractions, split_budget
+from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.errors import UserError
@@ -18,7 +18,7 @@ from mmkd.hooks.stage_validation import BestStage, validate_stages
 from mmkd.hooks.teacher_score import score_teacher
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
 from mmkd.registry import HOOKS
-from mmkd.schedule import Schedule, check_name, phase_name, plan_phases
+from mmkd.schedule import Schedule, check_name, check_overrides, check_stages, phase_name, plan_phases
 from mmkd.scratch import check_scratch
 
 KEY = 'mmkd'  # of a checkpoint: what is needed to go on, besides the student
@@ -61,10 +61,10 @@ class StageScheduleHook(Hook):
     ):
         if fractions is not None and lengths is not None:
             raise UserError('default_hooks.stages: fractions and lengths say the same thing twice; give one of them.')
-        self.stages = stages
-        self.fractions = fractions
-        self.lengths = lengths
-        self.overrides = overrides or {}
+        self.stages = check_stages(stages)
+        self.fractions = check_numbers('fractions', fractions)
+        self.lengths = check_numbers('lengths', lengths)
+        self.overrides = check_overrides(overrides or {})
         self.unfreeze_last = unfreeze_last
         self.score_teacher = score_teacher
         self.best = BestStage() if keep_best else None

@@ -31,11 +31,17 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
             f'but {" and ".join(missing)} {"is" if len(missing) == 1 else "are"} missing.{hint} '
             'Inherit them with _base_ or define them.'
         )
+    for key in needed:
+        if not isinstance(cfg[key], dict | list):
+            raise UserError(f'{key}: it must be a dict, not {cfg[key]!r}.')
 
 
 def check_toolboxes(cfg: Config) -> None:
     """Every toolbox that the config uses is installed; the others are not looked for."""
-    scopes = {cfg.get('default_scope'), *_scopes(cfg.to_dict())}
+    scope = cfg.get('default_scope')
+    if not isinstance(scope, str | None):
+        raise UserError(f"default_scope: it must be the name of a toolbox, such as 'mmpretrain', not {scope!r}.")
+    scopes = {scope, *_scopes(cfg.to_dict())}
     for toolbox, extra in TOOLBOXES.items():
         if toolbox in scopes and find_spec(toolbox) is None:
             raise UserError(
@@ -84,6 +90,9 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
     for name in loaders:
         loader = cfg.get(name)
         if loader is not None:
+            for key in ('dataset', 'sampler'):
+                if not isinstance(loader.get(key), dict):
+                    raise UserError(f'{name}.{key}: it must be a dict, not {loader.get(key)!r}.')
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
                 _check_dataset(key, dataset, cfg)
 
@@ -171,7 +180,7 @@ def _check_annotations(key: str, file: Path, cure: str) -> None:
 def _downloads(dataset: dict, cfg: Config) -> bool:
     """Whether the data set's class fetches what is missing by itself, as mmpretrain's CIFAR does."""
     kind = dataset.get('type')
-    if isinstance(kind, str):
+    if isinstance(kind, str) and kind:
         with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
             kind = registry.get(kind)
-    return kind is not None and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)
+    return callable(kind) and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)

@@ -148,7 +148,7 @@ def test_a_teacher_that_cannot_run_on_the_images_is_told(distil, tmp_path):
         'model.student.data_preprocessor.pad_size_divisor': 1,
     }
     assert told(distil(tmp_path, model=untrained(yolox), **changes)).startswith(
-        "model.teacher: YOLOX cannot run on the student's images of 70x70 pixels (Sizes of tensors must match"
+        'model.teacher: YOLOX cannot run on the training images of 70x70 pixels (RuntimeError: Sizes of tensors'
     )
     changes['model.student.data_preprocessor.pad_size_divisor'] = 32
     runner = distil(tmp_path / 'padded', model=untrained(yolox), **changes)

@@ -91,7 +91,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
         loader = cfg.get(name)
         if loader is not None:
             for key in ('dataset', 'sampler'):
-                if not isinstance(loader.get(key), dict):
+                if not isinstance(loader.get(key, {}), dict):
                     raise UserError(f'{name}.{key}: it must be a dict, not {loader.get(key)!r}.')
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
                 _check_dataset(key, dataset, cfg)

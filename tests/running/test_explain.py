@@ -73,7 +73,7 @@ def test_an_error_behind_another_one():
     assert told(dict(model=model), build).startswith('model does not fit (TypeError')
 
 
-def test_what_the_runner_reads_by_itself(plain_runner_config):
+def test_what_the_runner_reads_by_itself(plain_runner_config, tmp_path):
     from mmengine.runner import Runner
 
     for key, value, said in [
@@ -83,7 +83,7 @@ def test_what_the_runner_reads_by_itself(plain_runner_config):
         ('log_level', 'LOUD', 'log_level does not fit'),
         ('val_cfg', dict(), 'the config does not fit'),
     ]:
-        config = {**plain_runner_config, key: value}
+        config = {**plain_runner_config, key: value, 'experiment_name': f'{tmp_path.name}_{key}'}
         assert told(config, lambda config=config: Runner.from_cfg(Config(config)).train()).startswith(said)
 
 
@@ -95,7 +95,6 @@ def plain_runner_config(tmp_path) -> dict:
         train_dataloader=dict(batch_size=1, dataset=dict(type='mmkd.Digits'), sampler=dict(type='DefaultSampler')),
         train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        experiment_name=tmp_path.name,
     )
 
 

@@ -5,28 +5,43 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmkd.errors import UserError
 from mmkd.registry import HOOKS
+from mmkd.resume_point import POINTER, check_named, choose_whole, find_checkpoints
 from mmkd.whole_files import remove_partial, whole_files, write_whole
-
-POINTER = 'last_checkpoint'  # mmengine's name for the file in the work dir that says where to go on
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's hook, in a safer order: save a whole file, then point at it, then remove older ones.
 
-    So there is a good checkpoint at every moment, and no file that is half-written has a checkpoint's name. What is
-    not on a local disk is written as mmengine does. ``tools/train.py`` puts it in the place of ``CheckpointHook``; its
-    arguments are the same.
+    So there is a good checkpoint at every moment, and no file that is half-written has a checkpoint's name. A run is
+    resumed from the last one that is whole. What is not on a local disk is written as mmengine does. ``tools/train.py``
+    puts it in the place of ``CheckpointHook``; its arguments are the same.
 
     Example:
         >>> default_hooks = dict(checkpoint=dict(type='mmkd.SafeCheckpointHook', interval=1, max_keep_ckpts=3))
     """
+
+    def before_run(self, runner: Runner) -> None:
+        """Find a whole checkpoint to resume from: the first process looks, all of them use it."""
+        if not runner._resume:
+            return
+        found: list = [None]
+        if is_main_process():
+            try:
+                found = [self._resume_point(runner)]
+            except UserError as error:
+                found = [error]
+        broadcast_object_list(found)
+        if isinstance(found[0], UserError):
+            raise found[0]
+        runner._load_from = found[0]
 
     def before_train(self, runner: Runner) -> None:
         """Clear up what a killed run did not finish."""
@@ -40,6 +55,18 @@ class SafeCheckpointHook(CheckpointHook):
         """Publish whole files."""
         with whole_files():
             super().after_train(runner)
+
+    def _resume_point(self, runner: Runner) -> str | None:
+        if runner._load_from is not None:
+            check_named(runner._load_from)
+            return runner._load_from
+        checkpoints = find_checkpoints(runner.work_dir, self.out_dir, self.filename_tmpl)
+        if not checkpoints:
+            return None
+        chosen, damaged = choose_whole(checkpoints)
+        if damaged:
+            runner.logger.warning(f'Damaged or gone: {", ".join(damaged)}. The run goes on from {chosen}.')
+        return chosen
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save, point at it, prune; mmengine's own does it the other way round."""

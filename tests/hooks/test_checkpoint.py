@@ -145,3 +145,37 @@ def test_only_what_the_hook_saves_is_written_this_way(tmp_path, monkeypatch):
     monkeypatch.setattr(whole_files, 'write_whole', None)
     mmengine.dump(dict(a=1), str(tmp_path / 'a.json'))
     assert (tmp_path / 'a.json').read_text() == '{"a": 1}'
+
+
+def bytes_of(runner) -> list[bytes]:
+    return [tensor.numpy().tobytes() for tensor in runner.model.state_dict().values()]
+
+
+def test_resume_from_the_last_one_that_is_whole(tmp_path):
+    toy_runner(tmp_path / 'run').train()
+    os.truncate(tmp_path / 'run' / 'epoch_3.pth', 1000)
+    runner = toy_runner(tmp_path / 'run', resume=True)
+    runner.train()
+    (log,) = [log.read_text() for log in (tmp_path / 'run').glob('*/*.log') if 'Damaged' in log.read_text()]
+    (line,) = [line for line in log.splitlines() if 'Damaged' in line]
+    assert 'Damaged or gone: ' in line
+    assert line.endswith(f'The run goes on from {tmp_path}/run/epoch_2.pth.')
+    assert 'resumed epoch: 2, iter: 8' in log
+    assert torch.load(tmp_path / 'run' / 'epoch_3.pth', weights_only=False)['meta']['epoch'] == 3
+
+
+def test_resume_where_there_is_nothing_begins_anew(tmp_path):
+    runner = toy_runner(tmp_path / 'run', resume=True)
+    runner.train()
+    other = toy_runner(tmp_path / 'other')
+    other.train()
+    assert bytes_of(runner) == bytes_of(other)
+
+
+@pytest.mark.parametrize('named', [True, False])
+def test_nothing_good_to_resume_from_is_told(tmp_path, named):
+    toy_runner(tmp_path / 'run', budget=1).train()
+    path = tmp_path / 'run' / 'epoch_1.pth'
+    os.truncate(path, 1000)
+    with pytest.raises(UserError, match='is damaged; get a good copy' if named else 'none of the checkpoints is whole'):
+        toy_runner(tmp_path / 'run', resume=True, load_from=str(path) if named else None).train()

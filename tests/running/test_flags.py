@@ -85,11 +85,20 @@ def test_auto_scale_lr():
 
 
 @pytest.mark.parametrize(('resume', 'load_from'), [('auto', None), ('x.pth', 'x.pth')])
-def test_resume(resume, load_from):
-    cfg = Config(dict(load_from='pretrained.pth'))
+def test_resume(resume, load_from, tmp_path):
+    (tmp_path / 'epoch_1.pth').touch()
+    cfg = Config(dict(load_from='pretrained.pth', work_dir=str(tmp_path)))
     flags.apply_training(cfg, training(resume=resume))
     assert cfg.resume is True
     assert cfg.load_from == load_from
+
+
+@pytest.mark.parametrize('hooks', [dict(), dict(default_hooks=dict(checkpoint=None))])
+def test_resume_with_nothing_to_resume_starts_from_what_the_config_says(tmp_path, hooks):
+    cfg = Config(dict(load_from='pretrained.pth', work_dir=str(tmp_path), **hooks))
+    flags.apply_training(cfg, training(resume='auto'))
+    assert not cfg.get('resume')
+    assert cfg.load_from == 'pretrained.pth'
 
 
 def evaluation(**changes) -> Namespace:

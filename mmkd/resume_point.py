@@ -6,7 +6,8 @@ from mmkd.errors import UserError
 from mmkd.whole_files import is_whole
 
 POINTER = 'last_checkpoint'  # mmengine's name for the file in the work dir that says where to go on
-NAMES = ('epoch_*.pth', 'iter_*.pth')  # best_*.pth hold no optimizer
+INTERRUPTED = 'interrupted.pth'  # what a signal left behind
+NAMES = ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)  # best_*.pth hold no optimizer
 
 
 def find_checkpoints(work_dir: str, out_dir: str | None = None, template: str | None = None) -> list[str]:

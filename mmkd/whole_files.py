@@ -59,6 +59,19 @@ def whole_files() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def caught_files() -> Iterator[dict[str, bytes]]:
+    """What mmengine would save inside on a local disk is put into this dict, and on no disk."""
+    files: dict[str, bytes] = {}
+
+    class Backend(LocalBackend):
+        def put(self, obj: bytes, filepath: str | Path) -> None:
+            files[str(filepath)] = obj
+
+    with patch.dict(prefix_to_backends, {'': Backend}):
+        yield files
+
+
 class _WholeFileBackend(LocalBackend):
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_whole(filepath, obj)

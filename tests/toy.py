@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mmkd.hooks import SafeCheckpointHook
+from mmkd.hooks import PreemptionHook, SafeCheckpointHook
 
 
 class Samples(Dataset):
@@ -16,7 +16,7 @@ class Samples(Dataset):
         return 8
 
     def __getitem__(self, index):
-        return dict(inputs=torch.tensor([index, 1.0]) + torch.rand(2))
+        return dict(inputs=torch.tensor([index / 8, 1.0]))
 
 
 class Model(BaseModel):
@@ -44,15 +44,22 @@ class Score(BaseMetric):
 
 
 def toy_runner(
-    work_dir: Path, by_epoch: bool = True, budget: int = 3, scores: tuple = (), hook: dict | None = None, **changes
+    work_dir: Path,
+    by_epoch: bool = True,
+    budget: int = 3,
+    scores: tuple = (),
+    hook: dict | None = None,
+    workers: int = 0,
+    **changes,
 ) -> Runner:
     """Epochs of four iterations, or iterations."""
     metric = Score()
     metric.scores = scores
     loop = dict(max_epochs=budget, val_interval=1) if by_epoch else dict(max_iters=budget, val_interval=1)
     torch.manual_seed(0)
-    kind = dict(dict(type=SafeCheckpointHook, interval=1, by_epoch=by_epoch), **(hook or {}))
-    loader = dict(batch_size=2, dataset=Samples(), sampler=dict(type='DefaultSampler', shuffle=True))
+    checkpoint = dict(dict(type=SafeCheckpointHook, interval=1, by_epoch=by_epoch), **(hook or {}))
+    sampler = dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True)
+    loader = dict(batch_size=2, dataset=Samples(), sampler=sampler, num_workers=workers)
     loader['collate_fn'] = dict(type='pseudo_collate')
     validation = dict(
         val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
@@ -65,9 +72,13 @@ def toy_runner(
         train_dataloader=loader,
         train_cfg=dict(by_epoch=by_epoch, **loop),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
-        default_hooks=dict(checkpoint=kind),
+        default_hooks=dict(checkpoint=checkpoint, preemption=dict(type=PreemptionHook)),
         randomness=dict(seed=0),
         experiment_name=f'{work_dir.parent.name}_{work_dir.name}_{len(list(work_dir.rglob("*")))}',
         **(validation if scores else {}),
     )
     return Runner(**{**cfg, **changes})
+
+
+def bytes_of(runner: Runner) -> list[bytes]:
+    return [tensor.numpy().tobytes() for tensor in runner.model.state_dict().values()]

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from mmkd.errors import UserError
 from mmkd.registry import HOOKS
-from mmkd.resume_point import POINTER, check_named, choose_whole, find_checkpoints
+from mmkd.resume_point import INTERRUPTED, POINTER, check_named, choose_whole, find_checkpoints
 from mmkd.whole_files import remove_partial, whole_files, write_whole
 
 
@@ -92,6 +92,7 @@ class SafeCheckpointHook(CheckpointHook):
             )
         if is_main_process():
             write_whole(Path(runner.work_dir, POINTER), str(self.last_ckpt).encode())
+            Path(runner.work_dir, INTERRUPTED).unlink(missing_ok=True)  # the run is further now
             if pruned not in (None, self.last_ckpt) and self.file_backend.exists(pruned):
                 folder = self.file_backend.isdir(pruned)  # deepspeed's checkpoints are folders
                 (self.file_backend.rmtree if folder else self.file_backend.remove)(pruned)

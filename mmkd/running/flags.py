@@ -64,7 +64,8 @@ def apply_training(cfg: Config, args: Namespace) -> None:
                 'set it to the batch size that the learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume == 'auto':
+    restarted = int(os.environ.get('SLURM_RESTART_COUNT', 0)) > 0  # SLURM put the job into its queue again
+    if args.resume == 'auto' or (args.resume is None and restarted):
         hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
         if find_checkpoints(cfg.work_dir, hook.get('out_dir'), hook.get('filename_tmpl')):
             cfg.resume, cfg.load_from = True, None

@@ -12,4 +12,7 @@ def add_safety_hooks(cfg: Config) -> None:
     checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))  # mmengine's default; None: no hook
     if checkpoint is not None and checkpoint.get('type') in PLAIN:
         hooks['checkpoint'] = dict(checkpoint, type='mmkd.SafeCheckpointHook')
+    hooks.setdefault('preemption', dict(type='mmkd.PreemptionHook'))
+    if hooks['preemption'] is None:  # mmengine knows None for its own hooks only
+        hooks.pop('preemption')
     cfg.default_hooks = hooks

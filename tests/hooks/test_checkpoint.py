@@ -11,7 +11,7 @@ import torch
 from mmkd import whole_files
 from mmkd.errors import UserError
 from mmkd.whole_files import PARTIAL
-from tests.toy import toy_runner
+from tests.toy import bytes_of, toy_runner
 
 
 def names(folder: Path) -> list[str]:
@@ -145,10 +145,6 @@ def test_only_what_the_hook_saves_is_written_this_way(tmp_path, monkeypatch):
     monkeypatch.setattr(whole_files, 'write_whole', None)
     mmengine.dump(dict(a=1), str(tmp_path / 'a.json'))
     assert (tmp_path / 'a.json').read_text() == '{"a": 1}'
-
-
-def bytes_of(runner) -> list[bytes]:
-    return [tensor.numpy().tobytes() for tensor in runner.model.state_dict().values()]
 
 
 def test_resume_from_the_last_one_that_is_whole(tmp_path):

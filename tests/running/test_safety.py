@@ -23,3 +23,12 @@ def test_what_the_user_chose_stays(hook):
     cfg = Config(dict(default_hooks=dict(checkpoint=hook)))
     add_safety_hooks(cfg)
     assert cfg.default_hooks.checkpoint == hook
+
+
+def test_signals_are_minded_unless_the_config_says_otherwise():
+    cfg = Config(dict())
+    add_safety_hooks(cfg)
+    assert cfg.default_hooks.preemption == dict(type='mmkd.PreemptionHook')
+    cfg = Config(dict(default_hooks=dict(preemption=None)))
+    add_safety_hooks(cfg)
+    assert 'preemption' not in cfg.default_hooks

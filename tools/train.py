@@ -19,6 +19,7 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
 from mmkd.running.safety import add_safety_hooks
+from mmkd.untrusted import guarded
 
 
 def main() -> None:
@@ -50,8 +51,9 @@ def main() -> None:
     add_safety_hooks(cfg)
 
     prepare_cpu_node(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    with guarded(cfg):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.train()
 
 
 if __name__ == '__main__':

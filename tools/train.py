@@ -18,7 +18,7 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
-from mmkd.running.safety import add_safety_hooks
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers
 from mmkd.untrusted import guarded
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     add_safety_hooks(cfg)
 
     prepare_cpu_node(cfg)
-    with guarded(cfg):
+    with guarded(cfg), explain_dead_workers():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         runner.train()
 

@@ -20,6 +20,8 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
 from mmkd.running.explain import explained
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers
+from mmkd.untrusted import guarded
 
 
 def main() -> None:
@@ -48,9 +50,10 @@ def main() -> None:
     checks.check_teacher(cfg)
     checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     checks.check_work_dir(cfg.work_dir)
+    add_safety_hooks(cfg)
 
     prepare_cpu_node(cfg)
-    with explained(cfg):
+    with explained(cfg), guarded(cfg), explain_dead_workers():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         checks.check_images(runner)
         runner.train()

@@ -18,6 +18,7 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
+from mmkd.running.launch import prepare_launch
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     args = parser.parse_args()
 
+    prepare_launch(args.launcher, args.local_rank)
     cfg = load_config(args.config)
     flags.apply_common(cfg, args)
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')

@@ -1,6 +1,5 @@
 """The command line's flags, the same for every toolbox, and how they change the config."""
 
-import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -36,7 +35,6 @@ def common_parser(description: str) -> ArgumentParser:
 
 def apply_common(cfg: Config, args: Namespace) -> None:
     """Put the shared flags into the config; ``--cfg-options`` come first, so that flags win."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.cfg_options is not None:
         _merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher

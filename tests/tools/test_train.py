@@ -1,6 +1,7 @@
 """The command line: flags that reach the run, and mistakes told in one sentence."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -75,23 +76,29 @@ def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     )
 
 
+MPIRUN = ['mpirun', '--allow-run-as-root', '--oversubscribe', '-n', '2', sys.executable, ROOT / 'tools' / 'train.py']
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='on GPUs mmengine does this by itself')
-def test_two_processes_on_a_machine_without_a_gpu(tmp_path):
+@pytest.mark.parametrize(
+    ('launcher', 'command'),
+    [('pytorch', [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2']), ('mpi', [*MPIRUN, CONFIG, '--launcher', 'mpi'])],
+)
+def test_two_processes_on_a_machine_without_a_gpu(tmp_path, launcher, command):
+    if launcher == 'mpi' and not shutil.which('mpirun'):
+        pytest.skip('there is no Open MPI here (apt-get install openmpi-bin)')
     environment = {
         **os.environ,
         'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
         'OMP_NUM_THREADS': '1',
-        'PORT': '29561',
+        'PORT': '29561',  # of the script
+        'MASTER_PORT': '29562',  # of MPI
     }
-    run = subprocess.run(
-        [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2', '--work-dir', tmp_path, *SHORT],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    run = subprocess.run([*command, '--work-dir', tmp_path, *SHORT], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     text = run.stdout + run.stderr
-    assert 'Distributed launcher: pytorch' in text
+    assert f'Distributed launcher: {launcher}' in text
     assert 'GPU number: 2' in text  # mmengine's word for processes
+    assert 'Multi-processing start method' not in text  # workers are started as the config says, at once
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     assert not any(name.startswith('module.') for name in weights)

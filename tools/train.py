@@ -46,6 +46,7 @@ def main() -> None:
     if args.resume not in (None, 'auto'):
         checks.check_checkpoint('--resume', args.resume)
     checks.check_teacher(cfg)
+    checks.check_data_parallel(cfg)
     checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     checks.check_work_dir(cfg.work_dir)
 

@@ -51,6 +51,21 @@ def check_amp() -> None:
         )
 
 
+def check_data_parallel(cfg: Config) -> None:
+    """A distiller is wrapped anew in each stage, which only DDP can."""
+    wrapper = (cfg.get('model_wrapper_cfg') or {}).get('type', '')
+    key = ''
+    if 'FullyShardedDataParallel' in getattr(wrapper, '__name__', wrapper):  # a class in lazy configs
+        key = 'model_wrapper_cfg'
+    elif cfg.get('strategy') or cfg.get('runner_type') == 'FlexibleRunner':
+        key = 'strategy' if cfg.get('strategy') else 'runner_type'
+    if key and 'student' in cfg.model:
+        raise UserError(
+            f'{key}: distillation runs under plain DDP only so far, not under FSDP or other strategies; '
+            f'leave {key} out.'
+        )
+
+
 def check_checkpoint(flag: str, path: str) -> None:
     """A local checkpoint exists and is not empty; URLs are left to mmengine."""
     if '://' in path:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.model import MMFullyShardedDataParallel
 
 from mmkd.errors import UserError
 from mmkd.running import checks
@@ -149,3 +150,23 @@ def test_teacher_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r'config nowhere\.py does not exist'):
         checks.check_teacher(Config(dict(model=dict(teacher=dict(config='nowhere.py', checkpoint=None)))))
     checks.check_teacher(Config(dict(model=dict(type='Net'))))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'key'),
+    [
+        (dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel', cpu_offload=True)), 'model_wrapper_cfg'),
+        (dict(model_wrapper_cfg=dict(type=MMFullyShardedDataParallel)), 'model_wrapper_cfg'),
+        (dict(runner_type='FlexibleRunner', strategy=dict(type='DeepSpeedStrategy')), 'strategy'),
+        (dict(runner_type='FlexibleRunner'), 'runner_type'),
+    ],
+)
+def test_a_distiller_is_not_sharded(changes, key):
+    with pytest.raises(UserError, match=f'^{key}: distillation runs under plain DDP only .* leave {key} out'):
+        checks.check_data_parallel(Config(dict(model=dict(type='mmkd.SSKD', student=dict()), **changes)))
+    checks.check_data_parallel(Config(dict(model=dict(type='Net'), **changes)))  # a plain model may be
+
+
+def test_ddp_is_welcome():
+    for wrapper in (None, dict(type='MMDistributedDataParallel'), dict(find_unused_parameters=True)):
+        checks.check_data_parallel(Config(dict(model=dict(student=dict()), model_wrapper_cfg=wrapper)))

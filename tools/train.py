@@ -19,6 +19,7 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
 from mmkd.running.launch import prepare_launch
+from mmkd.running.safety import add_safety_hooks
 
 
 def main() -> None:
@@ -49,6 +50,7 @@ def main() -> None:
     checks.check_data_parallel(cfg)
     checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     checks.check_work_dir(cfg.work_dir)
+    add_safety_hooks(cfg)
 
     prepare_cpu_node(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

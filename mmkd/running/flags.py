@@ -1,12 +1,15 @@
 """The command line's flags, the same for every toolbox, and how they change the config."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.logging import print_log
 
 from mmkd.errors import UserError
+from mmkd.resume_point import find_checkpoints
 
 
 def common_parser(description: str) -> ArgumentParser:
@@ -60,9 +63,17 @@ def apply_training(cfg: Config, args: Namespace) -> None:
                 'set it to the batch size that the learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    restarted = int(os.environ.get('SLURM_RESTART_COUNT', 0)) > 0  # SLURM put the job into its queue again
+    if args.resume == 'auto' or (args.resume is None and restarted):
+        hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+        if find_checkpoints(cfg.work_dir, hook.get('out_dir'), hook.get('filename_tmpl')):
+            cfg.resume, cfg.load_from = True, None
+        else:
+            print_log(
+                f'--resume: {cfg.work_dir} holds no checkpoint; the run starts from its beginning.', logger='current'
+            )
+    elif args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume
 
 
 def apply_testing(cfg: Config, args: Namespace) -> None:

@@ -85,11 +85,32 @@ def test_auto_scale_lr():
 
 
 @pytest.mark.parametrize(('resume', 'load_from'), [('auto', None), ('x.pth', 'x.pth')])
-def test_resume(resume, load_from):
-    cfg = Config(dict(load_from='pretrained.pth'))
+def test_resume(resume, load_from, tmp_path):
+    (tmp_path / 'epoch_1.pth').touch()
+    cfg = Config(dict(load_from='pretrained.pth', work_dir=str(tmp_path)))
     flags.apply_training(cfg, training(resume=resume))
     assert cfg.resume is True
     assert cfg.load_from == load_from
+
+
+@pytest.mark.parametrize('hooks', [dict(), dict(default_hooks=dict(checkpoint=None))])
+def test_resume_with_nothing_to_resume_starts_from_what_the_config_says(tmp_path, hooks):
+    cfg = Config(dict(load_from='pretrained.pth', work_dir=str(tmp_path), **hooks))
+    flags.apply_training(cfg, training(resume='auto'))
+    assert not cfg.get('resume')
+    assert cfg.load_from == 'pretrained.pth'
+
+
+@pytest.mark.parametrize(
+    ('count', 'resume', 'expected'),
+    [('1', None, (True, None)), ('0', None, (False, 'pre.pth')), ('1', 'x.pth', (True, 'x.pth'))],
+)
+def test_a_job_that_slurm_restarted_resumes(tmp_path, monkeypatch, count, resume, expected):
+    monkeypatch.setenv('SLURM_RESTART_COUNT', count)
+    (tmp_path / 'epoch_1.pth').touch()
+    cfg = Config(dict(load_from='pre.pth', work_dir=str(tmp_path)))
+    flags.apply_training(cfg, training(resume=resume))
+    assert (bool(cfg.get('resume')), cfg.load_from) == expected
 
 
 def evaluation(**changes) -> Namespace:

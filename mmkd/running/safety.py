@@ -1,0 +1,18 @@
+"""What every training gets without asking: hooks that keep its work safe."""
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+
+PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy configs name the class
+
+
+def add_safety_hooks(cfg: Config) -> None:
+    """mmkd's hooks in the place of mmengine's own; a hook of the user's is left alone."""
+    hooks = dict(cfg.get('default_hooks') or {})
+    checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))  # mmengine's default; None: no hook
+    if checkpoint is not None and checkpoint.get('type') in PLAIN:
+        hooks['checkpoint'] = dict(checkpoint, type='mmkd.SafeCheckpointHook')
+    hooks.setdefault('preemption', dict(type='mmkd.PreemptionHook'))
+    if hooks['preemption'] is None:  # mmengine knows None for its own hooks only
+        hooks.pop('preemption')
+    cfg.default_hooks = hooks

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Train or distil a model: python tools/train.py configs/..."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -62,3 +63,7 @@ if __name__ == '__main__':
         main()
     except UserError as error:
         sys.exit(f'error: {error}')
+    except SystemExit as left:
+        if isinstance(left.code, int) and left.code > 128:  # at a signal; srun ends whoever is slower than another,
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and the code of that would hide this one
+        raise

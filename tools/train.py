@@ -32,7 +32,8 @@ def main() -> None:
         metavar='CHECKPOINT',
         help='go on from a checkpoint, or from the last one in the work dir if none is named',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision in float16 (needs a GPU)')
+    parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='automatic mixed precision in this type')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     args = parser.parse_args()
@@ -43,8 +44,7 @@ def main() -> None:
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     flags.apply_training(cfg, args)
     checks.check_toolboxes(cfg)
-    if args.amp:
-        checks.check_amp()
+    checks.check_amp(cfg)
     if args.resume not in (None, 'auto'):
         checks.check_checkpoint('--resume', args.resume)
     checks.check_teacher(cfg)

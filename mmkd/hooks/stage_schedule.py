@@ -142,7 +142,7 @@ class StageScheduleHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Watch the loss, and the validation's mimic loss in iteration loops."""
         if outputs is not None and 'loss' in outputs:
-            self.guard.see(outputs['loss'], self.name, runner.iter)
+            self.guard.see(outputs['loss'], self.name, runner.iter, hasattr(runner.optim_wrapper, 'loss_scaler'))
             self.report.see(outputs['loss'], len(data_batch['inputs']))
         if not self.by_epoch:
             self._look_back(runner, runner.iter + 1)
@@ -165,7 +165,7 @@ class StageScheduleHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what is needed to go on; refuse to save after a bad loss."""
         self.report.stop()
-        self.guard.check(self.name, runner.iter)
+        self.guard.check(self.name, self.distiller.student)
         checkpoint[KEY] = dict(
             index=self.index,
             phases=self.schedule.phases,
@@ -221,7 +221,7 @@ class StageScheduleHook(Hook):
 
     def _end(self, runner: Runner) -> None:
         """Tell of the stage."""
-        self.guard.check(self.name, runner.iter)
+        self.guard.check(self.name, self.distiller.student)
         runner.logger.info(self.report.end())
 
     def _look_back(self, runner: Runner, done: int) -> None:

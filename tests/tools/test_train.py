@@ -26,7 +26,8 @@ SHORT = (
     ('args', 'message'),
     [
         (('nowhere.py',), 'error: config nowhere.py does not exist.'),
-        ((CONFIG, '--amp'), 'error: --amp needs a GPU'),
+        ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
+        ((CONFIG, '--amp-dtype', 'bfloat16'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
         ((CONFIG, '--resume', 'nowhere.pth'), 'error: --resume: checkpoint nowhere.pth does not exist.'),
         ((CONFIG, '--work-dir', '/proc/nowhere'), 'error: work_dir: /proc/nowhere cannot be written'),
         ((CONFIG, '--cfg-options', 'train_dataloader=None'), 'error: config'),
@@ -42,7 +43,7 @@ SHORT = (
     ],
 )
 def test_mistakes(run_tool, args, message, tmp_path, monkeypatch):
-    if '--amp' in args and torch.cuda.is_available():
+    if {'--amp', '--amp-dtype'} & {*args} and torch.cuda.is_available():
         pytest.skip('there is a GPU')
     monkeypatch.chdir(tmp_path)
     assert run_tool('train.py', *args).startswith(message)

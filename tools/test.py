@@ -18,6 +18,7 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
+from mmkd.running.launch import prepare_launch
 from mmkd.untrusted import guarded
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
     args = parser.parse_args()
 
+    prepare_launch(args.launcher, args.local_rank)
     cfg = load_config(args.config)
     flags.apply_common(cfg, args)
     checks.check_keys(cfg, checks.TESTING_KEYS, 'testing')

@@ -8,7 +8,6 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.errors import UserError
 from mmkd.hooks.first_batch import check_ground_truth, first_batch
 from mmkd.hooks.loss_guard import LossGuard
@@ -146,16 +145,16 @@ class StageScheduleHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Watch the loss, and the validation's mimic loss in iteration loops."""
         if outputs is not None and 'loss' in outputs:
-            self.guard.see(outputs['loss'], self.name, runner.iter)
+            self.guard.see(outputs['loss'], self.name, runner.iter, hasattr(runner.optim_wrapper, 'loss_scaler'))
             self.report.see(outputs['loss'], len(data_batch['inputs']))
         if not self.by_epoch:
-            self._validate(runner, runner.iter + 1)
+            self._look_back(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Watch the validation's mimic loss in epoch loops."""
         self.report.stop()
         if self.by_epoch:
-            self._validate(runner, runner.epoch + 1)
+            self._look_back(runner, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
         """The last stage ends."""
@@ -169,7 +168,7 @@ class StageScheduleHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what is needed to go on; refuse to save after a bad loss."""
         self.report.stop()
-        self.guard.check(self.name, runner.iter)
+        self.guard.check(self.name, self.distiller.student)
         checkpoint[KEY] = dict(
             index=self.index,
             phases=self.schedule.phases,
@@ -224,22 +223,23 @@ class StageScheduleHook(Hook):
         runner.logger.info(f'Stage {self.name} begins: {self.schedule.length(index)}.')
 
     def _end(self, runner: Runner) -> None:
-        """Leave what was learned in the state in which it stays."""
-        self.guard.check(self.name, runner.iter)
-        average_buffers(self.distiller)
+        """Tell of the stage."""
+        self.guard.check(self.name, self.distiller.student)
         runner.logger.info(self.report.end())
 
-    def _validate(self, runner: Runner, done: int) -> None:
-        if runner.val_loop is None or not self.distiller.measures:
-            return
-        stage_ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
-        if stage_ends or done % runner.train_loop.val_interval == 0:
+    def _look_back(self, runner: Runner, done: int) -> None:
+        """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
+        ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
+        validates = runner.val_loop is not None and self.distiller.measures
+        if validates and (ends or done % runner.train_loop.val_interval == 0):
             self.report.stop()
             means = validate_stages(runner, self.distiller, self.name)
-            if self.best is not None and MIMIC_LOSS in means:
-                self.best.offer(means[MIMIC_LOSS], self.distiller)
-        if stage_ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
+            if self.best is not None:
+                self.best.offer(means, self.distiller)
+        if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             self.best.restore(self.distiller)
+        if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
+            average_buffers(self.distiller)
 
     def _log_plan(self, runner: Runner) -> None:
         counts = {name: p.numel() for name, p in self.distiller.student.named_parameters()}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DATASETS
@@ -49,12 +50,32 @@ def check_toolboxes(cfg: Config) -> None:
             )
 
 
-def check_amp() -> None:
+def check_amp(cfg: Config) -> None:
     """Mixed precision has a device to run on."""
+    kind = cfg.optim_wrapper.get('type', '')
+    if getattr(kind, '__name__', kind).rpartition('.')[-1] != 'AmpOptimWrapper':  # a class in lazy configs
+        return
     if get_device() == 'cpu':
         raise UserError(
-            '--amp needs a GPU, and torch sees none; train without --amp, '
+            'optim_wrapper.type: mixed precision (--amp) needs a GPU, and torch sees none; train without it, '
             'or check the driver with: python -c "import torch; print(torch.cuda.is_available())"'
+        )
+    if get_device() == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
+        raise UserError('optim_wrapper.dtype: this GPU knows no bfloat16; take --amp-dtype float16.')
+
+
+def check_data_parallel(cfg: Config) -> None:
+    """A distiller is wrapped anew in each stage, which only DDP can."""
+    wrapper = (cfg.get('model_wrapper_cfg') or {}).get('type', '')
+    key = ''
+    if 'FullyShardedDataParallel' in getattr(wrapper, '__name__', wrapper):  # a class in lazy configs
+        key = 'model_wrapper_cfg'
+    elif cfg.get('strategy') or cfg.get('runner_type') == 'FlexibleRunner':
+        key = 'strategy' if cfg.get('strategy') else 'runner_type'
+    if key and 'student' in cfg.model:
+        raise UserError(
+            f'{key}: distillation runs under plain DDP only so far, not under FSDP or other strategies; '
+            f'leave {key} out.'
         )
 
 

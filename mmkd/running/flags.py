@@ -38,7 +38,6 @@ def common_parser(description: str) -> ArgumentParser:
 
 def apply_common(cfg: Config, args: Namespace) -> None:
     """Put the shared flags into the config; ``--cfg-options`` come first, so that flags win."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.cfg_options is not None:
         _merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher
@@ -54,9 +53,12 @@ def apply_training(cfg: Config, args: Namespace) -> None:
     """Put the flags of training into the config."""
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
+    if args.amp or args.amp_dtype:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        if args.amp_dtype:
+            cfg.optim_wrapper.dtype = args.amp_dtype
+        needs_no_scale = cfg.optim_wrapper.get('dtype') == 'bfloat16'  # its range is that of float32
+        cfg.optim_wrapper.setdefault('loss_scale', 1.0 if needs_no_scale else 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError(

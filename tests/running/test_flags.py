@@ -13,7 +13,9 @@ def parse():
 
 
 def training(**changes) -> Namespace:
-    return Namespace(**{**dict(no_validate=False, amp=False, auto_scale_lr=False, resume=None), **changes})
+    return Namespace(
+        **{**dict(no_validate=False, amp=False, amp_dtype=None, auto_scale_lr=False, resume=None), **changes}
+    )
 
 
 def test_work_dir_flag_then_config_then_name(parse):
@@ -66,6 +68,21 @@ def test_no_validate():
     cfg = Config(dict(val_cfg=dict(), val_dataloader=dict(), val_evaluator=dict()))
     flags.apply_training(cfg, training(no_validate=True))
     assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        (dict(amp=True), dict(loss_scale='dynamic')),
+        (dict(amp_dtype='float16'), dict(dtype='float16', loss_scale='dynamic')),
+        (dict(amp=True, amp_dtype='bfloat16'), dict(dtype='bfloat16', loss_scale=1.0)),
+        (dict(), dict()),
+    ],
+)
+def test_mixed_precision(changes, expected):
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    flags.apply_training(cfg, training(**changes))
+    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper' if expected else 'OptimWrapper', **expected)
 
 
 def test_amp_keeps_the_configs_own_loss_scale():

@@ -47,7 +47,10 @@ class Teacher:
                 )
                 self.network.init_weights()
         # whether all of it comes from the checkpoint, also the parts that never run
-        self.whole = checkpoint is not None and load_checked(self.network, checkpoint, parts)
+        self.whole = False
+        self.classes: tuple[str, ...] = ()  # their names in its training data, where its checkpoint tells
+        if checkpoint is not None:
+            self.whole, self.classes = load_checked(self.network, checkpoint, parts)
         self.network.requires_grad_(False)
         freeze_modes(self.network)
 
@@ -65,9 +68,13 @@ def freeze_modes(network: nn.Module) -> None:
         module.training = False
 
 
-def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> bool:
-    """Load weights, and refuse a file that does not fit the parts that will run; tell whether it fits the rest too."""
-    state, own = _read(checkpoint), network.state_dict()
+def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> tuple[bool, tuple[str, ...]]:
+    """Load weights, and refuse a file that does not fit the parts that will run.
+
+    Returns:
+        Whether it fits the rest too, and the names of the classes that the weights were trained for, if it tells.
+    """
+    (state, classes), own = _read(checkpoint), network.state_dict()
     unfit = {name: why for name in own if (why := _why(name, state, own))}
     rest = {name: why for name, why in unfit.items() if name.split('.')[0] not in parts}
     weights = {name for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()}
@@ -93,11 +100,11 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> b
         + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
         logger='current',
     )
-    return all(name.endswith('num_batches_tracked') for name in own.keys() & rest)
+    return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
 
 
-def _read(checkpoint: str) -> OrderedDict:
-    """The state dict in a file, with the metadata that tells the network's own hooks its version."""
+def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
+    """The state dict in a file, with the metadata that tells the network's own hooks its version; names of classes."""
     try:
         content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
     except UserError as error:  # it is not trusted
@@ -114,7 +121,8 @@ def _read(checkpoint: str) -> OrderedDict:
         raise UserError(f'model.teacher.checkpoint: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
     state = OrderedDict((name.removeprefix('module.'), value) for name, value in weights.items())
     state._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
-    return state
+    data = (content.get('meta') or {}).get('dataset_meta') or {}  # mmengine's; older files spelled classes differently
+    return state, tuple(data.get('classes') or ())
 
 
 def _why(name: str, state: dict, own: dict) -> str:

@@ -1,6 +1,10 @@
 """A small one-stage and a small two-stage student with their teachers on a few digits, trained in this process."""
 
 import copy
+import os
+import socket
+import subprocess
+import sys
 from functools import reduce
 from pathlib import Path
 
@@ -139,9 +143,7 @@ def distil(config_of):
     def make(*args, **changes) -> Runner:
         return Runner.from_cfg(config_of(*args, **changes))
 
-    with pytest.MonkeyPatch.context() as patch:  # laying out the config took three quarters of a run's time
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
-        yield make
+    return make
 
 
 def _inside(node, name: str):
@@ -155,3 +157,24 @@ class SaveEachRank(Hook):
 
     def after_train(self, runner: Runner) -> None:
         torch.save(runner.model.module.student.state_dict(), f'{runner.work_dir}/rank{runner.rank}.pth')
+
+
+def in_two_processes(cfg: Config, folder: Path) -> str:
+    """Train it under torchrun on gloo, into folder/run, and return what is printed; each rank's student is saved."""
+    cfg.custom_hooks = [dict(type='SaveEachRank')]
+    cfg.custom_imports = dict(imports=['tests.distil_detectors'])
+    cfg.dump(folder / 'config.py')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
+        'PYTHONPATH': str(ROOT),
+        'OMP_NUM_THREADS': '1',
+        'PORT': str(port),
+    }
+    command = [ROOT / 'tools' / 'dist_train.sh', folder / 'config.py', '2', '--work-dir', folder / 'run']
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout + run.stderr

@@ -304,7 +304,7 @@ def test_remembers_whether_all_of_it_was_loaded(lacks, whole, tmp_path):
     network = nn.ModuleDict(dict(backbone=nn.Linear(1, 1), head=nn.ModuleDict()))
     network['head'].update(dict(fc=nn.Linear(1, 1), bn=nn.BatchNorm2d(1)))
     state = {name: value for name, value in network.state_dict().items() if name not in lacks}
-    assert load_checked(network, save(tmp_path / 'some.pth', dict(state, more=torch.ones(1))), RUNNING) is whole
+    assert load_checked(network, save(tmp_path / 'some.pth', dict(state, more=torch.ones(1))), RUNNING) == (whole, ())
 
 
 def test_the_teacher_knows_whether_all_of_it_was_loaded(trained):
@@ -495,3 +495,15 @@ def test_a_classifier_s_samples_say_nothing_of_padding():
     samples = [DataSample(metainfo=dict(img_shape=(8, 8))) for _ in images()]  # of before the last resizing
     result = Renormalise(student, teacher)(run(student), samples)
     torch.testing.assert_close(result, run(teacher), rtol=1e-5, atol=2e-4)
+
+
+def test_the_names_of_its_classes(tmp_path):
+    state = Teacher(config(), None, RUNNING).network.state_dict()
+    for meta, classes in (
+        (dict(dataset_meta=dict(classes=['a', 'b'])), ('a', 'b')),
+        (dict(CLASSES=['a']), ()),
+        (None, ()),
+    ):
+        file = tmp_path / 'named.pth'
+        torch.save(dict(state_dict=state, meta=meta), file)
+        assert Teacher(config(), str(file), RUNNING).classes == classes

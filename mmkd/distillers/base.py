@@ -28,6 +28,7 @@ class Distiller(BaseModel):
     """
 
     teacher_parts: Sequence[str] = ('backbone', 'neck')  # children of the teacher that run
+    compares_scores = False  # of classes, which must then be the same in both networks
     student: BaseModel
     data_preprocessor: BaseDataPreprocessor
     extras: nn.ModuleDict

@@ -26,6 +26,7 @@ class KD(Distiller):
     """
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
+    compares_scores = True
 
     def __init__(
         self,

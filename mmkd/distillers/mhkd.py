@@ -61,6 +61,7 @@ class MHKD(SSKD):
     """
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
+    compares_scores = True
 
     def __init__(
         self,

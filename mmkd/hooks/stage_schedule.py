@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
-from mmkd.hooks.first_batch import check_ground_truth, first_batch
+from mmkd.hooks.first_batch import check_classes, check_ground_truth, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, set_up
@@ -83,6 +83,7 @@ class StageScheduleHook(Hook):
         with own_randomness():
             batch = first_batch(runner, self.distiller)
             self.distiller.prepare(batch['inputs'])
+        check_classes(self.distiller, runner.train_dataloader.dataset)
         if self.best is not None and runner.val_loop is None:
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)

@@ -1,9 +1,6 @@
 """What holds for every distillation, on a one-stage and a two-stage detector that train for real."""
 
 import copy
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmkd.errors import UserError
-from tests.conftest import ROOT
+from tests.distil_detectors import in_two_processes
 
 EVERY_STAGE = ['layer1', 'layer2', 'layer3', 'layer4', 'neck', 'head']
 
@@ -171,22 +168,9 @@ def test_two_processes_end_with_the_same_student(config_of, plain, tmp_path):
         hook=dict(lengths=[1, 1, 1]),
         **{
             'train_cfg': dict(by_epoch=True, max_epochs=3, val_interval=3),
-            'custom_hooks': [dict(type='SaveEachRank')],
-            'custom_imports': dict(imports=['tests.distil_detectors']),
         },
     )
-    cfg.dump(tmp_path / 'config.py')
-    environment = {
-        **os.environ,
-        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
-        'PYTHONPATH': str(ROOT),
-        'OMP_NUM_THREADS': '1',
-        'PORT': '29564',
-    }
-    command = [ROOT / 'tools' / 'dist_train.sh', tmp_path / 'config.py', '2', '--work-dir', tmp_path / 'run']
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    text = run.stdout + run.stderr
+    text = in_two_processes(cfg, tmp_path)
     assert [f'Stage {name} begins' in text for name in ('layer2', 'neck', 'head')] == [True] * 3
     first, second = (torch.load(tmp_path / 'run' / f'rank{rank}.pth') for rank in (0, 1))
     assert first.keys() == second.keys()

@@ -10,12 +10,12 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmkd.configs import load_config
 from mmkd.errors import UserError, did_you_mean
 from mmkd.random_state import own_randomness
+from mmkd.untrusted import load_checkpoint
 
 
 class Teacher:
@@ -99,7 +99,9 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> b
 def _read(checkpoint: str) -> OrderedDict:
     """The state dict in a file, with the metadata that tells the network's own hooks its version."""
     try:
-        content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+        content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+    except UserError as error:  # it is not trusted
+        raise UserError(f'model.teacher.checkpoint: {error}') from error
     except FileNotFoundError as error:
         path = Path(checkpoint).expanduser()
         near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])

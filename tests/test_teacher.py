@@ -372,6 +372,13 @@ def test_unreadable_files_are_refused(damage, trained, tmp_path):
     assert expected.get(damage, 'holds no state_dict') in sentence
 
 
+def test_code_in_a_file_does_not_run(tmp_path):
+    torch.save(dict(state_dict=dict(), more=SimpleNamespace(a=1)), tmp_path / 'foreign.pth')
+    sentence = fails(Teacher, config(), str(tmp_path / 'foreign.pth'), RUNNING)
+    assert sentence.startswith(f'model.teacher.checkpoint: {tmp_path}/foreign.pth holds more than weights')
+    assert 'types.SimpleNamespace' in sentence
+
+
 def test_an_absent_file_is_refused_with_the_nearest_name(trained, tmp_path):
     path = tmp_path / 'r_18.pth'
     assert fails(Teacher, config(), str(path), RUNNING) == (

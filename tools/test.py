@@ -19,6 +19,7 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
 from mmkd.running.launch import prepare_launch
+from mmkd.untrusted import guarded
 
 
 def main() -> None:
@@ -40,8 +41,9 @@ def main() -> None:
     checks.check_work_dir(cfg.work_dir)
 
     prepare_cpu_node(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.test()
+    with guarded(cfg):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.test()
 
 
 if __name__ == '__main__':

@@ -20,7 +20,8 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
 from mmkd.running.launch import prepare_launch
-from mmkd.running.safety import add_safety_hooks
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers
+from mmkd.untrusted import guarded
 
 
 def main() -> None:
@@ -54,8 +55,9 @@ def main() -> None:
     add_safety_hooks(cfg)
 
     prepare_cpu_node(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    with guarded(cfg), explain_dead_workers():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -1,7 +1,12 @@
-"""What every training gets without asking: hooks that keep its work safe."""
+"""What every training gets without asking: hooks that keep its work safe, and one sentence where it ends early."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
+
+from mmkd.errors import UserError
 
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy configs name the class
 
@@ -16,3 +21,17 @@ def add_safety_hooks(cfg: Config) -> None:
     if hooks['preemption'] is None:  # mmengine knows None for its own hooks only
         hooks.pop('preemption')
     cfg.default_hooks = hooks
+
+
+@contextmanager
+def explain_dead_workers() -> Iterator[None]:
+    """Torch tells of a dead worker wherever the run happens to be, with a traceback that points nowhere."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith('DataLoader worker'):
+            raise
+        raise UserError(
+            f'train_dataloader.num_workers: {str(error).strip()} As a rule memory ran out: use fewer workers, or give '
+            'the job more memory (/dev/shm counts), then go on with --resume.'
+        ) from error

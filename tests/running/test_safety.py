@@ -2,7 +2,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
-from mmkd.running.safety import add_safety_hooks
+from mmkd.errors import UserError
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers
 
 
 @pytest.mark.parametrize('kind', ['CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook])
@@ -32,3 +33,11 @@ def test_signals_are_minded_unless_the_config_says_otherwise():
     cfg = Config(dict(default_hooks=dict(preemption=None)))
     add_safety_hooks(cfg)
     assert 'preemption' not in cfg.default_hooks
+
+
+def test_only_a_dead_worker_is_explained():
+    message = r'num_workers: DataLoader worker \(pid 7\) is killed by signal: Killed\. As a rule memory ran out'
+    with pytest.raises(UserError, match=message), explain_dead_workers():
+        raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
+    with pytest.raises(RuntimeError, match='another'), explain_dead_workers():
+        raise RuntimeError('another')

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from mmkd.untrusted import load_checkpoint
 from tests.conftest import ROOT
 
 pytest.importorskip('mmpretrain')
@@ -62,12 +63,12 @@ def test_exit_code_and_no_traceback(tmp_path):
 def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--auto-scale-lr', *SHORT) is None
-    first = torch.load('run/epoch_1.pth', weights_only=False)
+    first = load_checkpoint('run/epoch_1.pth')
     assert first['meta']['epoch'] == 1
 
     longer = [option.replace('max_epochs=1', 'max_epochs=2') for option in SHORT]
     assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--resume', '--no-validate', *longer) is None
-    second = torch.load('run/epoch_2.pth', weights_only=False)
+    second = load_checkpoint('run/epoch_2.pth')
     assert second['meta']['iter'] == 2 * first['meta']['iter']
 
     assert run_tool('test.py', CONFIG, 'run/epoch_2.pth', '--work-dir', 'eval', '--out', 'eval/out.pkl', *SHORT) is None
@@ -75,6 +76,27 @@ def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     assert run_tool('test.py', CONFIG, 'run/epoch_22.pth').startswith(
         'error: checkpoint: checkpoint run/epoch_22.pth does not exist. Did you mean run/epoch_2.pth'
     )
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ('made',)
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_code_in_a_checkpoint_runs_only_if_it_is_trusted(run_tool, tmp_path, monkeypatch, tool):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict=dict(), more=Evil()), 'evil.pth')
+    args, options = (CONFIG, '--work-dir', 'run', *SHORT), []
+    if tool == 'train.py':
+        options = ['load_from=evil.pth']
+    else:
+        args = (CONFIG, 'evil.pth', *args[1:])
+    message = run_tool(tool, *args, *options)
+    assert message.startswith('error: evil.pth holds more than weights')
+    assert not os.path.exists('made')
+    assert run_tool(tool, *args, *options, 'trust_checkpoints=True') is None
+    assert os.path.exists('made')
 
 
 MPIRUN = ['mpirun', '--allow-run-as-root', '--oversubscribe', '-n', '2', sys.executable, ROOT / 'tools' / 'train.py']

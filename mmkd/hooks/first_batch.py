@@ -53,9 +53,14 @@ def _apart(dataset: Any) -> Any:
 
 
 def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
-    """Refuse a detector's samples without what its head learns from, long before its head comes to learn."""
+    """Refuse samples without what the student's head learns from, long before its head comes to learn."""
     for sample in data_samples or ():
-        if 'gt_instances' not in sample:  # no detector's
+        if 'gt_instances' not in sample:  # a classifier's
+            if 'gt_label' not in sample:
+                raise UserError(
+                    'train_dataloader.dataset: the student learns from the ground truth, and its images come without '
+                    "labels; give it ann_file or folders of classes, and pack the label with dict(type='PackInputs')."
+                )
             continue
         masks = getattr(getattr(student, 'roi_head', None), 'with_mask', False)
         needed = dict(bboxes=getattr(student, 'with_bbox', False), labels=True, masks=masks)

@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from mmkd.errors import UserError
-from mmkd.hooks.first_batch import _apart, check_classes
+from mmkd.hooks.first_batch import _apart, check_classes, check_ground_truth
 
 
 def test_transforms_are_copied_inside_wrappers_and_data_is_not():
@@ -31,3 +33,9 @@ def test_classes_in_another_order_cannot_be_compared():
     assert classes_told(False, ['cat', 'dog'], ('dog', 'cat')) == ''  # features can
     for own, theirs in ((['cat', 'dog'], ('cat', 'dog')), ([], ('cat', 'dog')), (['cat', 'dog'], ())):
         assert classes_told(True, own, theirs) == ''
+
+
+def test_a_classifier_needs_labels():
+    check_ground_truth(SimpleNamespace(), [dict(gt_label=1)])
+    with pytest.raises(UserError, match=r'train_dataloader\.dataset: .* images come without labels'):
+        check_ground_truth(SimpleNamespace(), [dict(gt_label=1), dict()])

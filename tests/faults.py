@@ -34,6 +34,7 @@ PRELOAD = [
 ]
 CONTEXT.set_forkserver_preload([*PRELOAD, *(f'mmpretrain.{module}' for module in MODULES)])
 EPOCHS, LENGTH = 6, 4
+START = '=== a process begins ===\n'
 
 CONFIG = f"""
 _base_ = '{ROOT}/configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py'
@@ -94,18 +95,19 @@ class Training:
         return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
 
     def repeated(self) -> int:
-        """Iterations that were done again after the last resume."""
-        text = self.text()
-        before, _, after = text.rpartition('resumed epoch: ')
-        done = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/', before if after else text)
+        """Iterations that the last process did again: those logged before it began, less those that it went on from."""
+        *_, before, now = ['', *self.text().split(START)]
+        done = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/', before)
         last = (int(done[-1][0]) - 1) * LENGTH + int(done[-1][1]) if done else 0
-        return last - (int(re.search(r'iter: (\d+)', after)[1]) if before else 0)
+        resumed = re.search(r'resumed epoch: \d+, iter: (\d+)', now)
+        return max(0, last - (int(resumed[1]) if resumed else 0))
 
 
 def _train(args: list[str], output: str, faults: tuple) -> None:
     with open(output, 'ab', buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+        file.write(START.encode())
     mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)  # takes longer than the training
     for fault in faults:
         fault()

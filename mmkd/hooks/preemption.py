@@ -43,7 +43,7 @@ class PreemptionHook(Hook):
         self.interval = interval
         self.caught = 0  # the signal that this process caught
         self.agreed = 0  # the signal at which all processes leave
-        self.held: bytes | None = None  # the checkpoint of the last epoch's end, where it is on no disk
+        self.held: dict[str, bytes] | None = None  # what to go on from, in the first process; None: it is on the disk
 
     def before_train(self, runner: Runner) -> None:
         """From now on there is something to save."""
@@ -105,17 +105,16 @@ class PreemptionHook(Hook):
         if not self._is_saved(epoch if self.by_epoch else iteration):
             with caught_files() as files:
                 runner.save_checkpoint(runner.work_dir, INTERRUPTED, meta=dict(epoch=epoch, iter=iteration))
-            self.held = next(iter(files.values()), None)  # the first process has it
+            self.held = files
 
     def _is_saved(self, done: int) -> bool:
         saver = self.saver
         return saver is not None and Path(saver.last_ckpt or '').name == saver.filename_tmpl.format(done)
 
     def _leave(self, runner: Runner) -> None:
-        if self.held is not None:
-            path = Path(runner.work_dir, INTERRUPTED)
-            write_whole(path, self.held)
-            write_whole(Path(runner.work_dir, POINTER), str(path).encode())
+        for path, content in (self.held or {}).items():
+            write_whole(path, content)
+            write_whole(Path(runner.work_dir, POINTER), path.encode())
         if is_main_process():
             found = find_checkpoints(runner.work_dir)
             where = f'--resume goes on from {found[0]}' if found else 'no epoch is complete, --resume begins anew'

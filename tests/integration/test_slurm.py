@@ -105,13 +105,13 @@ def test_a_job_that_is_taken_away_goes_on(slurm: Cluster, submit, tmp_path):
     first = submit()  # by srun; SIGTERM in the middle of the first stage
     stands_still(1)
     slurm.ask('scancel', '--signal=TERM', '--name=digits')
-    assert first.wait(60) == 143, logs()
+    assert first.wait(120) == 143, logs()
     assert 'GPU number: 2' in logs()  # mmengine's word for processes
     assert 'SIGTERM at iteration 3: --resume goes on from' in logs()
     assert [path.name for path in run.glob('*.pth') if not path.name.startswith('best')] == ['epoch_1.pth']
 
     batch = submit('--requeue', flags=('--resume',))  # by sbatch; SIGUSR1, as at a time limit, in the second stage
-    assert batch.wait(60) == 0, logs()
+    assert batch.wait(120) == 0, logs()
     stands_still(2)
     (job,) = slurm.ask('squeue', '--noheader', '--format=%i').split()
     slurm.ask('scancel', '--signal=USR1', job)

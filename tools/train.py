@@ -46,13 +46,9 @@ def main() -> None:
     flags.apply_common(cfg, args)
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     flags.apply_training(cfg, args)
-    checks.check_toolboxes(cfg)
-    checks.check_amp(cfg)
+    checks.check_training(cfg)
     if args.resume not in (None, 'auto'):
         checks.check_checkpoint('--resume', args.resume)
-    checks.check_teacher(cfg)
-    checks.check_data_parallel(cfg)
-    checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     checks.check_work_dir(cfg.work_dir)
     add_safety_hooks(cfg)
 

@@ -39,9 +39,7 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
         )
     runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
     for hook in runner.hooks:
-        if isinstance(
-            hook, EMAHook
-        ):  # else what is frozen would go on as its past average, which nothing was learned on
+        if isinstance(hook, EMAHook):  # what is frozen would go on as its past average, which nothing was learned on
             hook.ema_model.steps.zero_()  # its next update copies the student
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
         runner.message_hub.log_scalars.pop(key)  # else every later line prints them

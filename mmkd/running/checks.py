@@ -33,8 +33,17 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
             'Inherit them with _base_ or define them.'
         )
     for key in needed:
-        if not isinstance(cfg[key], dict | list):
+        if not isinstance(cfg[key], dict | list if key == 'test_evaluator' else dict):
             raise UserError(f'{key}: it must be a dict, not {cfg[key]!r}.')
+
+
+def check_training(cfg: Config) -> None:
+    """What a config asks for is there, and can be had on this machine."""
+    check_toolboxes(cfg)
+    check_amp(cfg)
+    check_teacher(cfg)
+    check_data_parallel(cfg)
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
 
 
 def check_toolboxes(cfg: Config) -> None:
@@ -53,7 +62,7 @@ def check_toolboxes(cfg: Config) -> None:
 def check_amp(cfg: Config) -> None:
     """Mixed precision has a device to run on."""
     kind = cfg.optim_wrapper.get('type', '')
-    if getattr(kind, '__name__', kind).rpartition('.')[-1] != 'AmpOptimWrapper':  # a class in lazy configs
+    if str(getattr(kind, '__name__', kind)).rpartition('.')[-1] != 'AmpOptimWrapper':  # a class in lazy configs
         return
     if get_device() == 'cpu':
         raise UserError(
@@ -66,9 +75,9 @@ def check_amp(cfg: Config) -> None:
 
 def check_data_parallel(cfg: Config) -> None:
     """A distiller is wrapped anew in each stage, which only DDP can."""
-    wrapper = (cfg.get('model_wrapper_cfg') or {}).get('type', '')
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {}).get('type', '')
     key = ''
-    if 'FullyShardedDataParallel' in getattr(wrapper, '__name__', wrapper):  # a class in lazy configs
+    if 'FullyShardedDataParallel' in str(getattr(wrapper, '__name__', wrapper)):  # a class in lazy configs
         key = 'model_wrapper_cfg'
     elif cfg.get('strategy') or cfg.get('runner_type') == 'FlexibleRunner':
         key = 'strategy' if cfg.get('strategy') else 'runner_type'

@@ -34,6 +34,8 @@ RUNNER_KEYS = {
     'call_hook': '_hooks',
 }
 """What mmengine's Runner reads, by its method; some serve several keys."""
+WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError)
+"""What a hook raises that was given nonsense; a full disk is something else."""
 
 
 @contextmanager
@@ -65,7 +67,9 @@ def _where(error: BaseException, cfg: dict) -> str:
             if key == '_dataloader':
                 loaders = [name for name in cfg if name.endswith(key) and cfg[name] == known.get('dataloader')]
                 return loaders[0] if loaders else 'train_dataloader'
-            return _hook(cfg, known.get('hook')) if key == '_hooks' else key
+            if key == '_hooks':
+                return _hook(cfg, known.get('hook')) if isinstance(error, WRONG_VALUES) else ''
+            return key
     return ''
 
 
@@ -99,11 +103,12 @@ def _dicts(node: Any, path: str) -> Iterator[tuple[str, dict]]:
 
 
 def _hook(cfg: dict, hook: Any) -> str:
-    """Where a hook stands in the config; mmkd's own tell their mistakes themselves."""
+    """Where a hook stands in the config; the one that runs everything else tells its own mistakes itself."""
     hooks = {f'default_hooks.{name}': part for name, part in dict(cfg.get('default_hooks') or {}).items()}
     hooks |= {f'custom_hooks.{i}': part for i, part in enumerate(cfg.get('custom_hooks') or ())}
     kinds = {key: part.get('type') for key, part in hooks.items() if isinstance(part, dict)}
-    found = [key for key, kind in kinds.items() if str(getattr(kind, '__name__', kind)) == type(hook).__name__]
+    names = {key: str(getattr(kind, '__name__', kind)).rpartition('.')[-1] for key, kind in kinds.items()}
+    found = [key for key, name in names.items() if name == type(hook).__name__ != 'StageScheduleHook']
     return found[0] if found else ''
 
 

@@ -13,9 +13,12 @@ PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy co
 
 def add_safety_hooks(cfg: Config) -> None:
     """mmkd's hooks in the place of mmengine's own; a hook of the user's is left alone."""
-    hooks = dict(cfg.get('default_hooks') or {})
+    hooks = cfg.get('default_hooks') or {}
+    if not isinstance(hooks, dict):
+        raise UserError(f'default_hooks: it must be a dict, not {hooks!r}.')
+    hooks = dict(hooks)
     checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))  # mmengine's default; None: no hook
-    if checkpoint is not None and checkpoint.get('type') in PLAIN:
+    if isinstance(checkpoint, dict) and checkpoint.get('type') in PLAIN:
         hooks['checkpoint'] = dict(checkpoint, type='mmkd.SafeCheckpointHook')
     hooks.setdefault('preemption', dict(type='mmkd.PreemptionHook'))
     if hooks['preemption'] is None:  # mmengine knows None for its own hooks only

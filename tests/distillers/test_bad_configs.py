@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmkd.errors import UserError
 from mmkd.running import checks
 from mmkd.running.explain import explained
+from mmkd.running.safety import add_safety_hooks
 
 LEFT_ALONE = ('test_dataloader', 'test_cfg', 'test_evaluator', 'visualizer', 'vis_backends', 'work_dir', 'launcher')
 ABSURD = [-1, 0, 10**9, 1e-30, 1.5, math.nan, math.inf, '', 'x', None, True, [], {}, [1], ('a', 'b'), dict(type='x')]
@@ -72,12 +73,12 @@ def run(config: dict, folder) -> None:
     cfg = Config(config)
     cfg.work_dir = str(folder)
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
-    checks.check_toolboxes(cfg)
-    checks.check_teacher(cfg)
-    checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    checks.check_training(cfg)
+    add_safety_hooks(cfg)
     cfg.experiment_name = f'{folder.name}_{len(list(folder.iterdir()))}_{id(cfg)}'
     with explained(cfg):
         runner = Runner.from_cfg(cfg)
+        checks.check_images(runner)
         runner.register_hook(Stop())
         runner.train()
 

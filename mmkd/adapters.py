@@ -203,13 +203,13 @@ def build_adapter(student: StageLike, teacher: StageLike) -> AdapterSet:
     targets = [Layout.of(teacher, shape) for shape in teacher.shapes]
     partners = list(range(len(layouts)))
     if len(layouts) > 1 or len(targets) > 1:
-        strides, target_strides = _strides(student, layouts), _strides(teacher, targets)
+        strides, target_strides = level_strides(student, layouts), level_strides(teacher, targets)
         partners = [-min((abs(log2(s / t)), -i) for i, t in enumerate(target_strides))[1] for s in strides]
     return AdapterSet(partners, (Adapter(layout, targets[i]) for layout, i in zip(layouts, partners)))
 
 
-def _strides(stage: StageLike, layouts: Sequence[Layout]) -> list[float]:
+def level_strides(stage: StageLike, layouts: Sequence[Layout]) -> list[int]:
     """Of each tensor, doubling from the finest on: sides that do not divide are rounded."""
     assert stage.stride is not None
     assert stage.grid is not None
-    return [stage.stride * 2 ** round(log2(stage.grid[0] / layout.grid[0])) for layout in layouts]
+    return [stage.stride * 2 ** round(log2(max(stage.grid) / max(layout.grid))) for layout in layouts]

@@ -21,13 +21,13 @@ class Attachment:
 
 
 def attach_points(
-    wanted: Sequence | None,
+    wanted: Sequence,
     plan: StagePlan,
     teacher_stages: Mapping[str, Stage],
     student: tuple[nn.Module, Tensor],
     teacher: tuple[nn.Module, Tensor],
 ) -> list[Attachment]:
-    """The pairs of stages that the user wants heads on, by default all but the last: that one has the networks' own.
+    """The pairs of stages that get heads.
 
     Args:
         wanted: Indices or names of the student's stages, module paths that both networks have, or pairs of paths.
@@ -37,12 +37,6 @@ def attach_points(
         teacher: The same of the teacher.
     """
     names = [stage.name for stage in plan.stages]
-    if wanted is None:
-        wanted = names[:-1]
-        if not wanted:
-            raise UserError(
-                f'{KEY}: the student has a single stage, {names[0]}; name modules for heads, or use mmkd.KD.'
-            )
     if not wanted or not isinstance(wanted, list | tuple):
         raise UserError(f'{KEY}: {wanted!r} must be a list of one place or more; for no heads at all use mmkd.KD.')
     points = [_point(entry, plan, names, teacher_stages, student, teacher) for entry in wanted]

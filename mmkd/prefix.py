@@ -31,6 +31,11 @@ class End:
     call: int = 1
 
 
+@dataclass(frozen=True)
+class Start(End):
+    """What a module gets instead of what it puts out: its positional arguments."""
+
+
 def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:
     """Run a network only as far as the last of some stages, and return their features.
 
@@ -88,7 +93,7 @@ def _recorded(module: nn.Module, end: StageEnd, outputs: dict[str, Any], leave_a
         calls += 1
         output = run(*args, **kwargs)
         if calls == end.call:
-            outputs[end.end] = output
+            outputs[end.end] = args if isinstance(end, Start) else output
             if len(outputs) == leave_at:
                 raise _Left
         return output

@@ -3,52 +3,57 @@
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.scores import check_taught, check_weight, count_classes, student_outcome, teacher_outcome
+from mmkd.distillers.weights import check_taught, check_weight
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.stages import plan_stages
+from mmkd.tasks import task_of
 
 
 @MODELS.register_module()
 class KD(Distiller):
-    """The student learns the teacher's softened class scores, next to its own loss.
+    """The student learns the teacher's class scores, softened for classifiers, next to its own loss.
 
     Args:
         student (dict): The student's model config.
         teacher (dict): ``dict(config=..., checkpoint=...)``.
-        soft_loss (dict): The distance between scores. Defaults to ``dict(type='mmkd.SoftTargetLoss')``.
-        gamma (float): The weight of the student's own losses. Defaults to 0.1.
-        alpha (float): The weight of the soft loss. Defaults to 0.9.
+        soft_loss (dict, optional): The distance between scores. Defaults to ``dict(type='mmkd.SoftTargetLoss')`` for
+            classifiers, ``dict(type='mmkd.ClassScoreLoss')`` for detectors.
+        gamma (float, optional): The weight of the student's own losses. Defaults to 0.1 for classifiers, 1.0 for
+            detectors.
+        alpha (float, optional): The weight of the soft loss. Defaults to 0.9 for classifiers, 1.0 for detectors.
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
-    teacher_parts = ('backbone', 'neck', 'head')
+    teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
 
     def __init__(
         self,
         student: dict,
         teacher: dict,
         soft_loss: dict | None = None,
-        gamma: float = 0.1,
-        alpha: float = 0.9,
+        gamma: float | None = None,
+        alpha: float | None = None,
         data_preprocessor: dict | None = None,
     ):
         super().__init__(student, teacher, data_preprocessor)
-        self.soft_loss = MODELS.build(soft_loss or dict(type='mmkd.SoftTargetLoss'))
-        self.gamma = check_weight('model.gamma', gamma)
-        self.alpha = check_weight('model.alpha', alpha)
-        check_taught(gamma, alpha)
+        self.task = task_of(self.student, self.teacher)
+        self.soft_loss = MODELS.build(soft_loss or self.task.soft_loss)
+        self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)
+        self.alpha = check_weight('model.alpha', self.task.alpha if alpha is None else alpha)
+        check_taught(self.gamma, self.alpha)
+        self.task.check_options(self.gamma)
 
     def prepare(self, inputs: Tensor) -> None:
         """Find the student's stages, for schedules that freeze some; compare the two networks' classes."""
         with own_randomness():
             self.plan = plan_stages(self.student, inputs)
-            count_classes((self.student, inputs), (self.teacher.network, self.teacher_inputs(inputs)))
+            self.task.check(inputs, self.teacher_inputs(inputs), own_scores=bool(self.alpha))
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The student's own losses and the soft one; the teacher runs only for a weight."""
-        student = student_outcome(self.student, inputs, data_samples, self.gamma)
+        student = self.task.student_outcome(inputs, data_samples, self.gamma)
         if not self.alpha:
             return student.losses
-        teacher = teacher_outcome(self.teacher.network, self.teacher_inputs(inputs))
+        teacher = self.task.teacher_outcome(self.teacher_inputs(inputs), student)
         return {**student.losses, 'loss_soft': self.alpha * self.soft_loss(student.scores, teacher.scores)}

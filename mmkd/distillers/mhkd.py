@@ -1,28 +1,30 @@
 """Multi-head knowledge distillation (Wang et al., arXiv 2012.02911)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmkd.attach import Attachment, attach_points
-from mmkd.distillers.scores import check_taught, check_weight, count_classes, own_loss, student_outcome, teacher_outcome
 from mmkd.distillers.sskd import SSKD, module_key
+from mmkd.distillers.weights import check_taught, check_weight
 from mmkd.errors import UserError
-from mmkd.heads import build_head, load_heads
+from mmkd.heads import load_heads
 from mmkd.prefix import Feature, run_to
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import ALL, Phase, check_name
 from mmkd.stages import Stage
+from mmkd.tasks import Outcome, Scores, task_of
 
 STUDENT_HEADS, TEACHER_HEADS = 'student_heads', 'teacher_heads'
 
 
 @MODELS.register_module()
 class MHKD(SSKD):
-    """Auxiliary classifiers on stages of both networks; the student's learn from the teacher's, next to plain KD.
+    """Auxiliary heads on stages of both networks; the student's learn from the teacher's, next to plain KD.
 
     The loss, with z the scores of the networks and h_i those of their heads on stage i::
 
@@ -36,23 +38,29 @@ class MHKD(SSKD):
     Args:
         student (dict): The student's model config.
         teacher (dict): ``dict(config=..., checkpoint=...)``.
-        heads (dict, optional): The auxiliary heads of both networks. Defaults to ``dict(type='mmkd.AuxiliaryHead')``.
+        heads (dict, optional): The auxiliary heads of both networks. Defaults to ``dict(type='mmkd.AuxiliaryHead')``
+            for classifiers and a light ``mmdet.FCOSHead`` for detectors.
         attach (Sequence, optional): Where they sit: indices or names of stages, module paths that both networks have,
-            or pairs of paths (of the student, of the teacher). Defaults to every stage but the last.
+            or pairs of paths (of the student, of the teacher). Defaults to every stage but the last of classifiers, and
+            every stage of the backbone from stride 8 on of detectors.
         teacher_heads (str, optional): A file of trained teacher's heads, made by ``tools/save_teacher_heads.py``.
-        soft_loss (dict, optional): Defaults to ``dict(type='mmkd.SoftTargetLoss')``.
+        soft_loss (dict, optional): Defaults to ``dict(type='mmkd.SoftTargetLoss')`` for classifiers and
+            ``dict(type='mmkd.ClassScoreLoss')`` for detectors.
         head_soft_loss (dict, optional): The one between heads. Defaults to ``soft_loss``.
-        gamma (float): The weight of the student's own loss. Defaults to 0.1.
-        alpha (float): The weight of the soft loss between the networks' scores. Defaults to 0.9.
+        gamma (float, optional): The weight of the student's own loss. Defaults to 0.1 for classifiers, 1.0 for
+            detectors.
+        alpha (float, optional): The weight of the soft loss between the networks' scores. Defaults to 0.9 for
+            classifiers, 1.0 for detectors.
         beta (float): The weight of the heads. Defaults to 0.5.
-        ce_share (float): The own loss's share of a student's head, from 0 to 1. Defaults to 0.1.
+        ce_share (float, optional): The own loss's share of a student's head, from 0 to 1. Defaults to 0.1 for
+            classifiers, 0.5 for detectors.
         head_weights (dict[str, float], optional): w_i by the name of the stage; 1 where nothing is said.
         target (str): The student's heads learn from the teacher's ``'heads'`` or its ``'final'`` scores.
         soft_until (float): The part of the phase after which the heads' soft loss stops. Defaults to 1.0.
         kwargs: ``mimic_loss``, ``stage_losses``, ``pairs``, ``data_preprocessor`` as :class:`SSKD` has them.
     """
 
-    teacher_parts = ('backbone', 'neck', 'head')
+    teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
 
     def __init__(
         self,
@@ -63,10 +71,10 @@ class MHKD(SSKD):
         teacher_heads: str | None = None,
         soft_loss: dict | None = None,
         head_soft_loss: dict | None = None,
-        gamma: float = 0.1,
-        alpha: float = 0.9,
+        gamma: float | None = None,
+        alpha: float | None = None,
         beta: float = 0.5,
-        ce_share: float = 0.1,
+        ce_share: float | None = None,
         head_weights: dict[str, float] | None = None,
         target: str = 'heads',
         soft_until: float = 1.0,
@@ -75,18 +83,20 @@ class MHKD(SSKD):
         super().__init__(student, teacher, **kwargs)
         if target not in ('heads', 'final'):
             raise UserError(f"model.target must be 'heads' or 'final', not {target!r}.")
-        self.heads = heads or dict(type='mmkd.AuxiliaryHead')
+        self.task = task_of(self.student, self.teacher)
+        self.heads = heads or self.task.heads
         self.attach = attach
         self.teacher_heads = teacher_heads
-        soft_loss = soft_loss or dict(type='mmkd.SoftTargetLoss')
+        soft_loss = soft_loss or self.task.soft_loss
         self.soft_loss, self.head_soft_loss = MODELS.build(soft_loss), MODELS.build(head_soft_loss or soft_loss)
-        self.gamma = check_weight('model.gamma', gamma)
-        self.alpha = check_weight('model.alpha', alpha)
-        check_taught(gamma, alpha)
+        self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)
+        self.alpha = check_weight('model.alpha', self.task.alpha if alpha is None else alpha)
+        check_taught(self.gamma, self.alpha)
         self.beta = check_weight('model.beta', beta)
-        self.ce_share = check_weight('model.ce_share', ce_share, most=1)
+        self.ce_share = check_weight('model.ce_share', self.task.ce_share if ce_share is None else ce_share, most=1)
         self.soft_until = check_weight('model.soft_until', soft_until, most=1)
-        if ce_share == 0 and soft_until < 1:
+        self.task.check_options(self.gamma, self.ce_share, target)
+        if self.ce_share == 0 and soft_until < 1:
             raise UserError('model.ce_share: with 0, heads have nothing to learn after model.soft_until; raise either.')
         self.head_weights = head_weights or {}
         self.target = target
@@ -97,14 +107,19 @@ class MHKD(SSKD):
         """Find the stages of both networks and where heads sit."""
         super().prepare(inputs)
         student, teacher = (self.student, inputs), (self.teacher.network, self.teacher_inputs(inputs))
+        points: list[Attachment] = []
         with own_randomness():
-            self.classes = count_classes(student, teacher)
-            points = attach_points(self.attach, self.plan, self.teacher_stages, student, teacher) if self.beta else []
+            self.classes = self.task.check(inputs, teacher[1], own_scores=bool(self.alpha))
+            if self.beta:
+                wanted = self.task.places(self.plan) if self.attach is None else self.attach
+                points = attach_points(wanted, self.plan, self.teacher_stages, student, teacher)
         names = [point.name for point in points]
         for name, weight in self.head_weights.items():
             check_name(name, names, 'model.head_weights')
             check_weight(f'model.head_weights.{name}', weight)
         self.points = [point for point in points if self.head_weights.get(point.name, 1)]
+        for point in self.points:
+            self.task.check_place(point)
 
     @property
     def has_teacher_heads(self) -> bool:
@@ -146,25 +161,27 @@ class MHKD(SSKD):
         """The teacher's heads' losses in their own phase; else as the stages at hand have it."""
         if TEACHER_HEADS not in self.current:
             return super().loss(inputs, data_samples)
-        return self._teacher_losses(self._teacher_head_scores(inputs), data_samples)
+        return self._teacher_losses(self._teacher_head_outputs(inputs), data_samples)
 
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The whole loss, a term each."""
-        outcome = student_outcome(self.student, inputs, data_samples, self.gamma, [p.student for p in self.points])
-        final, features = self._run_teacher(inputs)
+        stages = [point.student for point in self.points]
+        outcome = self.task.student_outcome(inputs, data_samples, self.gamma, stages)
+        final, features = self._run_teacher(inputs, outcome)
         losses = dict(outcome.losses)
         if self.alpha:
             losses['loss_soft'] = self.alpha * self.soft_loss(outcome.scores, final)
-        targets = self._scores(TEACHER_HEADS, features)
-        for name, scores in self._scores(STUDENT_HEADS, outcome.features).items():
+        theirs = self._outputs(TEACHER_HEADS, features)
+        for name, own in self._outputs(STUDENT_HEADS, outcome.features).items():
             weight = self.beta * self.head_weights.get(name, 1)
             if self.ce_share < 1 and self.progress < self.soft_until:
-                soft = self.head_soft_loss(scores, targets.get(name, final))
+                target = self.task.scores(*theirs[name]) if name in theirs else final
+                soft = self.head_soft_loss(self.task.scores(*own), target)
                 losses[f'loss_soft_{name}'] = weight * (1 - self.ce_share) * soft
             if self.ce_share:
-                losses[f'loss_own_{name}'] = weight * self.ce_share * own_loss(self.student, scores, data_samples)
+                losses[f'loss_own_{name}'] = weight * self.ce_share * self.task.own_loss(*own, data_samples)
         if self.teacher_learns:
-            losses.update(self._teacher_losses(targets, data_samples))
+            losses.update(self._teacher_losses(theirs, data_samples))
         return losses
 
     def trained_extras(self) -> list[nn.Module]:
@@ -176,49 +193,57 @@ class MHKD(SSKD):
 
     @property
     def measures(self) -> bool:
-        """The accuracy of every head tells where knowledge is lost."""
-        return bool(self.points) or super().measures
+        """The accuracy of every head tells where knowledge is lost; of detectors, how far the student's heads are."""
+        if not self.learns_head and TEACHER_HEADS not in self.current:
+            return super().measures
+        return bool(self.points) and (self.task.has_accuracy or (self.learns_head and self.has_teacher_heads))
 
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """The accuracy of every auxiliary head that is at work, or what SSKD measures of single stages."""
+        """What auxiliary heads that are at work have reached, or what SSKD measures of single stages."""
         if not self.learns_head and TEACHER_HEADS not in self.current:
             return super().measure(inputs, data_samples)
-        labels = torch.cat([sample.gt_label for sample in data_samples])
         scores = {}
         if self.learns_head:
             features = run_to(self.student, [point.student for point in self.points], inputs)
-            scores = {f'{STUDENT_HEADS}/{name}': s for name, s in self._scores(STUDENT_HEADS, features).items()}
+            scores.update(self._scores(STUDENT_HEADS, self._outputs(STUDENT_HEADS, features)))
         if self.has_teacher_heads:
-            theirs = self._teacher_head_scores(inputs)
-            scores.update({f'{TEACHER_HEADS}/{name}': s for name, s in theirs.items()})
-        return {name: 100 * (s.argmax(1) == labels).float().mean() for name, s in scores.items()}
+            scores.update(self._scores(TEACHER_HEADS, self._teacher_head_outputs(inputs)))
+        if self.task.has_accuracy:
+            labels = torch.cat([sample.gt_label for sample in data_samples])
+            return {name: 100 * (s.argmax(1) == labels).float().mean() for name, s in scores.items()}
+        pairs = {p.name: [scores[f'{whose}/{p.name}'] for whose in (STUDENT_HEADS, TEACHER_HEADS)] for p in self.points}
+        return {f'soft_{name}': self.head_soft_loss(*pair) for name, pair in pairs.items()}
 
     def _build_heads(self, whose: str, stages: dict[str, Stage]) -> None:
-        heads = {module_key(name): build_head(self.heads, stage, self.classes) for name, stage in stages.items()}
+        heads = {module_key(n): self.task.build_head(self.heads, stage, self.classes) for n, stage in stages.items()}
         if heads:
             self.extras[whose] = nn.ModuleDict(heads).to(next(self.student.parameters()).device)
 
-    def _scores(self, whose: str, features: Sequence[Feature]) -> dict[str, Tensor]:
-        """Of all heads of a network, by stage; none where it has none."""
+    def _outputs(self, whose: str, features: Sequence[Feature]) -> dict[str, tuple[nn.Module, Any]]:
+        """All heads of a network and what they put out, by stage; none where it has none."""
         if whose not in self.extras:
             return {}
         heads = dict(self.extras[whose].named_children())
-        return {p.name: heads[module_key(p.name)](feature) for p, feature in zip(self.points, features)}
+        pairs = ((point, heads[module_key(point.name)], feature) for point, feature in zip(self.points, features))
+        return {point.name: (head, head(feature)) for point, head, feature in pairs}
 
-    def _run_teacher(self, inputs: Tensor) -> tuple[Tensor | None, list[Feature]]:
+    def _scores(self, whose: str, outputs: dict[str, tuple[nn.Module, Any]]) -> dict[str, Any]:
+        return {f'{whose}/{name}': self.task.scores(*output) for name, output in outputs.items()}
+
+    def _run_teacher(self, inputs: Tensor, student: Outcome) -> tuple[Scores | None, list[Feature]]:
         """Its scores and features, as far as the loss reads them."""
         stages = [point.teacher for point in self.points] if self.has_teacher_heads else []
         if self.alpha or (self.points and self.target == 'final'):
-            outcome = teacher_outcome(self.teacher.network, self.teacher_inputs(inputs), stages)
+            outcome = self.task.teacher_outcome(self.teacher_inputs(inputs), student, stages)
             return outcome.scores, outcome.features
         with torch.no_grad():
             return None, run_to(self.teacher.network, stages, self.teacher_inputs(inputs)) if stages else []
 
-    def _teacher_head_scores(self, inputs: Tensor) -> dict[str, Tensor]:
+    def _teacher_head_outputs(self, inputs: Tensor) -> dict[str, tuple[nn.Module, Any]]:
         with torch.no_grad():
             stages = [point.teacher for point in self.points]
             features = run_to(self.teacher.network, stages, self.teacher_inputs(inputs))
-        return self._scores(TEACHER_HEADS, features)
+        return self._outputs(TEACHER_HEADS, features)
 
-    def _teacher_losses(self, scores: dict[str, Tensor], data_samples: list | None) -> dict:
-        return {f'loss_teacher_{name}': own_loss(self.student, s, data_samples) for name, s in scores.items()}
+    def _teacher_losses(self, outputs: dict[str, tuple[nn.Module, Any]], data_samples: list | None) -> dict:
+        return {f'loss_teacher_{name}': self.task.own_loss(*out, data_samples) for name, out in outputs.items()}

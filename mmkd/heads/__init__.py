@@ -2,6 +2,17 @@
 
 from mmkd.heads.build import build_head
 from mmkd.heads.classification import AuxiliaryHead, ToolboxHead
+from mmkd.heads.detection import DenseHead, build_dense_head, class_scores, scores_classes
 from mmkd.heads.saved import load_heads, save_heads
 
-__all__ = ['AuxiliaryHead', 'ToolboxHead', 'build_head', 'load_heads', 'save_heads']
+__all__ = [
+    'AuxiliaryHead',
+    'DenseHead',
+    'ToolboxHead',
+    'build_dense_head',
+    'build_head',
+    'class_scores',
+    'load_heads',
+    'save_heads',
+    'scores_classes',
+]

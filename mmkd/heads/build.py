@@ -40,7 +40,7 @@ def build_head(cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
     feature = tuple(torch.zeros(2, *shape) for shape in stage.shapes)
     try:
         if 'type' in cfg:
-            head = _build(cfg, in_channels=layout.width, num_classes=num_classes, layout=layout)
+            head = build_module(cfg, in_channels=layout.width, num_classes=num_classes, layout=layout)
         else:
             head = _build_toolbox_head(cfg, layout, feature, num_classes)
         getattr(head, 'init_weights', lambda: None)()
@@ -65,23 +65,29 @@ def build_head(cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
 def _build_toolbox_head(cfg: dict, layout: Layout, feature: Feature, num_classes: int) -> ToolboxHead:
     neck: nn.Module = nn.Identity()
     if cfg.get('neck') is not None:
-        neck = _build(cfg['neck'], in_channels=layout.width, num_classes=num_classes)
+        neck = build_module(cfg['neck'], in_channels=layout.width, num_classes=num_classes)
     width = _dry_run(ToolboxHead(neck, nn.Identity(), layout), feature)[-1].shape[1]
-    return ToolboxHead(neck, _build(cfg['head'], in_channels=width, num_classes=num_classes), layout)
+    return ToolboxHead(neck, build_module(cfg['head'], in_channels=width, num_classes=num_classes), layout)
 
 
-def _build(cfg: dict, **known: Any) -> nn.Module:
+def build_module(cfg: dict, **known: Any) -> nn.Module:
     """Build a module with those of the known arguments that its class takes and the config does not give."""
+    kind = kind_of(cfg)
+    return MODELS.build({**{key: value for key, value in known.items() if takes(kind, key)}, **cfg})
+
+
+def kind_of(cfg: dict) -> type:
+    """The class that a config names."""
     kind = cfg.get('type')
     if isinstance(kind, str):
         with MODELS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
             kind = registry.get(kind)
     if kind is None:
         raise UserError(f'no model is registered as {cfg.get("type")!r}; write its type as toolbox.Name.')
-    return MODELS.build({**{key: value for key, value in known.items() if _takes(kind, key)}, **cfg})
+    return kind
 
 
-def _takes(kind: type, key: str) -> bool:
+def takes(kind: type, key: str) -> bool:
     """Whether a class's constructor has such an argument, or hands it on to a base's that does."""
     for base in kind.__mro__:
         if '__init__' in vars(base):
@@ -95,11 +101,16 @@ def _takes(kind: type, key: str) -> bool:
 
 def _dry_run(module: nn.Module, feature: Feature) -> Any:
     """What a module puts out in training, when some heads put out something else; nothing of it changes."""
+    return without_statistics(module)(feature)
+
+
+def without_statistics(module: nn.Module) -> Any:
+    """A copy for a dry run, in training mode but for batch norm: a synchronised one would wait for other processes."""
     twin = copy.deepcopy(module).train()
     for part in twin.modules():
-        if isinstance(part, _BatchNorm):  # a synchronised one would wait for the other processes
+        if isinstance(part, _BatchNorm):
             part.eval()
-    return twin(feature)
+    return twin
 
 
 def _shapes(feature: Feature) -> str:

@@ -1,6 +1,7 @@
 """What a student is trained on besides its own losses. A loss knows no model."""
 
+from mmkd.losses.class_scores import ClassScoreLoss, ClassScores
 from mmkd.losses.feature_mimic import FeatureMimicLoss
 from mmkd.losses.soft_target import SoftTargetLoss
 
-__all__ = ['FeatureMimicLoss', 'SoftTargetLoss']
+__all__ = ['ClassScoreLoss', 'ClassScores', 'FeatureMimicLoss', 'SoftTargetLoss']

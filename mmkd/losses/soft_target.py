@@ -27,9 +27,9 @@ class SoftTargetLoss(nn.Module):
 
     def __init__(self, tau: float = 4.0, loss_weight: float = 1.0):
         super().__init__()
-        if not _is_number(tau) or not 0 < tau < math.inf:
+        if not is_number(tau) or not 0 < tau < math.inf:
             raise UserError(f'SoftTargetLoss: tau must be a finite number above 0, not {tau!r}.')
-        if not _is_number(loss_weight) or not 0 <= loss_weight < math.inf:
+        if not is_number(loss_weight) or not 0 <= loss_weight < math.inf:
             raise UserError(f'SoftTargetLoss: loss_weight must be a finite number of 0 or more, not {loss_weight!r}.')
         self.tau = tau
         self.loss_weight = loss_weight
@@ -50,5 +50,6 @@ class SoftTargetLoss(nn.Module):
         return f'tau={self.tau}, loss_weight={self.loss_weight}'
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is one, and not a truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)

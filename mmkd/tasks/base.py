@@ -1,0 +1,112 @@
+"""What a method that compares scores must know of the networks' task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmkd.attach import Attachment
+from mmkd.losses import ClassScores
+from mmkd.prefix import Feature
+from mmkd.stages import Stage, StagePlan
+from mmkd.teacher import Teacher
+
+Scores = Tensor | ClassScores
+"""Of a classifier (images, classes), or of a detector."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one forward of a network gave.
+
+    Args:
+        losses: The student's own, none of the teacher.
+        scores: Of the classes, before softmax or sigmoid; None where they were not asked for.
+        features: Of the stages asked for.
+        proposals: The boxes that a two-stage student scored, of each of its heads.
+    """
+
+    losses: dict
+    scores: Scores | None
+    features: list[Feature]
+    proposals: Sequence[Tensor] = ()
+
+
+class Task(ABC):
+    """The scores of a student and its teacher: where they come from, and what they learn from.
+
+    Args:
+        student: The network that learns.
+        teacher: The holder of the one that teaches.
+    """
+
+    gamma: ClassVar[float]  # the default weight of the student's own losses
+    alpha: ClassVar[float]  # of the soft loss
+    ce_share: ClassVar[float]  # of the own loss within an auxiliary head's
+    heads: ClassVar[dict]  # the default auxiliary head
+    soft_loss: ClassVar[dict]  # the default distance of scores
+    has_accuracy: ClassVar[bool]  # whether a head can be judged without a teacher
+
+    def __init__(self, student: nn.Module, teacher: Teacher):
+        self.student = student
+        self.teacher = teacher
+
+    def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:  # noqa: B027
+        """Refuse options of the method that make no sense here; by default none."""
+
+    @abstractmethod
+    def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
+        """The number of classes, or an error where the scores of the two networks cannot be compared.
+
+        Args:
+            inputs: A batch as the student gets it.
+            teacher_inputs: The same as the teacher gets it.
+            own_scores: Whether those of the networks' own heads are to be compared.
+        """
+
+    @abstractmethod
+    def places(self, plan: StagePlan) -> list[str]:
+        """The stages that get auxiliary heads where the user names none."""
+
+    def check_place(self, place: Attachment) -> None:  # noqa: B027
+        """Refuse a place whose heads cannot be compared; by default all can."""
+
+    @abstractmethod
+    def build_head(self, cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
+        """An auxiliary head that fits its stage."""
+
+    @abstractmethod
+    def student_outcome(
+        self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
+    ) -> Outcome:
+        """The student's own losses times a weight, its scores and features; without weight no losses are computed."""
+
+    @abstractmethod
+    def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
+        """The teacher's scores and features on its own inputs, without gradient."""
+
+    @abstractmethod
+    def scores(self, head: nn.Module, output: Any) -> Scores:
+        """The class scores in what an auxiliary head puts out."""
+
+    @abstractmethod
+    def own_loss(self, head: nn.Module, output: Any, data_samples: list | None) -> Tensor:
+        """How far what an auxiliary head puts out is from the ground truth."""
+
+
+def weighted(losses: dict, weight: float) -> dict:
+    """The student's own losses times a weight; what is among them for the log only stays."""
+    return {name: _times(weight, value) if 'loss' in name else value for name, value in losses.items()}
+
+
+def _times(weight: float, value: Any) -> Any:
+    return weight * value if isinstance(value, Tensor) else [weight * part for part in value]
+
+
+def total(losses: dict) -> Tensor:
+    """The sum of all losses, as mmengine makes it."""
+    terms = [value for name, value in losses.items() if 'loss' in name]
+    return torch.stack([part.mean() for term in terms for part in ([term] if isinstance(term, Tensor) else term)]).sum()

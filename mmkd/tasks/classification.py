@@ -1,0 +1,96 @@
+"""One choice of several classes for each image."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmkd.dry_run import unchanged
+from mmkd.errors import UserError
+from mmkd.heads import build_head
+from mmkd.prefix import End, feature_of, recording
+from mmkd.stages import Stage, StagePlan
+from mmkd.tasks.base import Outcome, Task, total, weighted
+
+HEAD = End('head')
+
+
+class Classification(Task):
+    """Scores of a classifier of mmpretrain: (images, classes)."""
+
+    gamma, alpha, ce_share = 0.1, 0.9, 0.1
+    heads: ClassVar = dict(type='mmkd.AuxiliaryHead')
+    soft_loss: ClassVar = dict(type='mmkd.SoftTargetLoss')
+    has_accuracy = True
+
+    def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
+        """Run both heads once and count what they put out."""
+        own = _count_classes('student', self.student, inputs)
+        theirs = _count_classes('teacher', self.teacher.network, teacher_inputs)
+        if own != theirs:
+            raise UserError(
+                f'model.teacher: it knows {theirs} classes, the student {own}, so their scores cannot be '
+                'compared; take a teacher of the same classes, or mmkd.SSKD, which compares features.'
+            )
+        return own
+
+    def places(self, plan: StagePlan) -> list[str]:
+        """All but the last: that one has the network's own."""
+        names = [stage.name for stage in plan.stages]
+        if len(names) == 1:
+            raise UserError(
+                f'model.attach: the student has a single stage, {names[0]}; name modules for heads, or use mmkd.KD.'
+            )
+        return names[:-1]
+
+    def build_head(self, cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
+        """mmkd's own, or a neck and head of a toolbox."""
+        return build_head(cfg, stage, num_classes)
+
+    def student_outcome(
+        self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
+    ) -> Outcome:
+        """All out of one forward."""
+        with recording(self.student, [*stages, HEAD]) as outputs:
+            losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
+            if not weight:
+                self.student(inputs, mode='tensor')
+        losses = weighted(losses, weight)
+        if 'loss' in losses:  # so the sum of all terms is called
+            losses['loss_own'] = losses.pop('loss')
+        return Outcome(losses, outputs[HEAD.end], [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
+
+    @torch.no_grad()
+    def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
+        """All out of one forward."""
+        with recording(self.teacher.network, stages) as outputs:
+            scores = self.teacher.network(inputs, mode='tensor')
+        return Outcome({}, scores, [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
+
+    def scores(self, head: nn.Module, output: Tensor) -> Tensor:
+        """A head puts out scores and nothing else."""
+        return output
+
+    def own_loss(self, head: nn.Module, output: Tensor, data_samples: list | None) -> Tensor:
+        """The loss in the student's config: soft labels and label smoothing included."""
+        return total(self.student.head._get_loss(output, data_samples))  # type: ignore[union-attr,operator]
+
+
+def _count_classes(key: str, network: nn.Module, inputs: Tensor) -> int:
+    head = network.get_submodule('head')
+    kinds = {kind.__name__ for kind in type(head).__mro__}
+    if 'ClsHead' not in kinds or 'RegressionHead' in kinds:
+        raise UserError(
+            f'model.{key}: a {type(head).__name__} does not choose one of several classes for an image, and this '
+            'method compares such choices; use mmkd.SSKD, which compares features.'
+        )
+    with torch.no_grad(), unchanged(network):
+        network.eval()
+        scores = network(inputs, mode='tensor')
+    if not isinstance(scores, Tensor):
+        raise UserError(
+            f'model.{key}: its {type(head).__name__} puts out several scores an image, and this method compares '
+            'one; use mmkd.SSKD, which compares features.'
+        )
+    return scores.shape[1]

@@ -1,0 +1,115 @@
+"""Boxes and their classes."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmkd.adapters import Layout
+from mmkd.attach import Attachment
+from mmkd.errors import UserError
+from mmkd.heads import DenseHead, build_dense_head, class_scores
+from mmkd.losses import ClassScores
+from mmkd.prefix import feature_of, recording
+from mmkd.stages import Stage, StagePlan
+from mmkd.tasks.base import Outcome, Task, total, weighted
+from mmkd.tasks.detector_heads import HeadPair, pair_heads
+
+FINEST = 8  # the stride from which on detectors commonly look for objects
+
+
+class Detection(Task):
+    """Class scores of a detector of mmdet, at anchors, points or proposals."""
+
+    gamma, alpha, ce_share = 1.0, 1.0, 0.5
+    heads: ClassVar = dict(
+        type='mmdet.FCOSHead', feat_channels=128, stacked_convs=1, norm_on_bbox=True, center_sampling=True
+    )  # needs no anchors, no assigner, and takes boxes of any size on a single level
+    soft_loss: ClassVar = dict(type='mmkd.ClassScoreLoss')
+    has_accuracy = False
+    own: HeadPair | None = None  # how the networks' own heads are compared, if they are
+
+    def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:
+        """Boxes learn from the ground truth only, and no auxiliary head scores the places of the detector's own."""
+        for key, share in (('gamma', gamma), ('ce_share', ce_share)):
+            if not share:
+                raise UserError(f'model.{key}: with 0 nothing teaches boxes to a detector; it must be above 0.')
+        if target != 'heads':
+            raise UserError(
+                f"model.target: {target!r} compares an auxiliary head with the detector's own, which scores other "
+                "places; detectors take 'heads'."
+            )
+
+    def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
+        """Compare the classes that the heads know, and the places that they score."""
+        own, theirs = (_num_classes(network) for network in (self.student, self.teacher.network))
+        if own != theirs:
+            raise UserError(
+                f'model.teacher: it knows {theirs} classes, the student {own}, so their scores cannot be compared; '
+                'take a teacher of the same classes, or mmkd.SSKD, which compares features.'
+            )
+        if own_scores:
+            self.own = pair_heads(self.student, self.teacher.network)
+            self.own.check(self.student, inputs, self.teacher.network, teacher_inputs)
+        return own
+
+    def places(self, plan: StagePlan) -> list[str]:
+        """The stages of the backbone from stride 8 on; the pyramid has the detector's own head."""
+        names = [s.name for s in plan.stages if s.stride and s.stride >= FINEST and s.end.split('.')[0] != 'neck']
+        if not names:
+            raise UserError(
+                f'model.attach: no stage of the backbone has a stride of {FINEST} or more; name places for heads.'
+            )
+        return names
+
+    def check_place(self, place: Attachment) -> None:
+        """Heads score the same places where the maps have the same sizes."""
+        own, theirs = ([Layout.of(s, shape).grid for shape in s.shapes] for s in (place.student, place.teacher))
+        if own != theirs:
+            raise UserError(
+                f"model.attach: at {place.name} the student's maps have the sizes {own}, the teacher's at "
+                f'{place.teacher.end} {theirs}, so their heads score other places; attach them where maps are alike.'
+            )
+
+    def build_head(self, cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
+        """A dense head of mmdet."""
+        return build_dense_head(cfg, stage, num_classes)
+
+    def student_outcome(
+        self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
+    ) -> Outcome:
+        """All out of one forward."""
+        ends = self.own.ends(self.student) if self.own else []
+        with recording(self.student, [*stages, *ends]) as outputs:
+            losses = self.student.loss(inputs, data_samples)  # type: ignore[operator]
+        features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
+        scores, proposals = self.own.of_student(self.student, outputs) if self.own else (None, ())
+        return Outcome(weighted(losses, weight), scores, features, proposals)
+
+    @torch.no_grad()
+    def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
+        """As far as the head that is compared; no boxes are made of it."""
+        assert self.own is not None
+        network = self.teacher.network
+        with recording(network, stages) as outputs:
+            pyramid = network.extract_feat(inputs)  # type: ignore[operator]
+        features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
+        return Outcome({}, self.own.of_teacher(network, pyramid, student.proposals), features)
+
+    def scores(self, head: nn.Module, output: tuple) -> ClassScores:
+        """Of a dense head."""
+        assert isinstance(head, DenseHead)
+        return class_scores(head.head, output)
+
+    def own_loss(self, head: nn.Module, output: tuple, data_samples: list | None) -> Tensor:
+        """Of a dense head, boxes included."""
+        assert isinstance(head, DenseHead)
+        assert data_samples is not None
+        return total(head.own_losses(output, data_samples))
+
+
+def _num_classes(network: nn.Module) -> int:
+    """How many classes the last head tells apart; the one for proposals tells objects only."""
+    head = getattr(network, 'roi_head', network).bbox_head  # type: ignore[union-attr]
+    return (head[-1] if isinstance(head, nn.ModuleList) else head).num_classes  # type: ignore[union-attr,return-value]

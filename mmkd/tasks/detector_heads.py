@@ -1,0 +1,159 @@
+"""The detectors' own heads: where their class scores come from, and which can be compared."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mmkd.dry_run import unchanged
+from mmkd.errors import UserError
+from mmkd.heads import class_scores, scores_classes
+from mmkd.losses import ClassScores
+from mmkd.prefix import End, StageEnd, Start
+
+LEAVE_OUT = 'set model.alpha=0 to leave the soft loss between the own heads out'
+
+
+class HeadPair(Protocol):
+    """How the own heads of two detectors are compared."""
+
+    def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
+        """Refuse heads that score other places."""
+
+    def ends(self, student: nn.Module) -> Sequence[StageEnd]:
+        """What must be recorded in the student's own forward."""
+
+    def of_student(self, student: nn.Module, outputs: dict[str, Any]) -> tuple[ClassScores, Sequence[Tensor]]:
+        """The student's scores and the proposals that they belong to."""
+
+    def of_teacher(self, teacher: nn.Module, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]) -> ClassScores:
+        """The teacher's scores of the same places."""
+
+
+def pair_heads(student: nn.Module, teacher: nn.Module) -> HeadPair:
+    """How the own heads of two detectors are compared, or an error."""
+    kinds = []
+    for key, network in (('student', student), ('teacher', teacher)):
+        if hasattr(network, 'roi_head') and hasattr(network.roi_head, 'bbox_roi_extractor'):
+            kinds.append(ProposalHeads)
+        elif scores_classes(getattr(network, 'bbox_head', None)):
+            kinds.append(DenseHeads)  # type: ignore[arg-type]
+        else:
+            head = getattr(network, 'bbox_head', None) or network.roi_head
+            raise UserError(
+                f'model.{key}: its {type(head).__name__} scores no classes at anchors, points or proposals that '
+                f'another head could score too; {LEAVE_OUT}.'
+            )
+    if kinds[0] is not kinds[1]:
+        raise UserError(
+            f'model.teacher: a {type(teacher).__name__} and a {type(student).__name__} score different places '
+            f'(anchors or points in one, proposals in the other); {LEAVE_OUT}.'
+        )
+    return kinds[0]()
+
+
+class DenseHeads:
+    """Both score the same anchors or points."""
+
+    def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
+        """Compare the anchors or points of both, and how they are scored."""
+        (own, own_scores), (theirs, their_scores) = _priors(student, inputs), _priors(teacher, teacher_inputs)
+        same = len(own) == len(theirs) and all(s.shape == t.shape and torch.equal(s, t) for s, t in zip(own, theirs))
+        if not same:
+            raise UserError(
+                f'model.teacher: its head scores {_listed(theirs)}, the student {_listed(own)}, and where they are '
+                f'not the very same the scores cannot be compared; {LEAVE_OUT}.'
+            )
+        own_way, their_way = ((s.sigmoid, s.objectness is not None) for s in (own_scores, their_scores))
+        if own_way != their_way:
+            raise UserError(
+                f"model.teacher: its head's scores are {_way(*their_way)}, the student's {_way(*own_way)}, so they "
+                f'cannot be compared; {LEAVE_OUT}.'
+            )
+
+    def ends(self, student: nn.Module) -> list[StageEnd]:
+        """The head's output."""
+        return [End('bbox_head')]
+
+    def of_student(self, student: nn.Module, outputs: dict[str, Any]) -> tuple[ClassScores, Sequence[Tensor]]:
+        """At every anchor or point."""
+        return class_scores(student.get_submodule('bbox_head'), outputs['bbox_head']), ()
+
+    def of_teacher(self, teacher: nn.Module, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]) -> ClassScores:
+        """At every anchor or point."""
+        head = teacher.get_submodule('bbox_head')
+        return class_scores(head, head(pyramid))
+
+
+class ProposalHeads:
+    """The teacher scores the proposals that the student sampled for its own loss; of a cascade, stage by stage."""
+
+    def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
+        """Compare how many heads there are, and whether each scores all classes and the background."""
+        own, theirs = (len(_box_heads(network)) for network in (student, teacher))
+        if own != theirs:
+            raise UserError(
+                f"model.teacher: it has {theirs} heads for proposals, the student {own}, and the student's proposals "
+                f'have no partner in the others; {LEAVE_OUT}.'
+            )
+        for key, network in (('student', student), ('teacher', teacher)):
+            for _, head in _box_heads(network):
+                if getattr(head, 'custom_cls_channels', False):
+                    raise UserError(
+                        f'model.{key}: the {type(head.loss_cls).__name__} of its head makes scores of its own kind '
+                        f'that cannot be compared; {LEAVE_OUT}.'
+                    )
+
+    def ends(self, student: nn.Module) -> list[StageEnd]:
+        """Which proposals each head gets, and its scores."""
+        return [end for path, _ in _box_heads(student) for end in (Start(_extractor(path)), End(path))]
+
+    def of_student(self, student: nn.Module, outputs: dict[str, Any]) -> tuple[ClassScores, Sequence[Tensor]]:
+        """At the proposals that it sampled."""
+        paths = [path for path, _ in _box_heads(student)]
+        scores = [outputs[path][0] for path in paths]
+        return ClassScores(torch.cat(scores), sigmoid=False), [outputs[_extractor(path)][1] for path in paths]
+
+    def of_teacher(self, teacher: nn.Module, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]) -> ClassScores:
+        """At the student's proposals."""
+        scores = []
+        for (path, head), boxes in zip(_box_heads(teacher), proposals, strict=True):
+            extractor = teacher.get_submodule(_extractor(path))
+            features = extractor(pyramid[: extractor.num_inputs], boxes)  # type: ignore[index]
+            if getattr(teacher.roi_head, 'with_shared_head', False):
+                features = teacher.roi_head.shared_head(features)  # type: ignore[union-attr,operator]
+            scores.append(head(features)[0])
+        return ClassScores(torch.cat(scores), sigmoid=False)
+
+
+def _box_heads(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Paths and modules: one, or those of a cascade."""
+    head = network.get_submodule('roi_head.bbox_head')
+    if isinstance(head, nn.ModuleList):
+        return [(f'roi_head.bbox_head.{i}', part) for i, part in enumerate(head)]
+    return [('roi_head.bbox_head', head)]
+
+
+def _extractor(path: str) -> str:
+    """Of the head at a path."""
+    return path.replace('bbox_head', 'bbox_roi_extractor')
+
+
+def _priors(network: nn.Module, inputs: Tensor) -> tuple[list[Tensor], ClassScores]:
+    """The anchors or points that a dense head scores on a batch, by levels, and the scores."""
+    head = network.get_submodule('bbox_head')
+    with torch.no_grad(), unchanged(network):
+        network.eval()
+        output = head(network.extract_feat(inputs))  # type: ignore[operator]
+    sizes = [tuple(level.shape[-2:]) for level in output[0]]
+    return head.prior_generator.grid_priors(sizes, device=inputs.device), class_scores(head, output)  # type: ignore[union-attr,operator]
+
+
+def _listed(priors: Sequence[Tensor]) -> str:
+    kind = 'anchors' if priors[0].shape[1] == 4 else 'points'
+    return f'{" + ".join(str(len(level)) for level in priors)} {kind}'
+
+
+def _way(sigmoid: bool, objectness: bool) -> str:
+    return f'{"a yes or no for each class" if sigmoid else "a choice of one class"}{" and objectness" * objectness}'

@@ -1,0 +1,269 @@
+"""MHKD and KD of the detectors that mmkd serves: every term is there, and gradients are where they belong."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.registry import MODELS, init_default_scope
+
+from mmkd.errors import UserError
+from tests.integration.test_sskd_detectors import plain_model
+
+pytest.importorskip('mmdet')
+
+TINY_HEAD = dict(type='mmdet.FCOSHead', feat_channels=32, stacked_convs=1)
+PAIRS = {
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco': None,
+    'mask_rcnn/mask-rcnn_r50_fpn_1x_coco': None,
+    'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco': None,
+    'retinanet/retinanet_r18_fpn_1x_coco': 'retinanet/retinanet_r50_fpn_1x_coco',
+    'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco': None,
+    'atss/atss_r50_fpn_1x_coco': 'gfl/gfl_r50_fpn_1x_coco',  # the same anchors
+    'gfl/gfl_r50_fpn_1x_coco': None,
+    'rtmdet/rtmdet_tiny_8xb32-300e_coco': 'rtmdet/rtmdet_s_8xb32-300e_coco',
+    'yolox/yolox_tiny_8xb8-300e_coco': 'yolox/yolox_s_8xb8-300e_coco',
+    'tood/tood_r50_fpn_1x_coco': None,
+}
+
+
+def distiller_of(student: str, teacher: str | None = None, **options):
+    """With random weights of the teacher."""
+    torch.manual_seed(0)
+    init_default_scope('mmdet')
+    MessageHub.get_current_instance().update_info('iter', 1)  # a Runner sets it; YOLOX's resizing reads it
+    MessageHub.get_current_instance().update_info('epoch', 1)
+    config = dict(model=plain_model(teacher or student), default_scope='mmdet')
+    if options.get('type') != 'mmkd.KD':
+        options = dict(type='mmkd.MHKD', heads=copy.deepcopy(TINY_HEAD)) | options
+    distiller = MODELS.build(dict(student=plain_model(student), teacher=dict(config=config, checkpoint=None), **options))
+    distiller.init_weights()
+    return distiller
+
+
+def batch_for(distiller, with_mask: bool = False, boxes: int | None = None) -> dict:
+    from mmdet.testing import demo_mm_inputs
+
+    num_items = None if boxes is None else [boxes, boxes]
+    batch = demo_mm_inputs(2, [[3, 64, 64], [3, 64, 96]], with_mask=with_mask, num_items=num_items)
+    return distiller.data_preprocessor(batch, training=True)
+
+
+def begin(distiller, data) -> None:
+    """Learn everything."""
+    distiller.prepare(data['inputs'])
+    names = tuple(stage.name for stage in distiller.plan)
+    distiller.equip([names])
+    distiller.enter(names)
+    distiller.train()
+
+
+def missed(module) -> list[str]:
+    return [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+
+
+@pytest.mark.parametrize(('student', 'teacher'), PAIRS.items(), ids=lambda name: name and name.split('/')[1])
+def test_all_learn_at_once(student, teacher):
+    distiller = distiller_of(student, teacher)
+    data = batch_for(distiller, 'mask' in student)
+    begin(distiller, data)
+    places = [point.name for point in distiller.points]
+    assert len(places) == 3
+    losses = distiller(**data, mode='loss')
+    total, _ = distiller.parse_losses(losses)
+    total.backward()
+    assert total.isfinite()
+    for place in places:
+        assert {f'loss_soft_{place}', f'loss_own_{place}', f'loss_teacher_{place}'} <= set(losses)
+    assert losses['loss_soft'] > 0
+    assert missed(distiller.student) == []
+    assert missed(distiller.extras) == []
+    assert all(parameter.grad is None for parameter in distiller.teacher.network.parameters())
+
+
+def test_soft_targets_of_a_dense_head_are_those_of_both_heads_outputs():
+    """Two ways to the same number: the recorded forward, and both networks run by hand."""
+    name = 'gfl/gfl_r50_fpn_1x_coco'
+    distiller = distiller_of(name, type='mmkd.KD')
+    data = batch_for(distiller)
+    begin(distiller, data)
+    distiller.eval()
+    with torch.no_grad():
+        loss = distiller(**data, mode='loss')['loss_soft']
+        rows = []
+        for network in (distiller.student, distiller.teacher.network):
+            maps, _ = network.bbox_head(network.extract_feat(data['inputs']))
+            rows.append(torch.cat([level.flatten(2).transpose(1, 2).reshape(-1, 80) for level in maps]).sigmoid())
+    own, theirs = rows
+    divergence = theirs * (theirs / own).log() + (1 - theirs) * ((1 - theirs) / (1 - own)).log()
+    assert loss.item() == pytest.approx((divergence.sum() / theirs.amax(1).sum().clamp(min=1)).item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    'name', ['faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco']
+)
+def test_the_teacher_scores_the_proposals_that_the_student_sampled(name):
+    distiller = distiller_of(name, type='mmkd.KD')
+    data = batch_for(distiller)
+    begin(distiller, data)
+    seen = {}
+    for whose, network in (('student', distiller.student), ('teacher', distiller.teacher.network)):
+        extractors = network.roi_head.bbox_roi_extractor
+        for i, extractor in enumerate(extractors if isinstance(extractors, torch.nn.ModuleList) else [extractors]):
+            extractor.register_forward_pre_hook(lambda _, args, key=(whose, i): seen.update({key: args[1]}))
+    losses = distiller(**data, mode='loss')
+    assert losses['loss_soft'] > 0
+    stages = {i for _, i in seen}
+    assert len(stages) == (3 if 'cascade' in name else 1)
+    for i in stages:
+        assert torch.equal(seen['student', i], seen['teacher', i])
+        assert len(seen['student', i])
+
+
+def test_a_teacher_with_the_students_weights_teaches_nothing():
+    for name in ('retinanet/retinanet_r18_fpn_1x_coco', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco'):
+        distiller = distiller_of(name, type='mmkd.KD')
+        data = batch_for(distiller)
+        begin(distiller, data)
+        distiller.eval()
+        distiller.teacher.network.load_state_dict(distiller.student.state_dict())
+        assert distiller(**data, mode='loss')['loss_soft'].item() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize('name', ['retinanet/retinanet_r18_fpn_1x_coco', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco'])
+def test_only_what_a_loss_reads_runs_in_the_teacher(name):
+    """No proposals, no boxes, no masks; without the final scores nothing after the last head."""
+    for alpha, part in ((1.0, 'roi_head.bbox_head' if 'faster' in name else 'bbox_head'), (0, '')):
+        distiller = distiller_of(name, alpha=alpha)
+        data = batch_for(distiller)
+        begin(distiller, data)
+        ran = set()
+        for path, module in distiller.teacher.network.named_modules():
+            if not list(module.children()):
+                module.register_forward_hook(lambda *_, path=path, ran=ran: ran.add(path))
+        distiller(**data, mode='loss')
+        parts = {path.split('.')[0] for path in ran}
+        assert parts <= {'backbone', 'neck', 'roi_head', 'bbox_head'}
+        assert any(path.startswith(part) for path in ran) if part else parts == {'backbone'}
+
+
+@pytest.mark.parametrize('name', ['retinanet/retinanet_r18_fpn_1x_coco', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco'])
+def test_images_without_boxes_train_on(name):
+    distiller = distiller_of(name)
+    data = batch_for(distiller, boxes=0)
+    begin(distiller, data)
+    total, _ = distiller.parse_losses(distiller(**data, mode='loss'))
+    total.backward()
+    assert total.isfinite()
+    assert missed(distiller.extras) == []
+
+
+def test_the_teachers_heads_learn_first_and_alone():
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco')
+    data = batch_for(distiller)
+    distiller.prepare(data['inputs'])
+    distiller.equip([('teacher_heads',), tuple(stage.name for stage in distiller.plan)])
+    distiller.enter(('teacher_heads',))
+    distiller.train()
+    distiller.student.register_forward_pre_hook(lambda *_: pytest.fail('the student ran'))
+    losses = distiller(**data, mode='loss')
+    assert set(losses) == {f'loss_teacher_{point.name}' for point in distiller.points}
+    sum(losses.values()).backward()
+    assert missed(distiller.extras['teacher_heads']) == []
+
+
+def test_heads_on_the_pyramid_and_on_one_of_its_levels():
+    places = ['neck', ('neck.fpn_convs.1', 'neck.fpn_convs.1')]
+    distiller = distiller_of('gfl/gfl_r50_fpn_1x_coco', attach=places)
+    data = batch_for(distiller)
+    begin(distiller, data)
+    pyramid, level = (head.head for head in distiller.extras['student_heads'].children())
+    assert pyramid.strides == [8, 16, 32, 64, 128]
+    assert level.strides == [16]
+    total, _ = distiller.parse_losses(distiller(**data, mode='loss'))
+    assert total.isfinite()
+
+
+def test_a_detr_has_no_places_but_its_backbone_has():
+    name = 'deformable_detr/deformable-detr_r50_16xb2-50e_coco'
+    distiller = distiller_of(name)
+    with pytest.raises(UserError, match=r'model\.student: its DeformableDETRHead scores no classes at.*model\.alpha=0'):
+        distiller.prepare(batch_for(distiller)['inputs'])
+    distiller = distiller_of(name, alpha=0)
+    data = batch_for(distiller)
+    begin(distiller, data)
+    total, _ = distiller.parse_losses(distiller(**data, mode='loss'))
+    total.backward()
+    assert total.isfinite()
+    assert missed(distiller.extras) == []
+
+
+REFUSED = {
+    'anchors and points': (
+        'retinanet/retinanet_r18_fpn_1x_coco',
+        'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco',
+        r'its head scores .* points, the student .* anchors.*model\.alpha=0',
+    ),
+    'other anchors': (
+        'retinanet/retinanet_r18_fpn_1x_coco',
+        'gfl/gfl_r50_fpn_1x_coco',
+        r'its head scores 96 \+ 24 .* anchors, the student 864 \+ 216 .*model\.alpha=0',
+    ),
+    'anchors and proposals': (
+        'retinanet/retinanet_r18_fpn_1x_coco',
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco',
+        r'a FasterRCNN and a RetinaNet score different places',
+    ),
+    'cascade': (
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco',
+        'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco',
+        r'it has 3 heads for proposals, the student 1',
+    ),
+    'objectness': (
+        'yolox/yolox_tiny_8xb8-300e_coco',
+        'rtmdet/rtmdet_s_8xb32-300e_coco',
+        r"its head's scores are a yes or no for each class, the student's a yes or no for each class and objectness",
+    ),
+}
+
+
+@pytest.mark.parametrize(('student', 'teacher', 'message'), REFUSED.values(), ids=REFUSED)
+def test_scores_of_other_places_are_refused(student, teacher, message):
+    distiller = distiller_of(student, teacher)
+    with pytest.raises(UserError, match=message):
+        distiller.prepare(batch_for(distiller)['inputs'])
+
+
+def test_without_soft_targets_of_the_own_heads_kinds_can_be_mixed():
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco', alpha=0)
+    data = batch_for(distiller)
+    begin(distiller, data)
+    losses = distiller(**data, mode='loss')
+    assert 'loss_soft' not in losses
+    assert losses['loss_soft_layer2'] > 0
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(gamma=0), r'model\.gamma: with 0 nothing teaches boxes to a detector'),
+        (dict(ce_share=0), r'model\.ce_share: with 0 nothing teaches boxes'),
+        (dict(target='final'), r"model\.target: 'final' compares an auxiliary head with the detector's own"),
+    ],
+)
+def test_options_that_make_no_sense_for_detectors(options, message):
+    with pytest.raises(UserError, match=message):
+        distiller_of('retinanet/retinanet_r18_fpn_1x_coco', **options)
+
+
+def test_other_classes_are_refused():
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco')
+    distiller.teacher.network.bbox_head.num_classes = 79
+    with pytest.raises(UserError, match=r'model\.teacher: it knows 79 classes, the student 80.*mmkd\.SSKD'):
+        distiller.prepare(batch_for(distiller)['inputs'])
+
+
+def test_places_of_other_sizes_are_refused():
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco', attach=[('layer2', 'layer3')])
+    with pytest.raises(UserError, match=r"model\.attach: at layer2 the student's maps have the sizes"):
+        distiller.prepare(batch_for(distiller)['inputs'])

@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 WORK_DIR ?= work_dirs/demo
 TEACHER := work_dirs/resnet18-w32_digits/epoch_10.pth
 
-.PHONY: demo results test test-long lint format docs lock clean
+.PHONY: demo results test test-long soak lint format docs lock clean
 
 demo: $(VENV)/.demo $(TEACHER)  ## distil the demo's student from its teacher, test what comes out as a plain model
 	$(RUN) tools/train.py configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py --work-dir $(WORK_DIR)
@@ -25,6 +25,9 @@ test: $(VENV)/.dev  ## the test suite, without the long ones
 
 test-long: $(VENV)/.dev  ## the long tests
 	$(RUN) -m pytest -m long
+
+soak: $(VENV)/.dev  ## the long tests of faults: kills, full disks, damaged files; writes docs/reliability.md
+	MMKD_SOAK=docs/reliability.md $(RUN) -m pytest -m long tests/integration/test_faults.py
 
 lint: $(VENV)/.dev  ## what CI checks besides the tests
 	$(RUN) -m ruff check .

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 from mmkd.errors import UserError
 
@@ -56,3 +57,11 @@ def check_lengths(total: int, names: Sequence[str], lengths: Sequence[int], unit
             f'the {unit} that the config trains for (train_cfg).'
         )
     return list(lengths)
+
+
+def check_numbers(key: str, numbers: Any) -> Sequence | None:
+    """A list of numbers as it is, or an error."""
+    is_list = isinstance(numbers, list | tuple) and len(numbers) > 0
+    if numbers is not None and not (is_list and all(type(number) in (int, float) for number in numbers)):
+        raise UserError(f'default_hooks.stages.{key}: it must be a list of numbers, one a stage, not {numbers!r}.')
+    return numbers

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from mmkd.errors import UserError
 from mmkd.prefix import Feature, feature_of, tensors_in
 from mmkd.random_state import own_randomness
 
@@ -108,11 +109,23 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
                 module._compiled_call_impl = None
                 handles.append(module.register_forward_pre_hook(lambda _module, _args, name=name: enter(name)))
                 handles.append(module.register_forward_hook(leave))
-            network.extract_feat(inputs)  # type: ignore[operator]
+            _run(network, inputs)
     finally:
         for handle in handles:
             handle.remove()
     return running[0].children, calls
+
+
+def _run(network: nn.Module, inputs: Tensor) -> None:
+    try:
+        network.extract_feat(inputs)  # type: ignore[operator]
+    except Exception as error:  # a toolbox's networks may raise anything
+        said = str(error).partition('\n')[0].rstrip('.')
+        raise UserError(
+            f'{type(network).__name__} cannot run on the training images of {inputs.shape[2]}x{inputs.shape[3]} pixels '
+            f'({type(error).__name__}: {said}); mend its config or the size of the images, which '
+            'data_preprocessor.pad_size_divisor of a detector rounds up.'
+        ) from error
 
 
 def _grid_in(output: Any) -> tuple[int, int] | None:

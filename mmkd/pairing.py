@@ -23,11 +23,12 @@ def pair_plans(
     a partner is learned with the head.
     """
     if pairs is not None:
-        if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        is_list = isinstance(pairs, list | tuple) and len(pairs) > 0
+        if not is_list or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
             raise UserError(f'model.pairs: {pairs} must be pairs of module paths: (of the student, of the teacher).')
         own, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         return _plan('student', student, student_inputs, own), _plan('teacher', teacher, teacher_inputs, theirs)
-    plan, teacher_plan = plan_stages(student, student_inputs), plan_stages(teacher, teacher_inputs)
+    plan, teacher_plan = _plan('student', student, student_inputs), _plan('teacher', teacher, teacher_inputs)
     own, theirs = ([stage.end for stage in stages] for stages in _choose(plan.stages, teacher_plan.stages))
     if len(own) < len(plan.stages):
         plan = _plan('student', student, student_inputs, own)
@@ -36,13 +37,13 @@ def pair_plans(
     return plan, teacher_plan
 
 
-def _plan(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str]) -> StagePlan:
+def _plan(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] | None = None) -> StagePlan:
     """The plan with exactly these ends, or an error that says whose they are."""
     try:
         plan = plan_stages(network, inputs, ends)
     except UserError as error:
-        raise UserError(f'model.pairs, {whose}: {error}') from error
-    if len(plan.stages) < len(ends):
+        raise UserError(f'model.{whose}: {error}' if ends is None else f'model.pairs, {whose}: {error}') from error
+    if ends is not None and len(plan.stages) < len(ends):
         raise UserError(
             f'model.pairs, {whose}: between two of the ends {", ".join(ends)} lies no parameter; '
             f'only {", ".join(stage.end for stage in plan.stages)} remain.'
@@ -59,6 +60,8 @@ def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage],
 
     if not own:
         raise UserError('model.student: its backbone puts out neither maps nor tokens that a teacher could teach.')
+    if not theirs:
+        raise UserError('model.teacher: its backbone puts out neither maps nor tokens that could be mimicked.')
     by_stride = {stage.stride: stage for stage in theirs}
     shared = [stage for stage in own if stage.stride in by_stride]
     unique = len(by_stride) == len(theirs) and len({stage.stride for stage in own}) == len(own)

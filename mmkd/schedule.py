@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 from mmkd.errors import UserError, did_you_mean
 
@@ -94,3 +95,25 @@ def check_name(name: str, known: Sequence[str], key: str = 'default_hooks.stages
         raise UserError(
             f'{key}: the student has no stage {name}, only {", ".join(known)}.{did_you_mean(str(name), known)}'
         )
+
+
+def check_stages(wanted: Any) -> Sequence | None:
+    """What a user may write for the stages: a list of names, and of lists of names."""
+    entries = wanted if isinstance(wanted, list | tuple) else [wanted]
+    names = [name for entry in entries for name in (entry if isinstance(entry, list | tuple) else [entry])]
+    if wanted is not None and (entries is not wanted or not names or not all(isinstance(name, str) for name in names)):
+        raise UserError(
+            f'default_hooks.stages.stages: it must be a list of names of stages, or of lists of names that are learned '
+            f'together, not {wanted!r}.'
+        )
+    return wanted
+
+
+def check_overrides(overrides: Any) -> dict:
+    """What a user may write for changes of the optimizer: a dict for each stage."""
+    if not isinstance(overrides, dict) or not all(isinstance(change, dict) for change in overrides.values()):
+        raise UserError(
+            'default_hooks.stages.overrides: it must be a dict of changes for each stage, such as '
+            f'dict(head=dict(lr=0.01)), not {overrides!r}.'
+        )
+    return overrides

@@ -10,12 +10,12 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmkd.configs import load_config
 from mmkd.errors import UserError, did_you_mean
 from mmkd.random_state import own_randomness
+from mmkd.untrusted import load_checkpoint
 
 
 class Teacher:
@@ -35,7 +35,7 @@ class Teacher:
         if cfg.get('model') is None:
             raise UserError('model.teacher.config: it has no model; name the whole config that trained the teacher.')
         with own_randomness(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            model = dict(cfg.model)
+            model = dict(cfg.model.get('student', cfg.model))  # of a distilled teacher's own distillation
             if cfg.get('data_preprocessor') is not None:
                 model.setdefault('data_preprocessor', cfg.data_preprocessor)
             self.network: nn.Module = MODELS.build(model)
@@ -47,7 +47,10 @@ class Teacher:
                 )
                 self.network.init_weights()
         # whether all of it comes from the checkpoint, also the parts that never run
-        self.whole = checkpoint is not None and load_checked(self.network, checkpoint, parts)
+        self.whole = False
+        self.classes: tuple[str, ...] = ()  # their names in its training data, where its checkpoint tells
+        if checkpoint is not None:
+            self.whole, self.classes = load_checked(self.network, checkpoint, parts)
         self.network.requires_grad_(False)
         freeze_modes(self.network)
 
@@ -65,9 +68,13 @@ def freeze_modes(network: nn.Module) -> None:
         module.training = False
 
 
-def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> bool:
-    """Load weights, and refuse a file that does not fit the parts that will run; tell whether it fits the rest too."""
-    state, own = _read(checkpoint), network.state_dict()
+def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> tuple[bool, tuple[str, ...]]:
+    """Load weights, and refuse a file that does not fit the parts that will run.
+
+    Returns:
+        Whether it fits the rest too, and the names of the classes that the weights were trained for, if it tells.
+    """
+    (state, classes), own = _read(checkpoint), network.state_dict()
     unfit = {name: why for name in own if (why := _why(name, state, own))}
     rest = {name: why for name, why in unfit.items() if name.split('.')[0] not in parts}
     weights = {name for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()}
@@ -93,13 +100,15 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> b
         + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
         logger='current',
     )
-    return all(name.endswith('num_batches_tracked') for name in own.keys() & rest)
+    return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
 
 
-def _read(checkpoint: str) -> OrderedDict:
-    """The state dict in a file, with the metadata that tells the network's own hooks its version."""
+def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
+    """The state dict in a file, with the metadata that tells the network's own hooks its version; names of classes."""
     try:
-        content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+        content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+    except UserError as error:  # it is not trusted
+        raise UserError(f'model.teacher.checkpoint: {error}') from error
     except FileNotFoundError as error:
         path = Path(checkpoint).expanduser()
         near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])
@@ -112,7 +121,8 @@ def _read(checkpoint: str) -> OrderedDict:
         raise UserError(f'model.teacher.checkpoint: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
     state = OrderedDict((name.removeprefix('module.'), value) for name, value in weights.items())
     state._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
-    return state
+    data = (content.get('meta') or {}).get('dataset_meta') or {}  # mmengine's; older files spelled classes differently
+    return state, tuple(data.get('classes') or ())
 
 
 def _why(name: str, state: dict, own: dict) -> str:
@@ -129,9 +139,10 @@ def _listed(names: dict[str, str]) -> str:
 
 
 class Renormalise:
-    """Turns images normalised for the student into images normalised as the teacher's own config does it.
+    """Turns images normalised for the student into images normalised and padded as the teacher's own config does it.
 
-    What the student's preprocessor padded is turned along with the rest, from the student's padding value.
+    Where images are padded to the size of their batch is told by mmdet's data samples; without them, what is padded is
+    turned along with the rest. The batch keeps its size, so that the features of both networks lie in the same places.
 
     Args:
         student (nn.Module): The student's data preprocessor.
@@ -145,13 +156,31 @@ class Renormalise:
             mean, std = mean.flip(0), std.flip(0)
         self.scale, self.shift = std / new_std, (mean - new_mean) / new_std
         self.same = not self.swap and bool((self.scale == 1).all() and (self.shift == 0).all())
+        self.pad_value = getattr(teacher, 'pad_value', 0)
+        self.same_padding = self.same and self.pad_value == getattr(student, 'pad_value', 0)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         """The teacher's inputs; the very same tensor where the two agree."""
-        if self.same:
+        if self.same_padding:
             return inputs
-        images = inputs.flip(1) if self.swap else inputs
-        return images * self.scale.to(inputs) + self.shift.to(inputs)
+        images = inputs
+        if not self.same:
+            images = inputs.flip(1) if self.swap else inputs
+            images = images * self.scale.to(inputs) + self.shift.to(inputs)
+        sizes = [_size(sample, inputs) for sample in data_samples or ()]
+        if all(size == inputs.shape[2:] for size in sizes):
+            return images
+        images = images.clone() if self.same else images
+        for image, (height, width) in zip(images, sizes):
+            image[:, height:] = self.pad_value
+            image[:, :, width:] = self.pad_value
+        return images
+
+
+def _size(sample, inputs: Tensor) -> tuple[int, int]:
+    """Height and width of an image before it was padded to its batch; mmpretrain's samples do not tell reliably."""
+    height, width = sample.img_shape[:2] if 'batch_input_shape' in sample else inputs.shape[2:]
+    return height, width
 
 
 def _normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,25 @@ import mmkd  # noqa: F401  (the stand-in must be offered before mmdet is importe
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True, scope='session')
+def no_layout():
+    """Laying out its config for the log took three quarters of a small run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def scope_of_its_own():
+    """What a test makes the default scope of registries is not the next test's."""
+    from mmengine.registry import DefaultScope
+
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture
 def run_tool(monkeypatch):
     """Run a tool in this process and return its exit message, None for success."""

@@ -56,19 +56,31 @@ def teacher(plain, tmp_path_factory) -> dict:
     )
 
 
+def distillation(
+    plain: Config, teacher: dict, work_dir: Path, hook: dict | None = None, model: dict | None = None, **changes
+) -> Config:
+    """The config of a distillation, by SSKD unless the model says otherwise."""
+    cfg = copy.deepcopy(plain)
+    cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
+    cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **(hook or {}))
+    return in_place(cfg, work_dir, **changes)
+
+
+def in_place(cfg: Config, work_dir: Path, **changes) -> Config:
+    """The config with a work dir and a name of its own; a dict among the changes replaces what is there."""
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = f'{work_dir.parent.name}_{work_dir.name}_{len(list(work_dir.parent.rglob("*")))}'
+    for key, value in changes.items():
+        *parents, last = key.split('.')
+        reduce(getattr, parents, cfg)[last] = value
+    return cfg
+
+
 @pytest.fixture
 def distil(plain, teacher, tmp_path):
-    """Make the runner of a distillation, by SSKD unless the model says otherwise."""
+    """Make the runner of a distillation."""
 
     def make(work_dir: str = 'run', hook: dict | None = None, model: dict | None = None, **changes) -> Runner:
-        cfg = copy.deepcopy(plain)
-        cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
-        cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **(hook or {}))
-        cfg.work_dir = str(tmp_path / work_dir)
-        cfg.experiment_name = f'{tmp_path.name}_{work_dir}_{len(list(Path(tmp_path).rglob("*")))}'
-        for key, value in changes.items():  # a dict replaces what is there
-            *parents, last = key.split('.')
-            reduce(getattr, parents, cfg)[last] = value
-        return Runner.from_cfg(cfg)
+        return Runner.from_cfg(distillation(plain, teacher, tmp_path / work_dir, hook, model, **changes))
 
     return make

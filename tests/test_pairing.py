@@ -4,7 +4,7 @@ from mmpretrain.registry import MODELS
 
 from mmkd.errors import UserError
 from mmkd.pairing import pair_plans
-from mmkd.stages import Stage, StagePlan
+from mmkd.stages import Stage, StagePlan, plan_stages
 from tests.stage_networks import build
 
 GAP = dict(type='GlobalAveragePooling')
@@ -147,8 +147,13 @@ def test_a_neck_alone_is_learned_with_the_head():
     assert teacher_plan.stages[-1].name == 'stage4'
 
 
-def test_a_student_without_features_is_refused(monkeypatch):
-    plan = StagePlan((), Stage('head', '', 0, (), None, None, ('fc.weight',), ('fc',)))
-    monkeypatch.setattr('mmkd.pairing.plan_stages', lambda network, inputs, ends=None: plan)
-    with pytest.raises(UserError, match=r'^model\.student: its backbone puts out neither maps nor tokens'):
-        pair_plans(resnet(18), torch.zeros(2, 3, 8, 8), resnet(18), torch.zeros(2, 3, 8, 8))
+@pytest.mark.parametrize('whose', ['student', 'teacher'])
+def test_a_network_without_features_is_refused(monkeypatch, whose):
+    student, teacher, inputs = resnet(18), resnet(18), torch.zeros(2, 3, 8, 8)
+    plans = {network: plan_stages(network, inputs) for network in (student, teacher)}
+    plans[dict(student=student, teacher=teacher)[whose]] = StagePlan(
+        (), Stage('head', '', 0, (), None, None, ('fc.weight',), ('fc',))
+    )
+    monkeypatch.setattr('mmkd.pairing.plan_stages', lambda network, inputs, ends=None: plans[network])
+    with pytest.raises(UserError, match=rf'^model\.{whose}: its backbone puts out neither maps nor tokens'):
+        pair_plans(student, inputs, teacher, inputs)

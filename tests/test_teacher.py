@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from mmdet.models import DetDataPreprocessor
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.model import ImgDataPreprocessor
 from mmengine.runner import load_checkpoint
 from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmkd.errors import UserError
@@ -302,7 +304,7 @@ def test_remembers_whether_all_of_it_was_loaded(lacks, whole, tmp_path):
     network = nn.ModuleDict(dict(backbone=nn.Linear(1, 1), head=nn.ModuleDict()))
     network['head'].update(dict(fc=nn.Linear(1, 1), bn=nn.BatchNorm2d(1)))
     state = {name: value for name, value in network.state_dict().items() if name not in lacks}
-    assert load_checked(network, save(tmp_path / 'some.pth', dict(state, more=torch.ones(1))), RUNNING) is whole
+    assert load_checked(network, save(tmp_path / 'some.pth', dict(state, more=torch.ones(1))), RUNNING) == (whole, ())
 
 
 def test_the_teacher_knows_whether_all_of_it_was_loaded(trained):
@@ -370,6 +372,13 @@ def test_unreadable_files_are_refused(damage, trained, tmp_path):
     assert sentence.startswith(f'model.teacher.checkpoint: {file} ')
     expected = dict(folder='does not exist', truncated='cannot be read', text='cannot be read', empty='cannot be read')
     assert expected.get(damage, 'holds no state_dict') in sentence
+
+
+def test_code_in_a_file_does_not_run(tmp_path):
+    torch.save(dict(state_dict=dict(), more=SimpleNamespace(a=1)), tmp_path / 'foreign.pth')
+    sentence = fails(Teacher, config(), str(tmp_path / 'foreign.pth'), RUNNING)
+    assert sentence.startswith(f'model.teacher.checkpoint: {tmp_path}/foreign.pth holds more than weights')
+    assert 'types.SimpleNamespace' in sentence
 
 
 def test_an_absent_file_is_refused_with_the_nearest_name(trained, tmp_path):
@@ -443,3 +452,58 @@ def test_a_preprocessor_that_knows_no_normalisation():
     plain = SimpleNamespace()
     inputs = torch.randn(1, 3, 2, 2)
     assert Renormalise(plain, plain)(inputs) is inputs
+
+
+# Padding
+
+
+def detection_batch(preprocessor, sizes=((40, 64), (64, 30), (64, 64))):
+    """Images of several sizes, as a detector gets them."""
+    whole = images()[:1].float().repeat(len(sizes), 1, 2, 2)
+    inputs = [image[:, :height, :width] for image, (height, width) in zip(whole, sizes)]
+    samples = [DetDataSample(metainfo=dict(img_shape=size)) for size in sizes]
+    data = preprocessor(dict(inputs=inputs, data_samples=samples))
+    return data['inputs'], data['data_samples']
+
+
+@pytest.mark.parametrize('own', [dict(IMAGENET, pad_value=3), dict(OTHER, pad_value=-1.5), dict(pad_value=114)])
+@pytest.mark.parametrize('swap', [{}, dict(bgr_to_rgb=True)])
+def test_padded_as_the_teacher_s_own_preprocessor_does(own, swap):
+    student = DetDataPreprocessor(**IMAGENET, pad_size_divisor=48)
+    teacher = DetDataPreprocessor(**own, **swap, pad_size_divisor=48)
+    (inputs, samples), (expected, _) = detection_batch(student), detection_batch(teacher)
+    untouched = inputs.clone()
+    result = Renormalise(student, teacher)(inputs, samples)
+    assert result.shape == (3, 3, 96, 96)
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=2e-4)
+    assert (result[0, :, 40:] == own['pad_value']).all()
+    assert (result[1, :, :, 30:] == own['pad_value']).all()
+    assert torch.equal(inputs, untouched)
+
+
+def test_equal_padding_costs_nothing():
+    student, teacher = DetDataPreprocessor(**IMAGENET, pad_value=2), DetDataPreprocessor(**IMAGENET, pad_value=2)
+    inputs, samples = detection_batch(student)
+    assert Renormalise(student, teacher)(inputs, samples) is inputs
+    other = Renormalise(student, DetDataPreprocessor(**IMAGENET))
+    inputs, samples = detection_batch(student, sizes=((64, 64), (64, 64)))
+    assert other(inputs, samples) is inputs  # nothing is padded
+
+
+def test_a_classifier_s_samples_say_nothing_of_padding():
+    student, teacher = ClsDataPreprocessor(**IMAGENET), ClsDataPreprocessor(**OTHER, pad_value=7)
+    samples = [DataSample(metainfo=dict(img_shape=(8, 8))) for _ in images()]  # of before the last resizing
+    result = Renormalise(student, teacher)(run(student), samples)
+    torch.testing.assert_close(result, run(teacher), rtol=1e-5, atol=2e-4)
+
+
+def test_the_names_of_its_classes(tmp_path):
+    state = Teacher(config(), None, RUNNING).network.state_dict()
+    for meta, classes in (
+        (dict(dataset_meta=dict(classes=['a', 'b'])), ('a', 'b')),
+        (dict(CLASSES=['a']), ()),
+        (None, ()),
+    ):
+        file = tmp_path / 'named.pth'
+        torch.save(dict(state_dict=state, meta=meta), file)
+        assert Teacher(config(), str(file), RUNNING).classes == classes

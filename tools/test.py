@@ -18,6 +18,8 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
+from mmkd.running.launch import prepare_launch
+from mmkd.untrusted import guarded
 
 
 def main() -> None:
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
     args = parser.parse_args()
 
+    prepare_launch(args.launcher, args.local_rank)
     cfg = load_config(args.config)
     flags.apply_common(cfg, args)
     checks.check_keys(cfg, checks.TESTING_KEYS, 'testing')
@@ -38,8 +41,9 @@ def main() -> None:
     checks.check_work_dir(cfg.work_dir)
 
     prepare_cpu_node(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.test()
+    with guarded(cfg):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.test()
 
 
 if __name__ == '__main__':

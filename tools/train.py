@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Train or distil a model: python tools/train.py configs/..."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +20,10 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, flags
+from mmkd.running.explain import explained
+from mmkd.running.launch import prepare_launch
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers
+from mmkd.untrusted import guarded
 
 
 def main() -> None:
@@ -29,31 +35,42 @@ def main() -> None:
         metavar='CHECKPOINT',
         help='go on from a checkpoint, or from the last one in the work dir if none is named',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision in float16 (needs a GPU)')
+    parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='automatic mixed precision in this type')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     args = parser.parse_args()
 
+    prepare_launch(args.launcher, args.local_rank)
     cfg = load_config(args.config)
     flags.apply_common(cfg, args)
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     flags.apply_training(cfg, args)
     checks.check_toolboxes(cfg)
-    if args.amp:
-        checks.check_amp()
+    checks.check_amp(cfg)
     if args.resume not in (None, 'auto'):
         checks.check_checkpoint('--resume', args.resume)
     checks.check_teacher(cfg)
+    checks.check_data_parallel(cfg)
     checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     checks.check_work_dir(cfg.work_dir)
+    add_safety_hooks(cfg)
 
     prepare_cpu_node(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    with explained(cfg), guarded(cfg), explain_dead_workers():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        checks.check_images(runner)
+        runner.train()
 
 
 if __name__ == '__main__':
     try:
         main()
     except UserError as error:
+        if 'MMKD_TRACEBACK' in os.environ:
+            raise
         sys.exit(f'error: {error}')
+    except SystemExit as left:
+        if isinstance(left.code, int) and left.code > 128:  # at a signal; srun ends whoever is slower than another,
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and the code of that would hide this one
+        raise

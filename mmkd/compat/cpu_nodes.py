@@ -6,17 +6,21 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import init_dist
+from mmengine.utils.dl_utils import set_multi_processing
 
 
 def prepare_cpu_node(cfg: Config) -> None:
     """Start the process group over gloo and keep DDP off GPU indices, where there is no GPU.
 
     mmengine's launchers call ``torch.cuda.set_device`` whatever the backend, which raises without a
-    driver; the Runner leaves a process group alone that exists already.
+    driver; the Runner leaves a process group alone that exists already. It sets up multiprocessing before it makes one,
+    and so must we: ``init_dist`` would choose another way to start workers first.
     """
     if cfg.launcher == 'none' or get_device() != 'cpu':
         return
-    options = dict(cfg.get('env_cfg', {}).get('dist_cfg', {}), backend='gloo')
+    env_cfg = cfg.get('env_cfg', {})
+    set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)
+    options = dict(env_cfg.get('dist_cfg', {}), backend='gloo')
     with patch.object(torch.cuda, 'set_device'):
         init_dist(cfg.launcher, **options)
     if cfg.get('model_wrapper_cfg') is None:

@@ -28,6 +28,7 @@ class Distiller(BaseModel):
     """
 
     teacher_parts: Sequence[str] = ('backbone', 'neck')  # children of the teacher that run
+    compares_scores = False  # of classes, which must then be the same in both networks
     student: BaseModel
     data_preprocessor: BaseDataPreprocessor
     extras: nn.ModuleDict
@@ -35,6 +36,8 @@ class Distiller(BaseModel):
 
     def __init__(self, student: dict, teacher: dict, data_preprocessor: dict | None = None):
         super().__init__()
+        if not isinstance(student, dict):
+            raise UserError(f"model.student: it must be the student's model config, a dict, not {student!r}.")
         student = dict(student)
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
@@ -160,6 +163,8 @@ class Distiller(BaseModel):
 
 
 def _build_teacher(teacher: dict, parts: Sequence[str]) -> Teacher:
+    if not isinstance(teacher, dict):
+        raise UserError(f'model.teacher: it must be a dict(config=..., checkpoint=...), not {teacher!r}.')
     missing = [key for key in ('config', 'checkpoint') if key not in teacher]
     unknown = sorted(set(teacher) - {'config', 'checkpoint'})
     if missing or unknown:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.weights import check_taught, check_weight
+from mmkd.distillers.options import check_taught, check_weight
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.stages import plan_stages
@@ -26,6 +26,7 @@ class KD(Distiller):
     """
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
+    compares_scores = True
 
     def __init__(
         self,
@@ -55,5 +56,5 @@ class KD(Distiller):
         student = self.task.student_outcome(inputs, data_samples, self.gamma)
         if not self.alpha:
             return student.losses
-        teacher = self.task.teacher_outcome(self.teacher_inputs(inputs), student)
+        teacher = self.task.teacher_outcome(self.teacher_inputs(inputs, data_samples), student)
         return {**student.losses, 'loss_soft': self.alpha * self.soft_loss(student.scores, teacher.scores)}

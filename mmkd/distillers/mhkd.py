@@ -8,8 +8,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmkd.attach import Attachment, attach_points
+from mmkd.distillers.options import check_dict, check_taught, check_weight
 from mmkd.distillers.sskd import SSKD, module_key
-from mmkd.distillers.weights import check_taught, check_weight
 from mmkd.errors import UserError
 from mmkd.heads import load_heads
 from mmkd.prefix import Feature, run_to
@@ -61,6 +61,7 @@ class MHKD(SSKD):
     """
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
+    compares_scores = True
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class MHKD(SSKD):
         if target not in ('heads', 'final'):
             raise UserError(f"model.target must be 'heads' or 'final', not {target!r}.")
         self.task = task_of(self.student, self.teacher)
-        self.heads = heads or self.task.heads
+        self.heads = check_dict('model.heads', heads or self.task.heads)
         self.attach = attach
         self.teacher_heads = teacher_heads
         soft_loss = soft_loss or self.task.soft_loss
@@ -98,7 +99,7 @@ class MHKD(SSKD):
         self.task.check_options(self.gamma, self.ce_share, target)
         if self.ce_share == 0 and soft_until < 1:
             raise UserError('model.ce_share: with 0, heads have nothing to learn after model.soft_until; raise either.')
-        self.head_weights = head_weights or {}
+        self.head_weights = check_dict('model.head_weights', head_weights or {})
         self.target = target
         self.points: list[Attachment] = []  # where heads sit; none without weight
         self.teacher_learns = False  # its heads, along with the student
@@ -161,13 +162,13 @@ class MHKD(SSKD):
         """The teacher's heads' losses in their own phase; else as the stages at hand have it."""
         if TEACHER_HEADS not in self.current:
             return super().loss(inputs, data_samples)
-        return self._teacher_losses(self._teacher_head_outputs(inputs), data_samples)
+        return self._teacher_losses(self._teacher_head_outputs(inputs, data_samples), data_samples)
 
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The whole loss, a term each."""
         stages = [point.student for point in self.points]
         outcome = self.task.student_outcome(inputs, data_samples, self.gamma, stages)
-        final, features = self._run_teacher(inputs, outcome)
+        final, features = self._run_teacher(self.teacher_inputs(inputs, data_samples), outcome)
         losses = dict(outcome.losses)
         if self.alpha:
             losses['loss_soft'] = self.alpha * self.soft_loss(outcome.scores, final)
@@ -207,7 +208,7 @@ class MHKD(SSKD):
             features = run_to(self.student, [point.student for point in self.points], inputs)
             scores.update(self._scores(STUDENT_HEADS, self._outputs(STUDENT_HEADS, features)))
         if self.has_teacher_heads:
-            scores.update(self._scores(TEACHER_HEADS, self._teacher_head_outputs(inputs)))
+            scores.update(self._scores(TEACHER_HEADS, self._teacher_head_outputs(inputs, data_samples)))
         if self.task.has_accuracy:
             labels = torch.cat([sample.gt_label for sample in data_samples])
             return {name: 100 * (s.argmax(1) == labels).float().mean() for name, s in scores.items()}
@@ -230,19 +231,19 @@ class MHKD(SSKD):
     def _scores(self, whose: str, outputs: dict[str, tuple[nn.Module, Any]]) -> dict[str, Any]:
         return {f'{whose}/{name}': self.task.scores(*output) for name, output in outputs.items()}
 
-    def _run_teacher(self, inputs: Tensor, student: Outcome) -> tuple[Scores | None, list[Feature]]:
+    def _run_teacher(self, teacher_inputs: Tensor, student: Outcome) -> tuple[Scores | None, list[Feature]]:
         """Its scores and features, as far as the loss reads them."""
         stages = [point.teacher for point in self.points] if self.has_teacher_heads else []
         if self.alpha or (self.points and self.target == 'final'):
-            outcome = self.task.teacher_outcome(self.teacher_inputs(inputs), student, stages)
+            outcome = self.task.teacher_outcome(teacher_inputs, student, stages)
             return outcome.scores, outcome.features
         with torch.no_grad():
-            return None, run_to(self.teacher.network, stages, self.teacher_inputs(inputs)) if stages else []
+            return None, run_to(self.teacher.network, stages, teacher_inputs) if stages else []
 
-    def _teacher_head_outputs(self, inputs: Tensor) -> dict[str, tuple[nn.Module, Any]]:
+    def _teacher_head_outputs(self, inputs: Tensor, data_samples: list | None) -> dict[str, tuple[nn.Module, Any]]:
         with torch.no_grad():
             stages = [point.teacher for point in self.points]
-            features = run_to(self.teacher.network, stages, self.teacher_inputs(inputs))
+            features = run_to(self.teacher.network, stages, self.teacher_inputs(inputs, data_samples))
         return self._outputs(TEACHER_HEADS, features)
 
     def _teacher_losses(self, outputs: dict[str, tuple[nn.Module, Any]], data_samples: list | None) -> dict:

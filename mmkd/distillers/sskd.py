@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmkd.adapters import AdapterSet, build_adapter
 from mmkd.distillers.base import Distiller
+from mmkd.distillers.options import check_dict
 from mmkd.pairing import pair_plans
 from mmkd.prefix import run_to
 from mmkd.random_state import own_randomness
@@ -44,8 +45,10 @@ class SSKD(Distiller):
         data_preprocessor: dict | None = None,
     ):
         super().__init__(student, teacher, data_preprocessor)
-        self.mimic_loss = mimic_loss or dict(type='mmkd.FeatureMimicLoss')
-        self.stage_losses = stage_losses or {}
+        self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
+        self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
+        for name, loss in self.stage_losses.items():
+            check_dict(f'model.stage_losses.{name}', loss)
         self.pairs = pairs
         self.losses: dict[str, nn.Module] = {}
 
@@ -90,19 +93,19 @@ class SSKD(Distiller):
         """The mimic losses of the stages at hand, or that of the head where it is among them."""
         if self.learns_head:
             return self.head_loss(inputs, data_samples)
-        return {f'loss_mimic_{name}': loss for name, loss in self.mimic(inputs).items()}
+        return {f'loss_mimic_{name}': loss for name, loss in self.mimic(inputs, data_samples).items()}
 
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The student's own loss."""
         return self.student.loss(inputs, data_samples)
 
-    def mimic(self, inputs: Tensor) -> dict[str, Tensor]:
+    def mimic(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
         """The mimic loss of each stage that is being learned; neither network runs further than the last of them."""
         stages = [stage for stage in self.plan.stages if stage.name in self.current]
         features = run_to(self.student, stages, inputs)
         with torch.no_grad():
             teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
-            targets = run_to(self.teacher.network, teacher_stages, self.teacher_inputs(inputs))
+            targets = run_to(self.teacher.network, teacher_stages, self.teacher_inputs(inputs, data_samples))
         losses = {}
         for stage, feature, target in zip(stages, features, targets):
             adapter = self._adapter(stage.name)
@@ -120,7 +123,7 @@ class SSKD(Distiller):
 
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """The mimic loss."""
-        return {MIMIC_LOSS: torch.stack(list(self.mimic(inputs).values())).sum()}
+        return {MIMIC_LOSS: torch.stack(list(self.mimic(inputs, data_samples).values())).sum()}
 
     def _adapter(self, name: str) -> AdapterSet:
         adapter = self.extras[module_key(name)]

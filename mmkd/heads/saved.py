@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mmkd.errors import UserError, did_you_mean
+from mmkd.untrusted import load_checkpoint
 
 KEY = 'teacher_heads'  # of the file, and of a checkpoint's extras
 
@@ -49,7 +50,9 @@ def _load(key: str, path: str) -> dict[str, Any]:
         near = did_you_mean(file.name, [other.name for other in file.parent.glob('*')])
         raise UserError(f'{key}: {path} does not exist.{near}')
     try:
-        content = torch.load(file, map_location='cpu', weights_only=False)
+        content = load_checkpoint(str(file), map_location='cpu', logger='silent')
+    except UserError as error:  # it is not trusted
+        raise UserError(f'{key}: {error}') from error
     except Exception as error:  # a damaged or foreign file may raise anything
         reason = str(error).partition('\n')[0] or type(error).__name__
         raise UserError(f'{key}: {path} cannot be read ({reason}).') from error

@@ -1,5 +1,7 @@
 """Hooks: one a file."""
 
+from mmkd.hooks.checkpoint import SafeCheckpointHook
+from mmkd.hooks.preemption import PreemptionHook
 from mmkd.hooks.stage_schedule import StageScheduleHook
 
-__all__ = ['StageScheduleHook']
+__all__ = ['PreemptionHook', 'SafeCheckpointHook', 'StageScheduleHook']

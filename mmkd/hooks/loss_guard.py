@@ -1,15 +1,17 @@
 """Stopping a run whose loss is no number any more."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkd.errors import UserError
 
 
 class LossGuard:
-    """Counts on the device for how long a loss was finite, and asks it only now and then.
+    """Counts on the device for how long a loss has not been finite, and asks it only now and then.
 
-    So training is not held up by a transfer each iteration, and no checkpoint is written after a bad loss.
+    So training is not held up by a transfer each iteration, and no checkpoint is written after a bad loss. Where a
+    gradient scaler skips the steps of bad losses, as it does each time its scale has grown too far, the run goes on; it
+    is stopped when as many losses in a row are bad as lie between two looks.
 
     Args:
         interval (int): Iterations between two looks.
@@ -18,27 +20,37 @@ class LossGuard:
     def __init__(self, interval: int = 50):
         self.interval = interval
         self.seen = 0  # losses since the last look
-        self.start = 0  # the iteration of the first of them
-        self.finite: Tensor | bool = True  # whether all of them were finite
-        self.good: Tensor | int = 0  # how many came before the first that was not
+        self.last = 0  # the iteration of the last one
+        self.bad: Tensor | int = 0  # losses since the first bad one; of a scaler's, bad ones in a row
+        self.scaled = False  # whether a gradient scaler is at work
 
-    def see(self, loss: Tensor, stage: str, iteration: int) -> None:
+    def see(self, loss: Tensor, stage: str, iteration: int, scaled: bool = False) -> None:
         """Take notice of one iteration's loss."""
-        if not self.seen:
-            self.start = iteration
-        self.finite = torch.isfinite(loss.detach()).all() & self.finite
-        self.good = self.good + self.finite.long()
+        is_bad = ~torch.isfinite(loss.detach()).all()
+        if not scaled:  # nothing after it is good
+            is_bad = is_bad | (self.bad > 0)
+        self.bad = (self.bad + 1) * is_bad.long()
+        self.scaled = scaled
+        self.last = iteration
         self.seen += 1
         if self.seen == self.interval:
-            self.check(stage, iteration)
+            self.check(stage)
 
-    def check(self, stage: str, iteration: int) -> None:
-        """Raise if a loss since the last look was not finite."""
-        good = int(self.good)
-        if good < self.seen:
+    def check(self, stage: str, network: nn.Module | None = None) -> None:
+        """Raise if a loss was bad, or if what a scaler does not protect is: the statistics of a network."""
+        self.seen = 0
+        bad = int(self.bad)
+        if bad >= (self.interval if self.scaled else 1):
             raise UserError(
-                f'The loss of stage {stage} is NaN or infinite since iteration {self.start + good + 1} (noticed at '
-                f'{iteration + 1}); the last checkpoint is still good. Lower the learning rate or clip gradients '
-                '(optim_wrapper.clip_grad).'
+                f'The loss of stage {stage} is NaN or infinite since iteration {self.last - bad + 2} (noticed at '
+                f'{self.last + 1}); the last checkpoint is still good. Lower the learning rate or clip gradients '
+                f'(optim_wrapper.clip_grad){", or train with --amp-dtype bfloat16" if self.scaled else ""}.'
             )
-        self.seen, self.finite, self.good = 0, True, 0
+        if self.scaled and network is not None:
+            for name, buffer in network.named_buffers():
+                if not torch.isfinite(buffer).all():
+                    raise UserError(
+                        f'{name}, a statistic of the student, became NaN or infinite in stage {stage}: float16 is too '
+                        'small for it; go on from the last checkpoint with --amp-dtype bfloat16 or a lower learning '
+                        'rate.'
+                    )

@@ -6,10 +6,10 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmkd.budget import check_lengths, default_fractions, split_budget
+from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.errors import UserError
+from mmkd.hooks.first_batch import check_classes, check_ground_truth, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, set_up
@@ -17,7 +17,7 @@ from mmkd.hooks.stage_validation import BestStage, validate_stages
 from mmkd.hooks.teacher_score import score_teacher
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
 from mmkd.registry import HOOKS
-from mmkd.schedule import Schedule, check_name, phase_name, plan_phases
+from mmkd.schedule import Schedule, check_name, check_overrides, check_stages, phase_name, plan_phases
 from mmkd.scratch import check_scratch
 
 KEY = 'mmkd'  # of a checkpoint: what is needed to go on, besides the student
@@ -60,10 +60,10 @@ class StageScheduleHook(Hook):
     ):
         if fractions is not None and lengths is not None:
             raise UserError('default_hooks.stages: fractions and lengths say the same thing twice; give one of them.')
-        self.stages = stages
-        self.fractions = fractions
-        self.lengths = lengths
-        self.overrides = overrides or {}
+        self.stages = check_stages(stages)
+        self.fractions = check_numbers('fractions', fractions)
+        self.lengths = check_numbers('lengths', lengths)
+        self.overrides = check_overrides(overrides or {})
         self.unfreeze_last = unfreeze_last
         self.score_teacher = score_teacher
         self.best = BestStage() if keep_best else None
@@ -81,8 +81,9 @@ class StageScheduleHook(Hook):
         if not runner._resume and runner._load_from is None:
             check_scratch(model.student)
         with own_randomness():
-            batch = runner.train_dataloader.collate_fn([runner.train_dataloader.dataset[0]] * 2)
-            self.distiller.prepare(self.distiller.data_preprocessor(batch, False)['inputs'])
+            batch = first_batch(runner, self.distiller)
+            self.distiller.prepare(batch['inputs'])
+        check_classes(self.distiller, runner.train_dataloader.dataset)
         if self.best is not None and runner.val_loop is None:
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -90,6 +91,8 @@ class StageScheduleHook(Hook):
         self.distiller.equip(self.schedule.phases)
         head = self.distiller.plan.head.name
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
+        if heads:
+            check_ground_truth(self.distiller.student, batch.get('data_samples'))
         begin = heads[0] if heads else sum(self.schedule.lengths)
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin + 1)
         self._log_plan(runner)
@@ -143,16 +146,16 @@ class StageScheduleHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Watch the loss, and the validation's mimic loss in iteration loops."""
         if outputs is not None and 'loss' in outputs:
-            self.guard.see(outputs['loss'], self.name, runner.iter)
+            self.guard.see(outputs['loss'], self.name, runner.iter, hasattr(runner.optim_wrapper, 'loss_scaler'))
             self.report.see(outputs['loss'], len(data_batch['inputs']))
         if not self.by_epoch:
-            self._validate(runner, runner.iter + 1)
+            self._look_back(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Watch the validation's mimic loss in epoch loops."""
         self.report.stop()
         if self.by_epoch:
-            self._validate(runner, runner.epoch + 1)
+            self._look_back(runner, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
         """The last stage ends."""
@@ -166,7 +169,7 @@ class StageScheduleHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what is needed to go on; refuse to save after a bad loss."""
         self.report.stop()
-        self.guard.check(self.name, runner.iter)
+        self.guard.check(self.name, self.distiller.student)
         checkpoint[KEY] = dict(
             index=self.index,
             phases=self.schedule.phases,
@@ -221,22 +224,23 @@ class StageScheduleHook(Hook):
         runner.logger.info(f'Stage {self.name} begins: {self.schedule.length(index)}.')
 
     def _end(self, runner: Runner) -> None:
-        """Leave what was learned in the state in which it stays."""
-        self.guard.check(self.name, runner.iter)
-        average_buffers(self.distiller)
+        """Tell of the stage."""
+        self.guard.check(self.name, self.distiller.student)
         runner.logger.info(self.report.end())
 
-    def _validate(self, runner: Runner, done: int) -> None:
-        if runner.val_loop is None or not self.distiller.measures:
-            return
-        stage_ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
-        if stage_ends or done % runner.train_loop.val_interval == 0:
+    def _look_back(self, runner: Runner, done: int) -> None:
+        """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
+        ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
+        validates = runner.val_loop is not None and self.distiller.measures
+        if validates and (ends or done % runner.train_loop.val_interval == 0):
             self.report.stop()
             means = validate_stages(runner, self.distiller, self.name)
-            if self.best is not None and MIMIC_LOSS in means:
-                self.best.offer(means[MIMIC_LOSS], self.distiller)
-        if stage_ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
+            if self.best is not None:
+                self.best.offer(means, self.distiller)
+        if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             self.best.restore(self.distiller)
+        if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
+            average_buffers(self.distiller)
 
     def _log_plan(self, runner: Runner) -> None:
         counts = {name: p.numel() for name, p in self.distiller.student.named_parameters()}

@@ -3,6 +3,7 @@
 import copy
 
 from mmengine.dist import all_reduce_params
+from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -11,7 +12,7 @@ from mmkd.optim import build_stage_optim_wrapper, compress
 
 
 def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[bool, int]) -> None:
-    """Build the DDP wrapper, the optimizer and the schedulers of the stages at hand.
+    """Build the DDP wrapper, the optimizer and the schedulers of the stages at hand; averages of weights begin anew.
 
     Args:
         runner: Its model, optimizer wrapper and schedulers are replaced.
@@ -37,6 +38,11 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
             length=length,
         )
     runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
+    for hook in runner.hooks:
+        if isinstance(
+            hook, EMAHook
+        ):  # else what is frozen would go on as its past average, which nothing was learned on
+            hook.ema_model.steps.zero_()  # its next update copies the student
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
         runner.message_hub.log_scalars.pop(key)  # else every later line prints them
 

@@ -8,6 +8,7 @@ from mmengine.dist import all_reduce_dict
 from mmengine.runner import Runner
 
 from mmkd.distillers.base import Distiller
+from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.random_state import own_randomness
 
 
@@ -42,10 +43,10 @@ class BestStage:
         self.loss = float('inf')
         self.state: dict | None = None
 
-    def offer(self, loss: float, distiller: Distiller) -> None:
+    def offer(self, means: dict[str, float], distiller: Distiller) -> None:
         """Keep the present state if it is the best so far."""
-        if loss < self.loss:
-            self.loss = loss
+        if means.get(MIMIC_LOSS, float('inf')) < self.loss:
+            self.loss = means[MIMIC_LOSS]
             self.state = copy.deepcopy(distiller.student.state_dict())
 
     def restore(self, distiller: Distiller) -> None:

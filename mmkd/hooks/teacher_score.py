@@ -26,7 +26,7 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
     with torch.no_grad(), own_randomness():
         for batch in loader:
             data = distiller.data_preprocessor(copy.deepcopy(batch), False)  # a data set may keep its samples
-            inputs = distiller.teacher_inputs(data['inputs'])
+            inputs = distiller.teacher_inputs(data['inputs'], data['data_samples'])
             results = distiller.teacher.network(inputs, data['data_samples'], mode='predict')
             evaluator.process(data_samples=results, data_batch=batch)
         score = evaluator.evaluate(len(loader.dataset))

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DATASETS
+from mmengine.runner import Runner
 
 from mmkd.configs import find_config
 from mmkd.errors import UserError, did_you_mean
@@ -30,11 +32,17 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
             f'but {" and ".join(missing)} {"is" if len(missing) == 1 else "are"} missing.{hint} '
             'Inherit them with _base_ or define them.'
         )
+    for key in needed:
+        if not isinstance(cfg[key], dict | list):
+            raise UserError(f'{key}: it must be a dict, not {cfg[key]!r}.')
 
 
 def check_toolboxes(cfg: Config) -> None:
     """Every toolbox that the config uses is installed; the others are not looked for."""
-    scopes = {cfg.get('default_scope'), *_scopes(cfg.to_dict())}
+    scope = cfg.get('default_scope')
+    if not isinstance(scope, str | None):
+        raise UserError(f"default_scope: it must be the name of a toolbox, such as 'mmpretrain', not {scope!r}.")
+    scopes = {scope, *_scopes(cfg.to_dict())}
     for toolbox, extra in TOOLBOXES.items():
         if toolbox in scopes and find_spec(toolbox) is None:
             raise UserError(
@@ -42,12 +50,32 @@ def check_toolboxes(cfg: Config) -> None:
             )
 
 
-def check_amp() -> None:
+def check_amp(cfg: Config) -> None:
     """Mixed precision has a device to run on."""
+    kind = cfg.optim_wrapper.get('type', '')
+    if getattr(kind, '__name__', kind).rpartition('.')[-1] != 'AmpOptimWrapper':  # a class in lazy configs
+        return
     if get_device() == 'cpu':
         raise UserError(
-            '--amp needs a GPU, and torch sees none; train without --amp, '
+            'optim_wrapper.type: mixed precision (--amp) needs a GPU, and torch sees none; train without it, '
             'or check the driver with: python -c "import torch; print(torch.cuda.is_available())"'
+        )
+    if get_device() == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
+        raise UserError('optim_wrapper.dtype: this GPU knows no bfloat16; take --amp-dtype float16.')
+
+
+def check_data_parallel(cfg: Config) -> None:
+    """A distiller is wrapped anew in each stage, which only DDP can."""
+    wrapper = (cfg.get('model_wrapper_cfg') or {}).get('type', '')
+    key = ''
+    if 'FullyShardedDataParallel' in getattr(wrapper, '__name__', wrapper):  # a class in lazy configs
+        key = 'model_wrapper_cfg'
+    elif cfg.get('strategy') or cfg.get('runner_type') == 'FlexibleRunner':
+        key = 'strategy' if cfg.get('strategy') else 'runner_type'
+    if key and 'student' in cfg.model:
+        raise UserError(
+            f'{key}: distillation runs under plain DDP only so far, not under FSDP or other strategies; '
+            f'leave {key} out.'
         )
 
 
@@ -83,6 +111,9 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
     for name in loaders:
         loader = cfg.get(name)
         if loader is not None:
+            for key in ('dataset', 'sampler'):
+                if not isinstance(loader.get(key, {}), dict):
+                    raise UserError(f'{name}.{key}: it must be a dict, not {loader.get(key)!r}.')
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
                 _check_dataset(key, dataset, cfg)
 
@@ -97,6 +128,21 @@ def check_work_dir(work_dir: str) -> None:
         raise UserError(
             f'work_dir: {work_dir} cannot be written ({error.strerror}); choose another with --work-dir.'
         ) from error
+
+
+def check_images(runner: Runner) -> None:
+    """The training set holds images. It is built by this, and the training takes it from the runner."""
+    try:
+        images = len(runner.train_dataloader.dataset)
+    except ValueError as error:
+        if 'need at least one array to concatenate' not in str(error):  # what mmengine makes of a set that is empty
+            raise
+        images = 0
+    if not images:
+        raise UserError(
+            'train_dataloader.dataset: it holds no image, or filter_cfg leaves none; check that metainfo.classes names '
+            "classes of ann_file as they are spelled there, that images of theirs have boxes, and 'indices'."
+        )
 
 
 def _scopes(node) -> Iterator[str]:
@@ -155,7 +201,7 @@ def _check_annotations(key: str, file: Path, cure: str) -> None:
 def _downloads(dataset: dict, cfg: Config) -> bool:
     """Whether the data set's class fetches what is missing by itself, as mmpretrain's CIFAR does."""
     kind = dataset.get('type')
-    if isinstance(kind, str):
+    if isinstance(kind, str) and kind:
         with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
             kind = registry.get(kind)
-    return kind is not None and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)
+    return callable(kind) and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.logging import print_log
 
 from mmkd.errors import UserError
+from mmkd.resume_point import find_checkpoints
 
 
 def common_parser(description: str) -> ArgumentParser:
@@ -36,7 +38,6 @@ def common_parser(description: str) -> ArgumentParser:
 
 def apply_common(cfg: Config, args: Namespace) -> None:
     """Put the shared flags into the config; ``--cfg-options`` come first, so that flags win."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.cfg_options is not None:
         _merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher
@@ -52,9 +53,12 @@ def apply_training(cfg: Config, args: Namespace) -> None:
     """Put the flags of training into the config."""
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
+    if args.amp or args.amp_dtype:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        if args.amp_dtype:
+            cfg.optim_wrapper.dtype = args.amp_dtype
+        needs_no_scale = cfg.optim_wrapper.get('dtype') == 'bfloat16'  # its range is that of float32
+        cfg.optim_wrapper.setdefault('loss_scale', 1.0 if needs_no_scale else 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError(
@@ -62,9 +66,17 @@ def apply_training(cfg: Config, args: Namespace) -> None:
                 'set it to the batch size that the learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    restarted = int(os.environ.get('SLURM_RESTART_COUNT', 0)) > 0  # SLURM put the job into its queue again
+    if args.resume == 'auto' or (args.resume is None and restarted):
+        hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+        if find_checkpoints(cfg.work_dir, hook.get('out_dir'), hook.get('filename_tmpl')):
+            cfg.resume, cfg.load_from = True, None
+        else:
+            print_log(
+                f'--resume: {cfg.work_dir} holds no checkpoint; the run starts from its beginning.', logger='current'
+            )
+    elif args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume
 
 
 def apply_testing(cfg: Config, args: Namespace) -> None:

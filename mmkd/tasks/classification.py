@@ -85,9 +85,15 @@ def _count_classes(key: str, network: nn.Module, inputs: Tensor) -> int:
             f'model.{key}: a {type(head).__name__} does not choose one of several classes for an image, and this '
             'method compares such choices; use mmkd.SSKD, which compares features.'
         )
-    with torch.no_grad(), unchanged(network):
-        network.eval()
-        scores = network(inputs, mode='tensor')
+    try:
+        with torch.no_grad(), unchanged(network):
+            network.eval()
+            scores = network(inputs, mode='tensor')
+    except RuntimeError as error:
+        said = str(error).partition('\n')[0].rstrip('.')
+        raise UserError(
+            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({said}); mend its config.'
+        ) from error
     if not isinstance(scores, Tensor):
         raise UserError(
             f'model.{key}: its {type(head).__name__} puts out several scores an image, and this method compares '

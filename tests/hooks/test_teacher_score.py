@@ -93,6 +93,7 @@ def test_a_detector_s_boxes_are_those_of_its_own_test(digits_coco, tmp_path, mon
     cfg.val_dataloader.dataset.pipeline[1].scale = (96, 96)  # boxes must be scaled back
     cfg.val_evaluator.ann_file = str(digits_coco / 'val.json')
     cfg.val_dataloader.batch_size = 2
+    cfg.model.data_preprocessor.pad_size_divisor = 64  # to 128 pixels
     init_default_scope('mmdet')
     network = MODELS.build(copy.deepcopy(cfg.model))
     network.init_weights()
@@ -101,6 +102,7 @@ def test_a_detector_s_boxes_are_those_of_its_own_test(digits_coco, tmp_path, mon
     teacher = dict(
         config=dict(model=cfg.model.to_dict(), default_scope='mmdet'), checkpoint=str(tmp_path / 'teacher.pth')
     )
+    teacher['config']['model']['data_preprocessor'].update(mean=[100.0] * 3, pad_value=3)
     distiller = MODELS.build(dict(type='mmkd.SSKD', student=cfg.model.to_dict(), teacher=teacher))
 
     keep = Keep()
@@ -117,7 +119,7 @@ def test_a_detector_s_boxes_are_those_of_its_own_test(digits_coco, tmp_path, mon
     assert len(keep.kept) == 4
     for sample, own in zip(keep.kept, expected):
         assert len(own.pred_instances) > 0
-        torch.testing.assert_close(sample['pred_instances']['bboxes'], own.pred_instances.bboxes)
+        torch.testing.assert_close(sample['pred_instances']['bboxes'], own.pred_instances.bboxes, rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(sample['pred_instances']['scores'], own.pred_instances.scores)
     assert 0 <= score['coco/bbox_mAP'] < 0.1
     assert ', coco/bbox_mAP 0' in lines[0]

@@ -36,7 +36,8 @@ def distiller_of(student: str, teacher: str | None = None, **options):
     config = dict(model=plain_model(teacher or student), default_scope='mmdet')
     if options.get('type') != 'mmkd.KD':
         options = dict(type='mmkd.MHKD', heads=copy.deepcopy(TINY_HEAD)) | options
-    distiller = MODELS.build(dict(student=plain_model(student), teacher=dict(config=config, checkpoint=None), **options))
+    teacher_cfg = dict(config=config, checkpoint=None)
+    distiller = MODELS.build(dict(student=plain_model(student), teacher=teacher_cfg, **options))
     distiller.init_weights()
     return distiller
 

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.model import MMFullyShardedDataParallel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from mmkd.errors import UserError
 from mmkd.running import checks
@@ -135,12 +137,29 @@ def test_work_dir_that_cannot_be_written(tmp_path):
     assert list((tmp_path / 'new' / 'dir').iterdir()) == []
 
 
-def test_amp_without_a_gpu(monkeypatch):
+@pytest.mark.parametrize('kind', ['AmpOptimWrapper', 'mmengine.AmpOptimWrapper', AmpOptimWrapper])
+def test_amp_without_a_gpu(monkeypatch, kind):
     monkeypatch.setattr(checks, 'get_device', lambda: 'cpu')
-    with pytest.raises(UserError, match='--amp needs a GPU'):
-        checks.check_amp()
+    with pytest.raises(UserError, match=r'optim_wrapper\.type: mixed precision \(--amp\) needs a GPU'):
+        checks.check_amp(Config(dict(optim_wrapper=dict(type=kind))))
     monkeypatch.setattr(checks, 'get_device', lambda: 'cuda')
-    checks.check_amp()
+    checks.check_amp(Config(dict(optim_wrapper=dict(type=kind))))
+
+
+@pytest.mark.parametrize('wrapper', [dict(), dict(type='OptimWrapper'), dict(type=OptimWrapper)])
+def test_no_amp_needs_no_gpu(monkeypatch, wrapper):
+    monkeypatch.setattr(checks, 'get_device', lambda: 'cpu')
+    checks.check_amp(Config(dict(optim_wrapper=wrapper)))
+
+
+def test_a_gpu_without_bfloat16(monkeypatch):
+    monkeypatch.setattr(checks, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(checks.torch.cuda, 'is_bf16_supported', lambda: False)
+    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16')))
+    with pytest.raises(UserError, match=r'optim_wrapper\.dtype: this GPU knows no bfloat16; take --amp-dtype float16'):
+        checks.check_amp(cfg)
+    cfg.optim_wrapper.dtype = 'float16'
+    checks.check_amp(cfg)
 
 
 def test_teacher_that_is_not_there(tmp_path):
@@ -149,3 +168,23 @@ def test_teacher_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r'config nowhere\.py does not exist'):
         checks.check_teacher(Config(dict(model=dict(teacher=dict(config='nowhere.py', checkpoint=None)))))
     checks.check_teacher(Config(dict(model=dict(type='Net'))))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'key'),
+    [
+        (dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel', cpu_offload=True)), 'model_wrapper_cfg'),
+        (dict(model_wrapper_cfg=dict(type=MMFullyShardedDataParallel)), 'model_wrapper_cfg'),
+        (dict(runner_type='FlexibleRunner', strategy=dict(type='DeepSpeedStrategy')), 'strategy'),
+        (dict(runner_type='FlexibleRunner'), 'runner_type'),
+    ],
+)
+def test_a_distiller_is_not_sharded(changes, key):
+    with pytest.raises(UserError, match=f'^{key}: distillation runs under plain DDP only .* leave {key} out'):
+        checks.check_data_parallel(Config(dict(model=dict(type='mmkd.SSKD', student=dict()), **changes)))
+    checks.check_data_parallel(Config(dict(model=dict(type='Net'), **changes)))  # a plain model may be
+
+
+def test_ddp_is_welcome():
+    for wrapper in (None, dict(type='MMDistributedDataParallel'), dict(find_unused_parameters=True)):
+        checks.check_data_parallel(Config(dict(model=dict(student=dict()), model_wrapper_cfg=wrapper)))

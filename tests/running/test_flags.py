@@ -13,7 +13,9 @@ def parse():
 
 
 def training(**changes) -> Namespace:
-    return Namespace(**{**dict(no_validate=False, amp=False, auto_scale_lr=False, resume=None), **changes})
+    return Namespace(
+        **{**dict(no_validate=False, amp=False, amp_dtype=None, auto_scale_lr=False, resume=None), **changes}
+    )
 
 
 def test_work_dir_flag_then_config_then_name(parse):
@@ -68,6 +70,21 @@ def test_no_validate():
     assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
 
 
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        (dict(amp=True), dict(loss_scale='dynamic')),
+        (dict(amp_dtype='float16'), dict(dtype='float16', loss_scale='dynamic')),
+        (dict(amp=True, amp_dtype='bfloat16'), dict(dtype='bfloat16', loss_scale=1.0)),
+        (dict(), dict()),
+    ],
+)
+def test_mixed_precision(changes, expected):
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    flags.apply_training(cfg, training(**changes))
+    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper' if expected else 'OptimWrapper', **expected)
+
+
 def test_amp_keeps_the_configs_own_loss_scale():
     for own, expected in ((dict(), 'dynamic'), (dict(loss_scale=512.0), 512.0)):
         cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', **own)))
@@ -85,11 +102,32 @@ def test_auto_scale_lr():
 
 
 @pytest.mark.parametrize(('resume', 'load_from'), [('auto', None), ('x.pth', 'x.pth')])
-def test_resume(resume, load_from):
-    cfg = Config(dict(load_from='pretrained.pth'))
+def test_resume(resume, load_from, tmp_path):
+    (tmp_path / 'epoch_1.pth').touch()
+    cfg = Config(dict(load_from='pretrained.pth', work_dir=str(tmp_path)))
     flags.apply_training(cfg, training(resume=resume))
     assert cfg.resume is True
     assert cfg.load_from == load_from
+
+
+@pytest.mark.parametrize('hooks', [dict(), dict(default_hooks=dict(checkpoint=None))])
+def test_resume_with_nothing_to_resume_starts_from_what_the_config_says(tmp_path, hooks):
+    cfg = Config(dict(load_from='pretrained.pth', work_dir=str(tmp_path), **hooks))
+    flags.apply_training(cfg, training(resume='auto'))
+    assert not cfg.get('resume')
+    assert cfg.load_from == 'pretrained.pth'
+
+
+@pytest.mark.parametrize(
+    ('count', 'resume', 'expected'),
+    [('1', None, (True, None)), ('0', None, (False, 'pre.pth')), ('1', 'x.pth', (True, 'x.pth'))],
+)
+def test_a_job_that_slurm_restarted_resumes(tmp_path, monkeypatch, count, resume, expected):
+    monkeypatch.setenv('SLURM_RESTART_COUNT', count)
+    (tmp_path / 'epoch_1.pth').touch()
+    cfg = Config(dict(load_from='pre.pth', work_dir=str(tmp_path)))
+    flags.apply_training(cfg, training(resume=resume))
+    assert (bool(cfg.get('resume')), cfg.load_from) == expected
 
 
 def evaluation(**changes) -> Namespace:

@@ -10,9 +10,9 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def run(tmp_path):
-    for name in ('srun', 'python'):
+    for name in ('srun', 'sbatch', 'python'):
         program = tmp_path / name
-        program.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$0" "$@"\n')
+        program.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$0" "$@"\n[[ $0 != *sbatch ]] || cat\n')
         program.chmod(0o755)
 
     def start(script: str, *args: str, **environment: str) -> subprocess.CompletedProcess:
@@ -46,11 +46,36 @@ def test_slurm_train(run):
     assert lines[-5:] == ['--work-dir=dir', '--launcher=slurm', '--amp', '--cfg-options', 'a=b c']
 
 
-def test_slurm_on_nodes_without_gpus(run):
-    lines = run('slurm_test.sh', 'part', 'job', 'c.py', 'x.pth', GPUS='2', GPUS_PER_NODE='0').stdout.splitlines()
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
+def test_slurm_on_nodes_without_gpus(run, script):
+    lines = run(script, 'part', 'job', 'c.py', 'x', GPUS='2', GPUS_PER_NODE='0').stdout.splitlines()
     assert not any('gres' in line for line in lines)
     assert '--ntasks-per-node=2' in lines
-    assert lines[-3:] == ['c.py', 'x.pth', '--launcher=slurm']
+    assert lines[-1] == '--launcher=slurm'
+
+
+def test_a_job_that_is_queued_again(run, tmp_path):
+    work_dir = str(tmp_path / 'a dir')
+    options = dict(GPUS='16', SRUN_ARGS='--time=10', GRACE='60')
+    lines = run('slurm_train.sh', '--requeue', 'part', 'job', 'c.py', work_dir, 'a=b c', **options).stdout.splitlines()
+    script = lines.index('#!/usr/bin/env bash')
+    asked = lines[:script]
+    assert asked[0].endswith('/sbatch')
+    assert {'--requeue', '--signal=USR1@60', '--gres=gpu:8', '--ntasks=16', '--partition=part', '--time=10'} <= {*asked}
+    assert f'--output={work_dir}/slurm-%j.log' in asked
+    assert os.path.isdir(work_dir)  # the log's folder
+    batch = tmp_path / 'batch'
+    batch.write_text('\n'.join(lines[script:]))
+    (tmp_path / 'scontrol').write_text('#!/usr/bin/env bash\necho scontrol "$@"\n')
+    (tmp_path / 'scontrol').chmod(0o755)
+    for code, again in ((138, True), (143, False), (0, False)):
+        (tmp_path / 'srun').write_text(f'#!/usr/bin/env bash\nprintf "%s\\n" "$@"\nexit {code}\n')
+        environment = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', **options}
+        job = subprocess.run(['bash', batch], env=environment, capture_output=True, text=True, cwd='/')
+        assert job.returncode == code
+        assert ('scontrol requeue 7' in job.stdout) == again
+        said = job.stdout.splitlines()
+        assert {'--ntasks=16', '--time=10', f'--work-dir={work_dir}', 'a=b c'} <= {*said}
 
 
 def test_dist_test(run):

@@ -1,12 +1,14 @@
 """The command line: flags that reach the run, and mistakes told in one sentence."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from mmkd.untrusted import load_checkpoint
 from tests.conftest import ROOT
 
 pytest.importorskip('mmpretrain')
@@ -25,7 +27,8 @@ SHORT = (
     ('args', 'message'),
     [
         (('nowhere.py',), 'error: config nowhere.py does not exist.'),
-        ((CONFIG, '--amp'), 'error: --amp needs a GPU'),
+        ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
+        ((CONFIG, '--amp-dtype', 'bfloat16'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
         ((CONFIG, '--resume', 'nowhere.pth'), 'error: --resume: checkpoint nowhere.pth does not exist.'),
         ((CONFIG, '--work-dir', '/proc/nowhere'), 'error: work_dir: /proc/nowhere cannot be written'),
         ((CONFIG, '--cfg-options', 'train_dataloader=None'), 'error: config'),
@@ -41,7 +44,7 @@ SHORT = (
     ],
 )
 def test_mistakes(run_tool, args, message, tmp_path, monkeypatch):
-    if '--amp' in args and torch.cuda.is_available():
+    if {'--amp', '--amp-dtype'} & {*args} and torch.cuda.is_available():
         pytest.skip('there is a GPU')
     monkeypatch.chdir(tmp_path)
     assert run_tool('train.py', *args).startswith(message)
@@ -60,12 +63,12 @@ def test_exit_code_and_no_traceback(tmp_path):
 def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--auto-scale-lr', *SHORT) is None
-    first = torch.load('run/epoch_1.pth', weights_only=False)
+    first = load_checkpoint('run/epoch_1.pth')
     assert first['meta']['epoch'] == 1
 
     longer = [option.replace('max_epochs=1', 'max_epochs=2') for option in SHORT]
     assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--resume', '--no-validate', *longer) is None
-    second = torch.load('run/epoch_2.pth', weights_only=False)
+    second = load_checkpoint('run/epoch_2.pth')
     assert second['meta']['iter'] == 2 * first['meta']['iter']
 
     assert run_tool('test.py', CONFIG, 'run/epoch_2.pth', '--work-dir', 'eval', '--out', 'eval/out.pkl', *SHORT) is None
@@ -75,23 +78,50 @@ def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     )
 
 
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ('made',)
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_code_in_a_checkpoint_runs_only_if_it_is_trusted(run_tool, tmp_path, monkeypatch, tool):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict=dict(), more=Evil()), 'evil.pth')
+    args, options = (CONFIG, '--work-dir', 'run', *SHORT), []
+    if tool == 'train.py':
+        options = ['load_from=evil.pth']
+    else:
+        args = (CONFIG, 'evil.pth', *args[1:])
+    message = run_tool(tool, *args, *options)
+    assert message.startswith('error: evil.pth holds more than weights')
+    assert not os.path.exists('made')
+    assert run_tool(tool, *args, *options, 'trust_checkpoints=True') is None
+    assert os.path.exists('made')
+
+
+MPIRUN = ['mpirun', '--allow-run-as-root', '--oversubscribe', '-n', '2', sys.executable, ROOT / 'tools' / 'train.py']
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='on GPUs mmengine does this by itself')
-def test_two_processes_on_a_machine_without_a_gpu(tmp_path):
+@pytest.mark.parametrize(
+    ('launcher', 'command'),
+    [('pytorch', [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2']), ('mpi', [*MPIRUN, CONFIG, '--launcher', 'mpi'])],
+)
+def test_two_processes_on_a_machine_without_a_gpu(tmp_path, launcher, command):
+    if launcher == 'mpi' and not shutil.which('mpirun'):
+        pytest.skip('there is no Open MPI here (apt-get install openmpi-bin)')
     environment = {
         **os.environ,
         'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
         'OMP_NUM_THREADS': '1',
-        'PORT': '29561',
+        'PORT': '29561',  # of the script
+        'MASTER_PORT': '29562',  # of MPI
     }
-    run = subprocess.run(
-        [ROOT / 'tools' / 'dist_train.sh', CONFIG, '2', '--work-dir', tmp_path, *SHORT],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    run = subprocess.run([*command, '--work-dir', tmp_path, *SHORT], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     text = run.stdout + run.stderr
-    assert 'Distributed launcher: pytorch' in text
+    assert f'Distributed launcher: {launcher}' in text
     assert 'GPU number: 2' in text  # mmengine's word for processes
+    assert 'Multi-processing start method' not in text  # workers are started as the config says, at once
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     assert not any(name.startswith('module.') for name in weights)

@@ -1,4 +1,6 @@
-"""Weights of losses, as a user gives them."""
+"""Options of the methods, as a user gives them."""
+
+from typing import Any
 
 from mmkd.errors import UserError
 
@@ -14,4 +16,11 @@ def check_weight(key: str, value: float, most: float = float('inf')) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or value == float('inf'):
         limits = 'a finite number of 0 or more' if most == float('inf') else f'a number from 0 to {most:g}'
         raise UserError(f'{key} must be {limits}, not {value!r}.')
+    return value
+
+
+def check_dict(key: str, value: Any) -> dict:
+    """A dict as it is, or an error."""
+    if not isinstance(value, dict):
+        raise UserError(f'{key}: it must be a dict, not {value!r}.')
     return value

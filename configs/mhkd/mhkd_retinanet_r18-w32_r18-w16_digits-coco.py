@@ -1,0 +1,13 @@
+"""MHKD on the digits' detection set: a RetinaNet teaches one half as wide. Train the teacher first."""
+_base_ = '../baselines/retinanet_r18-w16_digits-coco.py'
+model = dict(
+    _delete_=True,
+    type='mmkd.MHKD',
+    student={{_base_.model}},
+    teacher=dict(
+        config='mmkd::baselines/retinanet_r18-w32_digits-coco.py',
+        checkpoint='work_dirs/retinanet_r18-w32_digits-coco/epoch_24.pth'),
+    heads=dict(
+        type='mmdet.FCOSHead', feat_channels=32, stacked_convs=1, norm_on_bbox=True, center_sampling=True))
+default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
+train_cfg = dict(max_epochs=36)

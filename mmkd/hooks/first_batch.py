@@ -1,0 +1,81 @@
+"""The first samples and the names of the classes, looked at before anything is learned."""
+
+import copy
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmkd.distillers.base import Distiller
+from mmkd.errors import UserError
+
+
+def first_batch(runner: Runner, distiller: Distiller) -> dict:
+    """The first training sample twice, as the student gets it.
+
+    The validation's is tried, too: a mistake in its pipeline would show only after an epoch.
+    """
+    if runner.val_loop is not None:
+        _batch('val_dataloader', runner.val_loop.dataloader, distiller)
+    return _batch('train_dataloader', runner.train_dataloader, distiller)
+
+
+def _batch(key: str, loader: DataLoader, distiller: Distiller) -> dict:
+    try:
+        batch = loader.collate_fn([_apart(loader.dataset)[0]] * 2)
+        if 'inputs' not in batch:
+            raise UserError(
+                f"{key}.dataset.pipeline: it puts out no 'inputs'; end it with your toolbox's packing, "
+                "dict(type='PackDetInputs') or dict(type='PackInputs')."
+            )
+        return distiller.data_preprocessor(batch, False)
+    except UserError:
+        raise
+    except Exception as error:  # a pipeline may raise anything
+        said = str(error).partition('\n')[0].rstrip('.')
+        raise UserError(
+            f'{key}.dataset: no batch can be made of its first sample ({type(error).__name__}: {said}); '
+            'mend its pipeline, or the data_preprocessor.'
+        ) from error
+
+
+def _apart(dataset: Any) -> Any:
+    """The same data with transforms of its own: some keep what passed through them, as mmdet's CachedMosaic."""
+    dataset = copy.copy(dataset)
+    if hasattr(dataset, 'pipeline'):
+        dataset.pipeline = copy.deepcopy(dataset.pipeline)
+    if hasattr(dataset, 'dataset'):
+        dataset.dataset = _apart(dataset.dataset)
+    if hasattr(dataset, 'datasets'):
+        dataset.datasets = [_apart(part) for part in dataset.datasets]
+    return dataset
+
+
+def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
+    """Refuse a detector's samples without what its head learns from, long before its head comes to learn."""
+    for sample in data_samples or ():
+        if 'gt_instances' not in sample:  # no detector's
+            continue
+        masks = getattr(getattr(student, 'roi_head', None), 'with_mask', False)
+        needed = dict(bboxes=getattr(student, 'with_bbox', False), labels=True, masks=masks)
+        missing = [name for name, needs in needed.items() if needs and name not in sample.gt_instances]
+        if missing:
+            raise UserError(
+                'train_dataloader.dataset.pipeline: the student learns from the ground truth, and its images come '
+                f"without {' and '.join(missing)}; load them with dict(type='LoadAnnotations', with_bbox=True"
+                f'{", with_mask=True" * masks}).'
+            )
+
+
+def check_classes(distiller: Distiller, dataset: Any) -> None:
+    """Refuse to compare scores of classes that the teacher's data call otherwise, or count in another order."""
+    own, theirs = getattr(dataset, 'metainfo', {}).get('classes') or (), distiller.teacher.classes
+    differing = [(a, b) for a, b in zip(own, theirs) if a != b]
+    if distiller.compares_scores and differing:
+        ours, its = differing[0]
+        raise UserError(
+            'model.teacher: its checkpoint was trained for other classes than train_dataloader.dataset has, or in '
+            f'another order ({its!r} where the student has {ours!r}; {len(differing)} differ), so their scores cannot '
+            'be compared; take a teacher of the same classes, or mmkd.SSKD, which compares features.'
+        )

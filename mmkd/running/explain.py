@@ -1,0 +1,112 @@
+"""Mistakes that show only while a config is being built, told by their place in it."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import build_functions
+from mmengine.runner import Runner
+
+from mmkd.errors import UserError
+
+RUNNER_KEYS = {
+    '__init__': 'the config',
+    'setup_env': 'env_cfg',
+    'set_randomness': 'randomness',
+    'build_logger': 'log_level',
+    'build_visualizer': 'visualizer',
+    'build_log_processor': 'log_processor',
+    'build_model': 'model',
+    'wrap_model': 'model_wrapper_cfg',
+    'build_optim_wrapper': 'optim_wrapper',
+    'build_param_scheduler': 'param_scheduler',
+    '_check_scheduler_cfg': 'param_scheduler',
+    'scale_lr': 'auto_scale_lr',
+    'build_train_loop': 'train_cfg',
+    'build_val_loop': 'val_cfg',
+    'build_evaluator': 'val_evaluator',
+    'build_dataloader': '_dataloader',
+    'register_hooks': 'default_hooks',
+    'load_or_resume': 'load_from',
+    'call_hook': '_hooks',
+}
+"""What mmengine's Runner reads, by its method; some serve several keys."""
+
+
+@contextmanager
+def explained(cfg: Config) -> Iterator[None]:
+    """Turn an error that came out of building a part of the config into a :class:`UserError` that names the part."""
+    before = cfg.to_dict()
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        where = _where(error, before)
+        if not where:
+            raise
+        raise UserError(
+            f'{where} does not fit ({_said(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
+        ) from error
+
+
+def _where(error: BaseException, cfg: dict) -> str:
+    """The key of the innermost part of the config that was being built when an error was raised, ``''`` if none was."""
+    for frame in _frames(error):
+        known = frame.f_locals
+        if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
+            if path := _find(cfg, known['cfg']):
+                return path
+        elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
+            key = RUNNER_KEYS[frame.f_code.co_name]
+            if key == '_dataloader':
+                loaders = [name for name in cfg if name.endswith(key) and cfg[name] == known.get('dataloader')]
+                return loaders[0] if loaders else 'train_dataloader'
+            return _hook(cfg, known.get('hook')) if key == '_hooks' else key
+    return ''
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """From the innermost to the outermost, those of what caused it first."""
+    before = error.__cause__ or error.__context__
+    if before is not None:
+        yield from _frames(before)
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        yield frame
+
+
+def _find(cfg: dict, part: dict) -> str:
+    """Where a part stands in the config: where most agrees with it, since toolboxes fill in and take out."""
+    best = 0.0, ''
+    for path, inner in _dicts(cfg, ''):
+        if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes fill types in
+            agreement = sum(repr(part.get(key)) == repr(value) for key, value in inner.items()) / (len(inner) + 1)
+            best = max(best, (agreement, path), key=lambda pair: pair[0])
+    return best[1]
+
+
+def _dicts(node: Any, path: str) -> Iterator[tuple[str, dict]]:
+    if isinstance(node, dict):
+        yield path, node
+        pairs = node.items()
+    else:
+        pairs = enumerate(node) if isinstance(node, list | tuple) else ()  # type: ignore[assignment]
+    for key, inner in pairs:
+        yield from _dicts(inner, f'{path}.{key}' if path else str(key))
+
+
+def _hook(cfg: dict, hook: Any) -> str:
+    """Where a hook stands in the config; mmkd's own tell their mistakes themselves."""
+    hooks = {f'default_hooks.{name}': part for name, part in dict(cfg.get('default_hooks') or {}).items()}
+    hooks |= {f'custom_hooks.{i}': part for i, part in enumerate(cfg.get('custom_hooks') or ())}
+    kinds = {key: part.get('type') for key, part in hooks.items() if isinstance(part, dict)}
+    found = [key for key, kind in kinds.items() if str(getattr(kind, '__name__', kind)) == type(hook).__name__]
+    return found[0] if found else ''
+
+
+def _said(error: BaseException) -> str:
+    said = str(error).partition('\n')[0].rstrip('.')
+    return f'{type(error).__name__}: {said}' if said else type(error).__name__

@@ -1,0 +1,87 @@
+"""Files that are whole or not there at all, whatever happens while they are written."""
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+from mmengine.fileio import LocalBackend
+from mmengine.fileio.backends.registry_utils import prefix_to_backends
+
+from mmkd.errors import UserError
+
+PARTIAL = '.mmkd-partial'  # what ends with it is being written, or was when its process ended
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file under another name in its folder, make sure that it is on the disk, then give it its name."""
+    path = Path(path)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(
+            f'default_hooks.checkpoint: {path} cannot be written ({error.strerror or error}); what was saved before is '
+            'untouched. Make room or set out_dir there to another place, then go on with --resume.'
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def is_whole(path: str | Path) -> bool:
+    """Whether every byte of a checkpoint is as it was written: torch writes archives with checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # a damaged archive may raise anything
+        return False
+
+
+def remove_partial(folder: str | Path) -> None:
+    """Remove what earlier processes did not finish writing."""
+    for path in Path(folder).glob(f'*{PARTIAL}'):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_files() -> Iterator[None]:
+    """What mmengine saves inside on a local disk is written whole; other places are left as they are."""
+    with patch.dict(prefix_to_backends, {'': _WholeFileBackend}):
+        yield
+
+
+@contextlib.contextmanager
+def caught_files() -> Iterator[dict[str, bytes]]:
+    """What mmengine would save inside on a local disk is put into this dict, and on no disk."""
+    files: dict[str, bytes] = {}
+
+    class Backend(LocalBackend):
+        def put(self, obj: bytes, filepath: str | Path) -> None:
+            files[str(filepath)] = obj
+
+    with patch.dict(prefix_to_backends, {'': Backend}):
+        yield files
+
+
+class _WholeFileBackend(LocalBackend):
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_whole(filepath, obj)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the name on the disk too; not every file system knows how."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,180 @@
+"""A small one-stage and a small two-stage student with their teachers on a few digits, trained in this process."""
+
+import copy
+import os
+import socket
+import subprocess
+import sys
+from functools import reduce
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from mmkd.configs import load_config
+from tests.conftest import ROOT
+
+KINDS = ['RetinaNet', 'FasterRCNN']
+BASELINE = ROOT / 'configs' / 'baselines' / 'retinanet_r18-w16_digits-coco.py'
+
+
+def retinanet(width: int) -> ConfigDict:
+    """A RetinaNet whose backbone begins with so many channels."""
+    cfg = load_config(str(BASELINE))
+    cfg.merge_from_dict({'model.bbox_head.stacked_convs': 1})
+    return narrowed(cfg.model, width)
+
+
+def faster_rcnn(width: int) -> ConfigDict:
+    """A Faster R-CNN with the same backbone."""
+    cfg = load_config('mmdet::_base_/models/faster-rcnn_r50_fpn.py')
+    cfg.model.update(data_preprocessor=load_config(str(BASELINE)).model.data_preprocessor)
+    cfg.merge_from_dict(
+        {
+            'model.backbone': dict(depth=18, frozen_stages=-1, norm_eval=False, init_cfg=None),
+            'model.rpn_head.anchor_generator.scales': [3],
+            'model.roi_head.bbox_head': dict(num_classes=10, fc_out_channels=32),
+            'model.train_cfg.rpn_proposal': dict(nms_pre=50, max_per_img=20),
+            'model.train_cfg.rcnn.sampler.num': 16,
+            'model.test_cfg.rpn': dict(nms_pre=50, max_per_img=20),
+        }
+    )
+    return narrowed(cfg.model, width)
+
+
+def narrowed(model: ConfigDict, width: int) -> ConfigDict:
+    """Such a detector with so many channels."""
+    model.backbone.update(stem_channels=width, base_channels=width)
+    model.neck.update(in_channels=[width * 2**level for level in range(4)], out_channels=2 * width)
+    for name in ('bbox_head', 'rpn_head'):
+        if name in model:
+            model[name].update(in_channels=2 * width, feat_channels=2 * width)
+    if 'roi_head' in model:
+        model.roi_head.bbox_roi_extractor.out_channels = 2 * width
+        model.roi_head.bbox_head.in_channels = 2 * width
+    return model
+
+
+def model_of(kind: str, width: int) -> ConfigDict:
+    """The model of one of the kinds."""
+    return dict(RetinaNet=retinanet, FasterRCNN=faster_rcnn)[kind](width)
+
+
+@pytest.fixture(scope='session')
+def few_digits(tmp_path_factory) -> Path:
+    """A dozen training images of 64 pixels, and four for validation."""
+    pytest.importorskip('sklearn')
+    from mmkd.datasets import digits_coco as module
+
+    folder = tmp_path_factory.mktemp('data') / 'few_digits'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, 'SIDE', 64)
+        patch.setattr(module, 'PARTS', (('train', 'train', 12), ('val', 'test', 4)))
+        module.write_digits_coco(folder)
+    return folder
+
+
+@pytest.fixture(scope='session', params=KINDS)
+def kind(request) -> str:
+    """The kind of detector."""
+    pytest.importorskip('mmdet')
+    return request.param
+
+
+@pytest.fixture(scope='session')
+def teacher(kind, tmp_path_factory) -> dict:
+    """A teacher half as wide again, with random weights in a file."""
+    init_default_scope('mmdet')
+    model = model_of(kind, 12)
+    torch.manual_seed(1)
+    network = MODELS.build(copy.deepcopy(model))
+    network.init_weights()
+    path = tmp_path_factory.mktemp('teacher') / f'{kind}.pth'
+    torch.save(dict(state_dict=network.state_dict()), path)
+    return dict(config=dict(model=model.to_dict(), default_scope='mmdet'), checkpoint=str(path))
+
+
+@pytest.fixture(scope='session')
+def plain(kind, few_digits) -> Config:
+    """The student's own config: 8 channels, 6 epochs of 3 iterations, everything on one seed."""
+    cfg = load_config(str(BASELINE))
+    cfg.model = model_of(kind, 8)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        cfg[name].batch_size = 4
+        cfg[name].dataset.data_root = f'{few_digits}/'
+    for name in ('val_evaluator', 'test_evaluator'):
+        cfg[name].ann_file = str(few_digits / 'val.json')
+    cfg.train_dataloader.dataset.pipeline[2].scale = cfg.val_dataloader.dataset.pipeline[1].scale = (64, 64)
+    cfg.train_dataloader.dataset.pipeline.insert(3, dict(type='RandomFlip', prob=0.5))
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=6)
+    cfg.param_scheduler[0].end = 2
+    cfg.default_hooks.logger.interval = 1
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+    return cfg
+
+
+@pytest.fixture(scope='session')
+def config_of(plain, teacher):
+    """Make the config of a distillation by SSKD: two stages, then the head."""
+
+    def make(work_dir: Path, hook: dict | None = None, model: dict | None = None, **changes) -> Config:
+        cfg = copy.deepcopy(plain)
+        cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
+        hook = {**dict(stages=['layer2', 'neck', 'head'], lengths=[2, 1, 3], score_teacher=False), **(hook or {})}
+        cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **hook)
+        cfg.work_dir = str(work_dir)
+        cfg.experiment_name = f'{work_dir}_{len(list(work_dir.rglob("*")))}'.replace('/', '_')
+        for key, value in changes.items():  # a dict replaces what is there
+            *parents, last = key.split('.')
+            reduce(_inside, parents, cfg)[int(last) if last.isdigit() else last] = value
+        return cfg
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def distil(config_of):
+    """Make the runner of a distillation by SSKD."""
+
+    def make(*args, **changes) -> Runner:
+        return Runner.from_cfg(config_of(*args, **changes))
+
+    return make
+
+
+def _inside(node, name: str):
+    """The part of a config that a step of a path leads to."""
+    return node[int(name) if name.isdigit() else name]
+
+
+@HOOKS.register_module()
+class SaveEachRank(Hook):
+    """Saves what each process ends with, for a test to compare."""
+
+    def after_train(self, runner: Runner) -> None:
+        torch.save(runner.model.module.student.state_dict(), f'{runner.work_dir}/rank{runner.rank}.pth')
+
+
+def in_two_processes(cfg: Config, folder: Path) -> str:
+    """Train it under torchrun on gloo, into folder/run, and return what is printed; each rank's student is saved."""
+    cfg.custom_hooks = [dict(type='SaveEachRank')]
+    cfg.custom_imports = dict(imports=['tests.distil_detectors'])
+    cfg.dump(folder / 'config.py')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
+        'PYTHONPATH': str(ROOT),
+        'OMP_NUM_THREADS': '1',
+        'PORT': str(port),
+    }
+    command = [ROOT / 'tools' / 'dist_train.sh', folder / 'config.py', '2', '--work-dir', folder / 'run']
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout + run.stderr

@@ -1,0 +1,158 @@
+"""Broken configs: whatever a key becomes, the run works or stops at the start with one sentence."""
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmkd.errors import UserError
+from mmkd.running import checks
+from mmkd.running.explain import explained
+
+LEFT_ALONE = ('test_dataloader', 'test_cfg', 'test_evaluator', 'visualizer', 'vis_backends', 'work_dir', 'launcher')
+ABSURD = [-1, 0, 10**9, 1e-30, 1.5, math.nan, math.inf, '', 'x', None, True, [], {}, [1], ('a', 'b'), dict(type='x')]
+METHODS = {
+    'SSKD': dict(
+        mimic_loss=dict(type='mmkd.FeatureMimicLoss', kind='mse'),
+        stage_losses=dict(layer1=dict(type='mmkd.FeatureMimicLoss', kind='l1')),
+        pairs=[('layer1', 'layer1'), ('layer3', 'layer3')],
+    ),
+    'MHKD': dict(
+        heads=dict(type='mmkd.AuxiliaryHead', width=8),
+        attach=[0, 'layer2'],
+        beta=0.5,
+        head_weights=dict(layer1=0.5),
+        soft_loss=dict(type='mmkd.SoftTargetLoss', tau=4.0),
+    ),
+    'KD': dict(gamma=0.5, alpha=0.5, soft_loss=dict(type='mmkd.SoftTargetLoss', tau=2.0)),
+}
+STAGES = {
+    'SSKD': dict(stages=['layer1', 'layer3', 'head'], fractions=[0.25, 0.25, 0.5], overrides=dict(head=dict(lr=0.01))),
+    'MHKD': dict(stages=['teacher_heads', 'all'], lengths=[1, 3]),
+    'KD': {},
+}
+
+
+class Enough(Exception):
+    """The run works."""
+
+
+class Stop(Hook):
+    """Leaves a run after so many iterations: past the first stage and its validation."""
+
+    priority = 100
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter >= 5:
+            raise Enough
+
+
+@pytest.fixture(scope='module')
+def valid(plain, teacher) -> dict[str, dict]:
+    """A config of each method, as tools/train.py hands it to the Runner."""
+    configs = {}
+    for method, options in METHODS.items():
+        cfg = copy.deepcopy(plain)
+        cfg.model = dict(type=f'mmkd.{method}', student=cfg.model, teacher=teacher, **copy.deepcopy(options))
+        cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **copy.deepcopy(STAGES[method]))
+        cfg.merge_from_dict({'train_dataloader.batch_size': 32, 'train_cfg.max_epochs': 4, 'launcher': 'none'})
+        configs[method] = cfg.to_dict()
+    return configs
+
+
+def run(config: dict, folder) -> None:
+    """What tools/train.py does, but for the command line."""
+    cfg = Config(config)
+    cfg.work_dir = str(folder)
+    checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
+    checks.check_toolboxes(cfg)
+    checks.check_teacher(cfg)
+    checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    cfg.experiment_name = f'{folder.name}_{len(list(folder.iterdir()))}_{id(cfg)}'
+    with explained(cfg):
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(Stop())
+        runner.train()
+
+
+def places(node: Any, path: tuple = ()) -> Iterator[tuple]:
+    """Every key and index of a config, but in tuples, which cannot be changed."""
+    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, inner in pairs:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def is_ours(place: tuple) -> bool:
+    return place[:2] == ('default_hooks', 'stages') or (place[0] == 'model' and place[1:2] != ('student',))
+
+
+@st.composite
+def mutations(draw, configs: dict[str, dict]) -> tuple[str, tuple, str, Any]:
+    """A method, a place in its config (half of the time one of mmkd's own), and what happens to it."""
+    method = draw(st.sampled_from(sorted(configs)))
+    found = [place for place in places(configs[method]) if place[0] not in LEFT_ALONE]
+    place = draw(st.sampled_from([p for p in found if is_ours(p)]) | st.sampled_from(found))
+    what = draw(st.sampled_from(['drop', 'rename', 'retype', 'retype', 'retype']))
+    return method, place, what, copy.deepcopy(draw(st.sampled_from(ABSURD)))
+
+
+def mutate(config: dict, place: tuple, what: str, value: Any) -> dict:
+    config = copy.deepcopy(config)
+    node: Any = config
+    for key in place[:-1]:
+        node = node[key]
+    if what == 'retype':
+        node[place[-1]] = value
+    else:
+        old = node.pop(place[-1])
+        if what == 'rename' and isinstance(node, dict):
+            node[f'{place[-1]}_x'] = old
+    return config
+
+
+def names(message: str, place: tuple) -> bool:
+    """Whether a message names the place, or a part of the config that holds it."""
+    if 'NaN or infinite' in message:  # a number that fits and makes no sense: the loss tells
+        return True
+    keys = ['model', *place] if place[0] == 'data_preprocessor' else place  # the Runner puts it into the model
+    return any(key in message for key in keys if isinstance(key, str))
+
+
+def every_outcome(configs: dict[str, dict], folder, mutation) -> None:
+    method, place, what, value = mutation
+    try:
+        run(mutate(configs[method], place, what, value), folder)
+    except Enough:
+        pass
+    except UserError as error:
+        message = str(error)
+        assert '\n' not in message
+        assert names(message, place), message
+
+
+ENDLESS = dict(deadline=None, suppress_health_check=list(HealthCheck), database=None)
+
+
+def test_a_valid_config_works(valid, tmp_path):
+    for config in valid.values():
+        with pytest.raises(Enough):
+            run(config, tmp_path)
+
+
+def test_a_mistake_is_told_in_one_sentence_or_does_no_harm(valid, tmp_path):
+    check = given(mutations(valid))(lambda mutation: every_outcome(valid, tmp_path, mutation))
+    settings(max_examples=40, derandomize=True, phases=[Phase.generate], **ENDLESS)(check)()
+
+
+@pytest.mark.long
+def test_a_few_thousand_mistakes(valid, tmp_path):
+    check = given(mutations(valid))(lambda mutation: every_outcome(valid, tmp_path, mutation))
+    settings(max_examples=3000, **ENDLESS)(check)()

@@ -1,0 +1,191 @@
+"""Trainings by tools/train.py in processes of their own, and the faults that befall them.
+
+The processes are forked from one that has imported everything, so that each begins at once.
+"""
+
+import multiprocessing
+import os
+import random
+import re
+import resource
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import mmengine.config.config
+
+from tests.conftest import ROOT
+
+CONTEXT = multiprocessing.get_context('forkserver')
+MODULES = ('models', 'datasets', 'engine', 'evaluation', 'visualization', 'structures', 'utils')
+PRELOAD = [
+    'tests.faults',
+    'mmkd.distillers',
+    'mmkd.hooks',
+    'mmkd.datasets',
+    'mmkd.losses',
+    'mmkd.models',
+    'sklearn.datasets',
+]
+CONTEXT.set_forkserver_preload([*PRELOAD, *(f'mmpretrain.{module}' for module in MODULES)])
+EPOCHS, LENGTH = 6, 4
+
+CONFIG = f"""
+_base_ = '{ROOT}/configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py'
+model = dict(
+    student=dict(backbone=dict(stem_channels=8, base_channels=8), head=dict(in_channels=64)),
+    teacher=dict(checkpoint='TEACHER'))
+train_cfg = dict(max_epochs={EPOCHS})
+train_dataloader = dict(batch_size=16, dataset=dict(indices=64), persistent_workers=False)
+val_dataloader = dict(dataset=dict(indices=40))
+default_hooks = dict(
+    logger=dict(interval=1),
+    checkpoint=dict(max_keep_ckpts=2),
+    stages=dict(stages=['layer2', 'layer4', 'head'], lengths=[2, 2, 2], score_teacher=False))
+"""
+
+
+@dataclass
+class Training:
+    """One training that may be stopped and resumed."""
+
+    config: Path
+    work_dir: Path
+    options: tuple[str, ...] = ()
+
+    def start(self, *faults: Callable[[], None]):
+        """A process that resumes if there is something to resume, in which these faults will happen."""
+        options = ('--cfg-options', *self.options) if self.options else ()
+        args = [str(self.config), '--work-dir', str(self.work_dir), '--resume', *options]
+        process = CONTEXT.Process(target=_train, args=(args, str(self.output), faults))
+        process.start()
+        return process
+
+    def run(self, *faults: Callable[[], None]) -> int:
+        """The exit code; minus the signal's number where one ended it."""
+        process = self.start(*faults)
+        process.join(300)
+        assert process.exitcode is not None, self.text()
+        return process.exitcode
+
+    @property
+    def output(self) -> Path:
+        return self.work_dir.with_suffix('.txt')
+
+    def text(self) -> str:
+        """What it wrote to its terminal since the first start."""
+        return self.output.read_text()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The one that is pointed at."""
+        return Path((self.work_dir / 'last_checkpoint').read_text())
+
+    def weights(self) -> dict[str, bytes]:
+        """Of the student at the training's end."""
+        from mmkd.untrusted import load_checkpoint
+
+        state = load_checkpoint(str(self.work_dir / f'epoch_{EPOCHS}.pth'), logger='silent')['state_dict']
+        return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
+
+    def repeated(self) -> int:
+        """Iterations that were done again after the last resume."""
+        text = self.text()
+        before, _, after = text.rpartition('resumed epoch: ')
+        done = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/', before if after else text)
+        last = (int(done[-1][0]) - 1) * LENGTH + int(done[-1][1]) if done else 0
+        return last - (int(re.search(r'iter: (\d+)', after)[1]) if before else 0)
+
+
+def _train(args: list[str], output: str, faults: tuple) -> None:
+    with open(output, 'ab', buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)  # takes longer than the training
+    for fault in faults:
+        fault()
+    sys.argv = ['train.py', *args]
+    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def at_iteration(iteration: int, happen: Callable[[], None]) -> None:
+    """In the midst of an iteration, after the loss is computed."""
+    from mmengine.optim import OptimWrapper
+
+    update, calls = OptimWrapper.update_params, []
+
+    def watched(self, loss, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == iteration:
+            happen()
+        update(self, loss, *args, **kwargs)
+
+    OptimWrapper.update_params = watched
+
+
+def at_boundary(stage: int, happen: Callable[[], None]) -> None:
+    """When one stage has ended and the next is being set up."""
+    from mmkd.hooks import stage_schedule
+
+    set_up, calls = stage_schedule.set_up, []
+
+    def watched(*args):
+        calls.append(1)
+        if len(calls) == stage:
+            happen()
+        set_up(*args)
+
+    stage_schedule.set_up = watched
+
+
+def while_writing(count: int, happen: Callable[[], None]) -> None:
+    """When half of a checkpoint, or of the pointer to it, is on the disk."""
+    fsync, calls = os.fsync, []
+
+    def watched(handle):
+        calls.append(1)
+        if len(calls) == count:
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            happen()
+        fsync(handle)
+
+    os.fsync = watched
+
+
+def fill_disk() -> None:
+    """From now on no file of this process may grow beyond its log's size."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+
+def kill_workers() -> None:
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def after_a_while(process, longest: float, number: int, draw: random.Random) -> None:
+    """From outside, at a random moment."""
+    time.sleep(draw.uniform(0, longest))
+    if process.is_alive():
+        os.kill(process.pid, number)
+
+
+def a(fault: Callable, when: int, happen: Callable = kill, *args) -> Callable[[], None]:
+    """A fault that a process can be sent."""
+    return partial(fault, when, partial(happen, *args) if args else happen)

@@ -1,0 +1,165 @@
+"""Two processes do what one does with the same global batch."""
+
+import copy
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.distil import distillation, in_place, plain, teacher  # noqa: F401  (fixtures)
+from tests.integration.two_processes import train
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
+
+LEARNED = [['layer1'], ['layer2', 'layer3'], 'head']
+SCHEDULE = dict(stages=LEARNED, lengths=[1, 1, 2], score_teacher=False)
+STEPS = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9),
+    accumulative_counts=2,
+    clip_grad=dict(max_norm=0.5),
+)
+
+
+@pytest.fixture(scope='module')
+def runs(plain, tmp_path_factory):  # noqa: F811
+    """What each case did: in one process, and on both ranks of two."""
+    folder = tmp_path_factory.mktemp('parallel')
+    network = copy.deepcopy(plain)
+    network.train_dataloader.dataset.pipeline = [dict(type='Resize', scale=16), dict(type='PackInputs')]  # no chance
+    network.train_cfg.max_epochs = 4
+    network.val_cfg = network.val_dataloader = network.val_evaluator = None
+    network.default_hooks.checkpoint = None
+    peer = dict(
+        config=dict(
+            model=plain.model.to_dict(), data_preprocessor=plain.data_preprocessor.to_dict(), default_scope='mmpretrain'
+        ),
+        checkpoint=None,
+    )
+    learned = tmp_path_factory.mktemp('student') / 'student.pth'
+
+    from mmpretrain import get_model
+
+    torch.save(dict(state_dict=get_model(copy.deepcopy(plain), pretrained=False).state_dict()), learned)
+
+    def case(hook=SCHEDULE, model=None, **changes):
+        return distillation(network, peer, folder / 'run', hook, model, **changes)
+
+    norm = 'model.student.backbone.norm_cfg'
+    stepping = {'optim_wrapper': STEPS, 'auto_scale_lr': dict(enable=True, base_batch_size=64)}
+    together = dict(stages=['all'], score_teacher=False)
+    cases = dict(
+        group_norm=case(**{norm: dict(type='GN', num_groups=4)}),
+        no_norm=case(**{norm: dict(type='NoNorm'), 'optim_wrapper.optimizer.lr': 0.01}),
+        fixed_batch_norm=case(**{'model.student.backbone.norm_eval': True, 'load_from': str(learned)}),
+        kd=case(dict(score_teacher=False), dict(type='mmkd.KD'), **{norm: dict(type='GN', num_groups=4)}),
+        batch_norm=case(**{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1)}),
+        steps=case(**{norm: dict(type='GN', num_groups=4)}, **stepping),
+        together=case(together, **stepping),
+        plain=in_place(copy.deepcopy(network), folder / 'run', **stepping),
+    )
+    alone = {}
+    for name, cfg in cases.items():
+        cfg.experiment_name = f'{folder.name}_{name}'
+        cfg.work_dir = str(folder / f'{name}_2')
+        cfg.train_dataloader.batch_size = 8
+        torch.save(cfg.to_dict(), folder / f'{name}.case')
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2', '--master-port=29565']
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    script = [ROOT / 'tests' / 'integration' / 'two_processes.py', folder]
+    run = subprocess.run([*command, *script], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, (run.stdout + run.stderr)[-5000:]
+    for name, cfg in cases.items():
+        cfg.work_dir = str(folder / f'{name}_1')
+        cfg.train_dataloader.batch_size = 16
+        alone[name] = train(cfg)
+    ranks = {name: [torch.load(folder / f'{name}.rank{rank}', weights_only=False) for rank in (0, 1)] for name in cases}
+    return alone, ranks, folder
+
+
+def distance(one: dict, two: dict) -> float:
+    """The largest of all parameters', in parts of the largest value."""
+    return max(
+        float((value - two[name]).abs().max() / value.abs().max().clamp(min=1e-3))
+        for name, value in one.items()
+        if value.is_floating_point()
+    )
+
+
+def same(one: dict, two: dict, names) -> bool:
+    """To the bit."""
+    return all(torch.equal(one[name], two[name]) for name in names)
+
+
+@pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'kd', 'steps'])
+def test_the_same_parameters_as_one_process(runs, name):
+    alone, ranks = (run[name] for run in runs[:2])
+    ends = list(zip(alone['ends'], *(rank['ends'] for rank in ranks), strict=True))
+    assert len(ends) == 4
+    for i, (one, two, other) in enumerate(ends):
+        assert distance(one, two) < 1e-5  # float32, sums in another order: 2e-6 was seen
+        assert same(two, other, two)
+        assert i == 0 or distance(one, ends[i - 1][0]) > 1e-3  # it learns
+
+
+def test_batch_norm_of_a_learned_stage_is_the_same_on_all_ranks(runs):
+    ranks = runs[1]['batch_norm']
+    buffers = {
+        name: [key for key in ranks[0]['state'] if f'{name}.' in key and key.endswith(('mean', 'var'))]
+        for name in ('layer1', 'layer2', 'layer3', 'layer4')
+    }
+    first, second = ([rank['ends'][epoch] for rank in ranks] for epoch in (0, 1))
+    last = [rank['state'] for rank in ranks]
+    assert same(*first, buffers['layer1'])
+    for name in ('layer2', 'layer3'):
+        assert same(*second, buffers[name])
+        assert not same(first[0], second[0], buffers[name])
+    for rank in (0, 1):
+        assert same(first[rank], last[rank], buffers['layer1'])
+        assert same(second[rank], last[rank], buffers['layer2'])
+    saved = torch.load(runs[2] / 'batch_norm_2' / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert same(saved, first[0], first[0])  # the checkpoint of this moment holds it
+
+    together = [rank['ends'][0] for rank in runs[1]['together']]
+    assert not same(*together, buffers['layer1'])  # as mmengine does while a stage learns
+
+
+@pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'kd', 'batch_norm', 'together'])
+def test_only_what_is_trained_is_reduced(runs, name):
+    iterations = runs[1][name][0]['iterations']
+    assert len(iterations) == 16
+    for now in iterations:
+        reduced = now['reduced']
+        assert now.get('finds_unused', False) is False
+        assert now['trained'] > 0
+        if name != 'together':  # it accumulates
+            assert reduced == now['trained']
+    if name in ('group_norm', 'no_norm', 'fixed_batch_norm', 'batch_norm'):
+        sizes = {now['stages']: now['trained'] for now in iterations}
+        assert len(set(sizes.values())) == 3
+
+
+def test_accumulated_gradients_are_reduced_once_a_step(runs):
+    for name in ('steps', 'together', 'plain'):
+        for rank in runs[1][name]:
+            reduced = [now['reduced'] for now in rank['iterations']]
+            assert reduced == [now['trained'] * (i % 2) for i, now in enumerate(rank['iterations'])], name
+
+
+def test_the_learning_rate_is_scaled_to_the_global_batch(runs):
+    alone, (rank, _) = (run['steps'] for run in runs[:2])
+    assert [now['rates'] for now in alone['iterations']] == [now['rates'] for now in rank['iterations']]
+    firsts = {now['stages']: now['rates'][0] for now in reversed(rank['iterations'])}
+    assert firsts == dict.fromkeys((('layer1',), ('layer2', 'layer3'), ('head',)), 0.1 * 16 / 64)
+
+
+def test_where_all_is_learned_it_is_mmengine_s_own_run(runs):
+    for mine, plain_run in zip(runs[1]['together'], runs[1]['plain'], strict=True):
+        assert [now['rates'] for now in mine['iterations']] == [now['rates'] for now in plain_run['iterations']]
+        for one, two in zip(mine['ends'], plain_run['ends'], strict=True):
+            assert same(one, two, two)

@@ -1,0 +1,193 @@
+"""Runs that are killed, starved and deceived end, resumed, with the very weights of the run that was not.
+
+The long ones are the soak test: make soak, which writes its table into docs/reliability.md.
+"""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+
+from tests import faults
+from tests.faults import CONFIG, Training, a, at_boundary, at_iteration, while_writing
+from tests.soak import Soak
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    """Of a training whose teacher is in a file."""
+    from mmpretrain import get_model
+
+    from mmkd.configs import load_config
+
+    folder = tmp_path_factory.mktemp('config')
+    torch.manual_seed(1)
+    teacher = get_model(load_config('mmkd::baselines/resnet18-w32_digits.py'), pretrained=False)
+    torch.save(teacher.state_dict(), folder / 'teacher.pth')
+    (folder / 'config.py').write_text(CONFIG.replace('TEACHER', str(folder / 'teacher.pth')))
+    return folder / 'config.py'
+
+
+@pytest.fixture(scope='module')
+def whole(config):
+    """The training without a fault: its weights, and how long it took."""
+    training = Training(config, config.parent / 'whole')
+    begin = time.monotonic()
+    assert training.run() == 0, training.text()
+    return training.weights(), time.monotonic() - begin
+
+
+@pytest.fixture(scope='session')
+def soak():
+    """Counts what was survived, and writes it down if it is told where."""
+    return Soak(os.environ.get('MMKD_SOAK'))
+
+
+@pytest.fixture
+def training(config, tmp_path):
+    return Training(config, tmp_path / 'run')
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [a(at_iteration, 14), a(at_boundary, 2), a(while_writing, 9)],
+    ids=['in a stage', 'at a boundary', 'while a checkpoint is written'],
+)
+def test_killed(training, whole, fault):
+    assert training.run(fault) == -signal.SIGKILL
+    assert training.run() == 0, training.text()
+    assert training.weights() == whole[0]
+    assert training.repeated() <= faults.LENGTH
+    assert not list(training.work_dir.glob('*.mmkd-partial'))
+
+
+def test_stopped_by_a_signal(training, whole):
+    assert training.run(a(at_iteration, 14, faults.send, signal.SIGTERM)) == 143
+    assert 'SIGTERM at iteration 14: --resume goes on from' in training.text()
+    assert training.run() == 0, training.text()
+    assert training.weights() == whole[0]
+
+
+def test_full_disk(training, whole):
+    assert training.run(a(at_iteration, 14, faults.fill_disk)) == 1
+    assert 'epoch_4.pth cannot be written (File too large); what was saved before' in training.text().splitlines()[-1]
+    assert training.checkpoint.name == 'epoch_3.pth'
+    assert training.run() == 0, training.text()
+    assert training.weights() == whole[0]
+
+
+def test_damaged_checkpoint(training, whole):
+    assert training.run(a(at_iteration, 14)) == -signal.SIGKILL
+    os.truncate(training.checkpoint, 10_000)
+    assert training.run() == 0, training.text()
+    assert 'epoch_3.pth. The run goes on from' in training.text()
+    assert training.weights() == whole[0]
+
+
+def test_teacher_removed(training, whole, config):
+    teacher = config.parent / 'teacher.pth'
+    content = teacher.read_bytes()
+    try:
+        assert training.run(a(at_iteration, 2, faults.remove, teacher)) == 0, training.text()
+    finally:
+        teacher.write_bytes(content)
+    assert training.weights() == whole[0]
+
+
+def test_data_loader_worker_killed(training):
+    training.options = ('train_dataloader.num_workers=1',)
+    assert training.run(a(at_iteration, 14, faults.kill_workers)) == 1
+    assert training.text().splitlines()[-1].startswith('error: ')
+    assert training.checkpoint.name == 'epoch_3.pth'
+    assert training.run() == 0, training.text()
+
+
+LONG = {
+    'SIGKILL in a stage': (at_iteration, (3, 14, 22)),
+    'SIGKILL at a boundary of stages': (at_boundary, (1, 2, 3)),
+    'SIGKILL while a checkpoint or the pointer to it is written': (while_writing, range(1, 25, 4)),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(('name', 'when'), [(name, when) for name, (_, moments) in LONG.items() for when in moments])
+def test_killed_at_each_moment(training, whole, soak, name, when):
+    with soak.tries(name) as outcome:
+        assert training.run(a(LONG[name][0], when)) == -signal.SIGKILL
+        assert training.run() == 0, training.text()
+        outcome.repeated = training.repeated()
+        assert training.weights() == whole[0]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('iteration', [7, 22])
+def test_full_at_each_epoch(training, whole, soak, iteration):
+    with soak.tries('Full disk (no file may grow) while a checkpoint is saved') as outcome:
+        assert training.run(a(at_iteration, iteration, faults.fill_disk)) == 1
+        assert training.run() == 0, training.text()
+        outcome.repeated = training.repeated()
+        assert training.weights() == whole[0]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('kept', [0, 10_000, -1])
+def test_damaged_at_each_length(training, whole, soak, kept):
+    with soak.tries('SIGKILL, and the last checkpoint is cut off') as outcome:
+        assert training.run(a(at_iteration, 14)) == -signal.SIGKILL
+        os.truncate(training.checkpoint, kept if kept >= 0 else training.checkpoint.stat().st_size - 1)
+        assert training.run() == 0, training.text()
+        outcome.repeated = training.repeated()
+        assert training.weights() == whole[0]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('iteration', [6, 18])
+def test_workers_killed(training, soak, iteration):
+    training.options = ('train_dataloader.num_workers=1',)
+    undisturbed = Training(training.config, training.work_dir.with_name('undisturbed'), training.options)
+    assert undisturbed.run() == 0
+    with soak.tries('SIGKILL of a data loader worker') as outcome:
+        assert training.run(a(at_iteration, iteration, faults.kill_workers)) == 1
+        assert training.run() == 0, training.text()
+        outcome.repeated = training.repeated()
+        assert training.weights() == undisturbed.weights()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('iteration', [1, 9])
+def test_teacher_removed_at_each_stage(training, whole, soak, config, iteration):
+    teacher = config.parent / 'teacher.pth'
+    content = teacher.read_bytes()
+    with soak.tries("The teacher's file is removed after the start") as outcome:
+        try:
+            assert training.run(a(at_iteration, iteration, faults.remove, teacher)) == 0, training.text()
+        finally:
+            teacher.write_bytes(content)
+        outcome.repeated = 0
+        assert training.weights() == whole[0]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ('number', 'seed'),
+    [(signal.SIGKILL, seed) for seed in range(20)] + [(n, seed) for n in SIGNALS for seed in range(3)],
+)
+def test_at_any_moment(training, whole, soak, number, seed):
+    weights, seconds = whole
+    draw = random.Random(seed)
+    with soak.tries(f'{signal.Signals(number).name} at a random moment') as outcome:
+        process = training.start()
+        faults.after_a_while(process, seconds, number, draw)
+        process.join(300)
+        assert process.exitcode in (-number, 128 + number, 0)
+        again = process.exitcode and training.run()
+        assert not again, training.text()
+        outcome.repeated = training.repeated()
+        assert training.weights() == weights

@@ -1,0 +1,136 @@
+"""A job on a real SLURM: two ranks over a stage boundary, taken away twice, and finished all the same."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+
+from mmkd.configs import load_config
+from tests.conftest import ROOT
+from tests.slurm import MISSING, Cluster, cluster, wait_for
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f'no SLURM here ({", ".join(MISSING)}): apt-get install slurm-wlm munge'),
+    pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested'),
+]
+CONFIGS = ROOT / 'configs'
+STUDENT = CONFIGS / 'baselines' / 'resnet18-w16_digits.py'
+SSKD = CONFIGS / 'sskd' / 'sskd_resnet18-w32_resnet18-w16_digits.py'
+
+HOLD = """
+import time
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class Hold(Hook):
+    '''Stands still in these epochs until a signal has come, so that nothing depends on how fast the machine is.'''
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        mark = Path(runner.work_dir, f'held_{runner.epoch}_{runner.rank}')
+        if runner.epoch in self.epochs and not mark.exists():
+            mark.touch()
+            (preemption,) = (hook for hook in runner.hooks if type(hook).__name__ == 'PreemptionHook')
+            end = time.monotonic() + 60
+            while not preemption.caught and time.monotonic() < end:
+                time.sleep(0.05)
+"""
+CONFIG = """
+_base_ = '{sskd}'
+custom_imports = dict(imports=['hold'])
+custom_hooks = [dict(type='Hold', epochs=[1, 2])]
+model = dict(teacher=dict(checkpoint=None))
+train_cfg = dict(max_epochs=4)
+train_dataloader = dict(dataset=dict(indices=256))
+val_dataloader = dict(dataset=dict(indices=20))
+default_hooks = dict(
+    stages=dict(stages=['layer1', 'head'], lengths=[2, 2], score_teacher=False),
+    preemption=dict(type='mmkd.PreemptionHook', interval=1))
+"""
+
+
+@pytest.fixture(scope='module')
+def slurm():
+    with cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def submit(slurm: Cluster, tmp_path):
+    """Start ``tools/slurm_train.sh`` on the cluster's two processors."""
+    (tmp_path / 'hold.py').write_text(HOLD)
+    (tmp_path / 'config.py').write_text(CONFIG.format(sskd=SSKD))
+    environment = {
+        **slurm.environment,
+        'PATH': f'{os.path.dirname(sys.executable)}:{slurm.environment["PATH"]}',
+        'PYTHONPATH': f'{tmp_path}:{ROOT}',
+        'OMP_NUM_THREADS': '1',
+        'GPUS': '2',
+        'GPUS_PER_NODE': '0',
+        'CPUS_PER_TASK': '1',
+    }
+
+    def start(*options: str, flags: tuple[str, ...] = ()) -> subprocess.Popen:
+        arguments = ['main', 'digits', tmp_path / 'config.py', tmp_path / 'run', *flags]
+        command = [ROOT / 'tools' / 'slurm_train.sh', *options, *arguments]
+        with (tmp_path / 'srun.log').open('a') as log:
+            return subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+
+    return start
+
+
+def test_a_job_that_is_taken_away_goes_on(slurm: Cluster, submit, tmp_path):
+    run = tmp_path / 'run'
+
+    def stands_still(epoch: int) -> None:
+        marks = [run / f'held_{epoch}_{rank}' for rank in (0, 1)]
+        wait_for(lambda: all(map(Path.exists, marks)) or first.poll() not in (None, 143), f'epoch {epoch}', tmp_path)
+        assert all(map(Path.exists, marks)), logs()
+
+    def logs() -> str:
+        return ''.join(log.read_text() for log in [*run.glob('*.log'), *tmp_path.glob('*.log')])
+
+    first = submit()  # by srun; SIGTERM in the middle of the first stage
+    stands_still(1)
+    slurm.ask('scancel', '--signal=TERM', '--name=digits')
+    assert first.wait(60) == 143, logs()
+    assert 'GPU number: 2' in logs()  # mmengine's word for processes
+    assert 'SIGTERM at iteration 3: --resume goes on from' in logs()
+    assert [path.name for path in run.glob('*.pth') if not path.name.startswith('best')] == ['epoch_1.pth']
+
+    batch = submit('--requeue', flags=('--resume',))  # by sbatch; SIGUSR1, as at a time limit, in the second stage
+    assert batch.wait(60) == 0, logs()
+    stands_still(2)
+    (job,) = slurm.ask('squeue', '--noheader', '--format=%i').split()
+    slurm.ask('scancel', '--signal=USR1', job)
+    wait_for(lambda: 'Restarts=1 ' in slurm.ask('scontrol', 'show', 'job', job), 'another start', tmp_path)
+    wait_for(lambda: not slurm.ask('squeue', '--noheader'), 'the end', tmp_path)
+    assert 'JobState=COMPLETED' in slurm.ask('scontrol', 'show', 'job', job), logs()
+
+    text = (run / f'slurm-{job}.log').read_text()
+    assert text.count('Distributed launcher: slurm') == 2
+    assert 'SIGUSR1 at iteration 5: --resume goes on from' in text
+    assert [line.split(' INFO - ')[1] for line in text.splitlines() if ' INFO - resumed epoch' in line] == [
+        'resumed epoch: 1, iter: 2',
+        'resumed epoch: 2, iter: 4',
+    ]
+    assert [line.split(' INFO - ')[1] for line in text.splitlines() if 'Stage head begins' in line] == [
+        'Stage head begins: 2 epochs.'
+    ] * 2  # before and after
+    init_default_scope('mmpretrain')
+    student = MODELS.build(load_config(str(STUDENT)).model)
+    saved = torch.load(run / 'epoch_4.pth', weights_only=False)
+    assert saved['meta']['iter'] == 8
+    student.load_state_dict(saved['state_dict'], strict=True)

@@ -1,0 +1,130 @@
+"""SLURM for real, on this machine only: its daemons on loopback, with a configuration, keys and ports of their own."""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+PATH = f'{os.environ["PATH"]}:/usr/sbin:/sbin'
+MISSING = [program for program in ('munged', 'slurmctld', 'slurmd', 'srun') if not shutil.which(program, path=PATH)]
+
+CONFIG = """
+ClusterName=mmkd
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+MpiDefault=none
+ReturnToService=2
+KillWait=5
+NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2
+PartitionName=main Nodes=ALL Default=YES
+"""
+
+
+class Cluster:
+    """One node with two processors."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(('SLURM', 'MASTER'))}
+        self.environment = {**outer, 'PATH': PATH, 'SLURM_CONF': str(folder / 'slurm.conf')}
+
+    def configure(self) -> None:
+        """Write what the daemons read."""
+        controller_port, node_port = _free_ports(2)
+        text = CONFIG.format(
+            folder=self.folder,
+            user=getpass.getuser(),
+            host=socket.gethostname().partition('.')[0],
+            controller_port=controller_port,
+            node_port=node_port,
+        )
+        (self.folder / 'slurm.conf').write_text(text)
+        for name in ('state', 'spool'):
+            (self.folder / name).mkdir()
+        (self.folder / 'key').write_bytes(os.urandom(128))
+        (self.folder / 'key').chmod(0o600)
+
+    @contextmanager
+    def daemon(self, *command: str) -> Iterator[None]:
+        """Runs until the block is left."""
+        with (self.folder / f'{command[0]}.log').open('w') as log:
+            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=self.folder)
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def ask(self, *command: str) -> str:
+        """What a program of SLURM answers, '' if it cannot."""
+        run = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30)
+        return run.stdout.strip()
+
+    def cancel_all(self) -> None:
+        """Its jobs' processes are children of no daemon."""
+        self.ask('scancel', '--partition=main', '--state=PENDING')
+        self.ask('scancel', '--partition=main', '--signal=KILL', '--full')
+        self.ask('scancel', '--partition=main')
+        wait_for(lambda: not self.ask('squeue', '--noheader'), 'jobs to end', self.folder)
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A cluster that takes jobs; afterwards nothing of it is left."""
+    with tempfile.TemporaryDirectory(prefix='slurm') as name, ExitStack() as daemons:  # short: it holds sockets
+        folder = Path(name)
+        made = Cluster(folder)
+        made.configure()
+        files = (f'--{key}={folder}/{file}' for key, file in (('key-file', 'key'), ('socket', 'munge.sock')))
+        more = (f'--{key}-file={folder}/munged.{key}' for key in ('pid', 'log', 'seed'))
+        daemons.enter_context(made.daemon('munged', '--foreground', '--force', *files, *more))
+        wait_for((folder / 'munge.sock').exists, 'munged', folder)
+        daemons.enter_context(made.daemon('slurmctld', '-D'))
+        daemons.enter_context(made.daemon('slurmd', '-D'))
+        wait_for(lambda: made.ask('sinfo', '--noheader', '--format=%T') == 'idle', 'an idle node', folder)
+        try:
+            yield made
+        finally:
+            made.cancel_all()
+
+
+def wait_for(happened: Callable[[], object], what: str, folder: Path, seconds: float = 120) -> None:
+    """Until it has; where it does not, fail with the logs in a folder."""
+    end = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > end:
+            logs = '\n'.join(f'{log}:\n{log.read_text()[-3000:]}' for log in sorted(folder.rglob('*.log')))
+            raise AssertionError(f'waited for {what} for {seconds} s\n{logs}')
+        time.sleep(0.1)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(('127.0.0.1', 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
@@ -31,10 +32,17 @@ def explain_dead_workers() -> Iterator[None]:
     """Torch tells of a dead worker wherever the run happens to be, with a traceback that points nowhere."""
     try:
         yield
-    except RuntimeError as error:
-        if not str(error).startswith('DataLoader worker'):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not _from_a_worker(error):
             raise
         raise UserError(
-            f'train_dataloader.num_workers: {str(error).strip()} As a rule memory ran out: use fewer workers, or give '
-            'the job more memory (/dev/shm counts), then go on with --resume.'
+            f'train_dataloader.num_workers: a data loader worker died ({str(error).strip(" .")}), as a rule because '
+            'memory ran out; use fewer workers or give the job more memory (/dev/shm counts), then go on with --resume.'
         ) from error
+
+
+def _from_a_worker(error: Exception) -> bool:
+    """Whether torch found out that a worker died, or nothing came through the pipe before it did."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith('DataLoader worker')
+    return any(frame.f_code.co_name == '_try_get_data' for frame, _ in walk_tb(error.__traceback__))

@@ -35,9 +35,20 @@ def test_signals_are_minded_unless_the_config_says_otherwise():
     assert 'preemption' not in cfg.default_hooks
 
 
-def test_only_a_dead_worker_is_explained():
-    message = r'num_workers: DataLoader worker \(pid 7\) is killed by signal: Killed\. As a rule memory ran out'
+def _try_get_data(error):
+    """The method of torch's loader in which a worker's pipe breaks."""
+    raise error
+
+
+def test_a_dead_worker_is_explained():
+    message = r'num_workers: a data loader worker died \(DataLoader worker \(pid 7\) is killed by signal: Killed\), as'
     with pytest.raises(UserError, match=message), explain_dead_workers():
         raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
-    with pytest.raises(RuntimeError, match='another'), explain_dead_workers():
-        raise RuntimeError('another')
+    with pytest.raises(UserError, match='a data loader worker died'), explain_dead_workers():
+        _try_get_data(ConnectionResetError(104, 'Connection reset by peer'))
+
+
+@pytest.mark.parametrize('error', [RuntimeError('another'), ConnectionResetError('of a network')])
+def test_other_errors_are_not(error):
+    with pytest.raises(type(error)), explain_dead_workers():
+        raise error

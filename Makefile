@@ -21,7 +21,7 @@ results: $(VENV)/.demo  ## train students alone and distilled on data/cifar100.n
 	$(RUN) tools/benchmark/results.py $(RESULTS_ARGS)
 
 test: $(VENV)/.dev  ## the test suite, without the long ones
-	$(RUN) -m pytest -m 'not long' -n 2
+	$(RUN) -m pytest -m 'not long' -n 2 --dist worksteal
 
 test-long: $(VENV)/.dev  ## the long tests
 	$(RUN) -m pytest -m long

@@ -23,9 +23,12 @@ def no_layout():
 
 @pytest.fixture(autouse=True)
 def scope_of_its_own():
-    """What a test makes the default scope of registries is not the next test's."""
+    """What a test makes the default scope of registries is not the next test's, nor where its visualizer writes."""
     from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
 
+    for kind in [Visualizer, *Visualizer.__subclasses__()]:
+        kind._instance_dict.clear()
     before = DefaultScope._instance_dict.copy()
     yield
     DefaultScope._instance_dict.clear()

@@ -117,16 +117,17 @@ def test_the_head_with_everything_unfrozen_is_the_plain_training_to_the_last_bit
 
 
 class Average(Hook):
-    """What EMAHook should have: the mean that it keeps of the parameters, computed here."""
+    """What EMAHook should have: the mean that it keeps of the parameters, begun anew in each stage, computed here."""
 
     def __init__(self, momentum: float):
         self.momentum = momentum
         self.mean = None
+        self.stage = None
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         now = {name: p.detach().clone() for name, p in runner.model.student.named_parameters()}
-        if self.mean is None:
-            self.mean = now
+        if self.stage != runner.model.current:
+            self.stage, self.mean = runner.model.current, now
         self.mean = {name: mean.lerp(now[name], self.momentum) for name, mean in self.mean.items()}
 
 

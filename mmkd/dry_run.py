@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 from mmkd.prefix import Feature, feature_of, tensors_in
 from mmkd.random_state import own_randomness
 
@@ -120,10 +120,9 @@ def _run(network: nn.Module, inputs: Tensor) -> None:
     try:
         network.extract_feat(inputs)  # type: ignore[operator]
     except Exception as error:  # a toolbox's networks may raise anything
-        said = str(error).partition('\n')[0].rstrip('.')
         raise UserError(
             f'{type(network).__name__} cannot run on the training images of {inputs.shape[2]}x{inputs.shape[3]} pixels '
-            f'({type(error).__name__}: {said}); mend its config or the size of the images, which '
+            f'({in_one_line(error)}); mend its config or the size of the images, which '
             'data_preprocessor.pad_size_divisor of a detector rounds up.'
         ) from error
 

@@ -11,6 +11,12 @@ class UserError(Exception):
     """
 
 
+def in_one_line(error: BaseException) -> str:
+    """What somebody else's error says, fit for a sentence: its type and its first line."""
+    said = str(error).partition('\n')[0].rstrip('.')
+    return f'{type(error).__name__}: {said}' if said else type(error).__name__
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """``' Did you mean a or b?'`` for the nearest candidates, ``''`` where none is near."""
     near = get_close_matches(word, list(candidates), n=3, cutoff=0.5)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkd.adapters import Layout
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 from mmkd.heads.classification import ToolboxHead
 from mmkd.prefix import Feature
 from mmkd.registry import MODELS
@@ -48,9 +48,8 @@ def build_head(cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
     except UserError as error:
         raise UserError(f'{place}: {error}') from error
     except Exception as error:  # a toolbox's classes may raise anything
-        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'.rstrip('.')
         raise UserError(
-            f'{place} cannot work on a feature of shape {_shapes(feature)} ({reason}); '
+            f'{place} cannot work on a feature of shape {_shapes(feature)} ({in_one_line(error)}); '
             'mend its arguments, or give it a neck that pools the map.'
         ) from error
     if not isinstance(scores, Tensor) or scores.shape != (2, num_classes):

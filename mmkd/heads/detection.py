@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmkd.adapters import Layout, level_strides
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 from mmkd.heads.build import build_module, kind_of, takes, without_statistics
 from mmkd.heads.classification import to_map
 from mmkd.losses import ClassScores
@@ -88,10 +88,9 @@ def build_dense_head(cfg: dict, stage: Stage, num_classes: int) -> DenseHead:
     except UserError as error:
         raise UserError(f'{place}: {error}') from error
     except Exception as error:  # a toolbox's classes may raise anything
-        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'.rstrip('.')
         raise UserError(
-            f'{place}, a {cfg["type"]}, cannot be built or cannot learn ({reason}); mend its arguments: as in a '
-            'detector of its kind, with its train_cfg where it has an assigner.'
+            f'{place}, a {cfg["type"]}, cannot be built or cannot learn ({in_one_line(error)}); mend its arguments: as '
+            'in a detector of its kind, with its train_cfg where it has an assigner.'
         ) from error
     return head
 

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmkd.distillers.base import Distiller
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 
 
 def first_batch(runner: Runner, distiller: Distiller) -> dict:
@@ -33,9 +33,8 @@ def _batch(key: str, loader: DataLoader, distiller: Distiller) -> dict:
     except UserError:
         raise
     except Exception as error:  # a pipeline may raise anything
-        said = str(error).partition('\n')[0].rstrip('.')
         raise UserError(
-            f'{key}.dataset: no batch can be made of its first sample ({type(error).__name__}: {said}); '
+            f'{key}.dataset: no batch can be made of its first sample ({in_one_line(error)}); '
             'mend its pipeline, or the data_preprocessor.'
         ) from error
 

@@ -1,6 +1,5 @@
 """How far a detector's class scores are from its teacher's."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError
-from mmkd.losses.soft_target import is_number
+from mmkd.losses.soft_target import check_softening
 from mmkd.registry import MODELS
 
 
@@ -61,10 +60,7 @@ class ClassScoreLoss(nn.Module):
 
     def __init__(self, tau: float = 1.0, by_confidence: bool = False, loss_weight: float = 1.0):
         super().__init__()
-        if not is_number(tau) or not 0 < tau < math.inf:
-            raise UserError(f'ClassScoreLoss: tau must be a finite number above 0, not {tau!r}.')
-        if not is_number(loss_weight) or not 0 <= loss_weight < math.inf:
-            raise UserError(f'ClassScoreLoss: loss_weight must be a finite number of 0 or more, not {loss_weight!r}.')
+        check_softening('ClassScoreLoss', tau, loss_weight)
         self.tau = tau
         self.by_confidence = by_confidence
         self.loss_weight = loss_weight
@@ -80,9 +76,9 @@ class ClassScoreLoss(nn.Module):
                 f"ClassScoreLoss: the student's scores of shape {tuple(student.logits.shape)} and the teacher's of "
                 f'shape {tuple(teacher.logits.shape)} differ; both must score the same places in the same way.'
             )
-        with torch.autocast(student.logits.device.type, enabled=False), torch.no_grad():
-            confidence = teacher.confidence()
         with torch.autocast(student.logits.device.type, enabled=False):
+            with torch.no_grad():
+                confidence = teacher.confidence()
             divergence = self._divergence(student, teacher)
             if self.by_confidence:
                 divergence = divergence * confidence

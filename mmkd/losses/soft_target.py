@@ -27,10 +27,7 @@ class SoftTargetLoss(nn.Module):
 
     def __init__(self, tau: float = 4.0, loss_weight: float = 1.0):
         super().__init__()
-        if not is_number(tau) or not 0 < tau < math.inf:
-            raise UserError(f'SoftTargetLoss: tau must be a finite number above 0, not {tau!r}.')
-        if not is_number(loss_weight) or not 0 <= loss_weight < math.inf:
-            raise UserError(f'SoftTargetLoss: loss_weight must be a finite number of 0 or more, not {loss_weight!r}.')
+        check_softening('SoftTargetLoss', tau, loss_weight)
         self.tau = tau
         self.loss_weight = loss_weight
 
@@ -50,6 +47,13 @@ class SoftTargetLoss(nn.Module):
         return f'tau={self.tau}, loss_weight={self.loss_weight}'
 
 
-def is_number(value: object) -> bool:
-    """Whether it is one, and not a truth value."""
+def check_softening(loss: str, tau: float, loss_weight: float) -> None:
+    """Refuse a temperature or a weight that a loss between scores cannot do with."""
+    if not _is_number(tau) or not 0 < tau < math.inf:
+        raise UserError(f'{loss}: tau must be a finite number above 0, not {tau!r}.')
+    if not _is_number(loss_weight) or not 0 <= loss_weight < math.inf:
+        raise UserError(f'{loss}: loss_weight must be a finite number of 0 or more, not {loss_weight!r}.')
+
+
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import build_functions
 from mmengine.runner import Runner
 
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 
 RUNNER_KEYS = {
     '__init__': 'the config',
@@ -51,7 +51,7 @@ def explained(cfg: Config) -> Iterator[None]:
         if not where:
             raise
         raise UserError(
-            f'{where} does not fit ({_said(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
+            f'{where} does not fit ({in_one_line(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
         ) from error
 
 
@@ -110,8 +110,3 @@ def _hook(cfg: dict, hook: Any) -> str:
     names = {key: str(getattr(kind, '__name__', kind)).rpartition('.')[-1] for key, kind in kinds.items()}
     found = [key for key, name in names.items() if name == type(hook).__name__ != 'StageScheduleHook']
     return found[0] if found else ''
-
-
-def _said(error: BaseException) -> str:
-    said = str(error).partition('\n')[0].rstrip('.')
-    return f'{type(error).__name__}: {said}' if said else type(error).__name__

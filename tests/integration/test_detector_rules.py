@@ -46,6 +46,15 @@ def plain_student(plain):
     return MODELS.build(copy.deepcopy(plain.model))
 
 
+def check_plain_checkpoint(file, runner, plain) -> None:
+    """What is saved is the student as it is, and loads into what its own config makes."""
+    weights = torch.load(file, weights_only=False)['state_dict']
+    student = plain_student(plain)
+    assert list(weights) == list(student.state_dict())
+    student.load_state_dict(weights, strict=True)
+    assert bytes_of(student) == bytes_of(runner.model.student)
+
+
 def differences(a: dict, b: dict) -> set[str]:
     """Names of what is not the same in both."""
     assert a.keys() == b.keys()
@@ -81,11 +90,7 @@ def test_only_the_stage_at_hand_changes_and_the_teacher_never_does(whole):
 
 def test_the_checkpoint_is_the_plain_detector(whole, plain):
     folder, runner, _ = whole
-    weights = torch.load(folder / 'epoch_6.pth', weights_only=False)['state_dict']
-    student = plain_student(plain)
-    assert list(weights) == list(student.state_dict())
-    student.load_state_dict(weights, strict=True)
-    assert bytes_of(student) == bytes_of(runner.model.student)
+    check_plain_checkpoint(folder / 'epoch_6.pth', runner, plain)
 
 
 @pytest.mark.parametrize('epoch', [1, 2, 4], ids=['middle of a stage', 'boundary', 'middle of the head'])

@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import Runner
 
 from tests.distil_detectors import in_two_processes
-from tests.integration.test_detector_rules import Watch, bytes_of, differences, plain_student
+from tests.integration.test_detector_rules import Watch, bytes_of, check_plain_checkpoint, differences
 
 MHKD = dict(
     type='mmkd.MHKD',
@@ -42,11 +42,7 @@ def test_who_learns_when(whole):
 
 def test_the_checkpoint_is_the_plain_detector(whole, plain):
     folder, runner, _ = whole
-    weights = torch.load(folder / 'epoch_6.pth', weights_only=False)['state_dict']
-    student = plain_student(plain)
-    assert list(weights) == list(student.state_dict())
-    student.load_state_dict(weights, strict=True)
-    assert bytes_of(student) == bytes_of(runner.model.student)
+    check_plain_checkpoint(folder / 'epoch_6.pth', runner, plain)
 
 
 @pytest.mark.parametrize('epoch', [1, 2, 4], ids=["teacher's heads", 'boundary', 'all'])

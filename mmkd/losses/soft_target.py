@@ -33,6 +33,10 @@ class SoftTargetLoss(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of two networks' scores (N, classes) before any softmax, as a scalar."""
+        if not isinstance(student, Tensor):
+            raise UserError(
+                'SoftTargetLoss: it compares the scores of classifiers; for detectors take mmkd.ClassScoreLoss.'
+            )
         if student.shape != teacher.shape:
             raise UserError(
                 f"SoftTargetLoss: the student's scores of shape {tuple(student.shape)} and the teacher's of shape "

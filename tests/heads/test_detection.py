@@ -30,6 +30,17 @@ HEADS = {
         ),
         loss_cls=dict(type='mmdet.FocalLoss', use_sigmoid=True),
     ),
+    'softmax': dict(
+        type='mmdet.AnchorHead',
+        feat_channels=8,
+        loss_cls=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False),
+        train_cfg=dict(
+            assigner=dict(type='mmdet.MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+            sampler=dict(type='mmdet.PseudoSampler'),
+            allowed_border=-1,
+            pos_weight=-1,
+        ),
+    ),
     'GFL': dict(
         type='mmdet.GFLHead',
         feat_channels=32,
@@ -89,7 +100,8 @@ def test_any_dense_head_on_any_feature_learns_from_boxes_and_from_none(cfg, of):
     scores = class_scores(head.head, output)
     places = 96 + (24 + 6) * (len(of.shapes) == 3)
     assert scores.logits.shape[0] % (2 * places) == 0
-    assert scores.logits.shape[1] == 3
+    assert scores.logits.shape[1] == 3 + (not scores.sigmoid)  # the background
+    assert scores.sigmoid == ('AnchorHead' not in cfg['type'])
     assert (scores.objectness is not None) == ('YOLOX' in cfg['type'])
     for boxes in ([[8.0, 8.0, 40.0, 40.0]], []):
         losses = head.own_losses(output, [Sample(boxes), Sample([])])

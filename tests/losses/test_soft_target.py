@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from mmengine.registry import MODELS
 
 from mmkd.errors import UserError
-from mmkd.losses import SoftTargetLoss
+from mmkd.losses import ClassScores, SoftTargetLoss
 
 SCORES = arrays(np.float32, (2, 3, 4), elements=st.floats(-30, 30, width=32))  # of the student and of the teacher
 
@@ -157,3 +157,9 @@ def test_bad_weight(weight):
 def test_other_classes_are_both_named():
     with pytest.raises(UserError, match=r'\(2, 1\) and .* \(2, 10\) differ'):  # broadcastable
         SoftTargetLoss()(draw(2, 1), draw(2, 10))
+
+
+def test_scores_of_detectors_are_another_losss():
+    scores = ClassScores(torch.zeros(2, 3), True)
+    with pytest.raises(UserError, match=r'for detectors take mmkd\.ClassScoreLoss'):
+        SoftTargetLoss()(scores, scores)

@@ -115,10 +115,15 @@ BACKBONES = {
 
 def build(name: str, **backbone) -> tuple[nn.Module, int]:
     """A classifier of that family and the side of its images."""
+    model, side = config_of(name, **backbone)
+    return MODELS.build(model), side
+
+
+def config_of(name: str, **backbone) -> tuple[dict, int]:
+    """Its config."""
     config, side, neck, head = BACKBONES[name]
     if not isinstance(head, dict):
         head = dict(type='ClsHead') if head is None else dict(type='LinearClsHead', in_channels=head)
     if head['type'] != 'ClsHead':
         head = dict(head, num_classes=10)
-    model = dict(type='ImageClassifier', backbone=dict(config, **backbone), neck=neck, head=head)
-    return MODELS.build(model), side
+    return dict(type='ImageClassifier', backbone=dict(config, **backbone), neck=neck, head=head), side

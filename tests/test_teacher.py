@@ -18,6 +18,7 @@ from torch import nn
 
 from mmkd.errors import UserError
 from mmkd.teacher import Renormalise, Teacher, freeze_modes, load_checked
+from tests.stage_networks import build
 
 RUNNING = ('backbone', 'neck')
 RESNET = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
@@ -172,19 +173,26 @@ def test_forward_changes_no_byte(trained):
     assert same(teacher.network, before)
 
 
-def test_modes_are_frozen_past_a_module_s_own_eval():
+def test_modes_are_frozen_past_a_module_s_own_train():
     class Stubborn(nn.Module):
         def __init__(self):
             super().__init__()
             self.drop = nn.Dropout()
 
         def train(self, mode=True):
-            raise AssertionError('does more than setting modes')
+            return self
 
     stubborn = Stubborn()
     freeze_modes(stubborn)
     assert not stubborn.training
     assert not stubborn.drop.training
+
+
+def test_what_a_module_computes_for_the_evaluation_mode_is_there():
+    network, side = build('LeViT')
+    network.train()
+    freeze_modes(network)
+    network.extract_feat(torch.rand(2, 3, side, side))
 
 
 @pytest.mark.parametrize('is_trained', [True, False])

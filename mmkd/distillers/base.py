@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
+from mmkd.folding import FrozenNorms, find_pairs
 from mmkd.schedule import ALL, Phase
 from mmkd.stages import Stage, StagePlan
 from mmkd.teacher import Renormalise, Teacher
@@ -24,6 +26,7 @@ class Distiller(BaseModel):
     Args:
         student (dict): The student's model config, untouched.
         teacher (dict): ``dict(config=..., checkpoint=...)``, see :class:`mmkd.teacher.Teacher`.
+        channels_last (bool): Keep images and convolutions' weights in memory with the channels last. Defaults to False.
         data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
     """
 
@@ -34,7 +37,9 @@ class Distiller(BaseModel):
     extras: nn.ModuleDict
     plan: StagePlan  # of the student, made by prepare()
 
-    def __init__(self, student: dict, teacher: dict, data_preprocessor: dict | None = None):
+    def __init__(
+        self, student: dict, teacher: dict, channels_last: bool = False, data_preprocessor: dict | None = None
+    ):
         super().__init__()
         if not isinstance(student, dict):
             raise UserError(f"model.student: it must be the student's model config, a dict, not {student!r}.")
@@ -57,6 +62,10 @@ class Distiller(BaseModel):
         self.teacher_inputs = Renormalise(
             self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
         )
+        self.frozen_norms = FrozenNorms(self.student, [])
+        self.channels_last = channels_last
+        if channels_last:
+            self.student.to(memory_format=torch.channels_last)
         self.register_state_dict_post_hook(_keep_student)
         self.register_load_state_dict_pre_hook(_from_student)
         self.register_load_state_dict_post_hook(_extras_travel_apart)
@@ -110,6 +119,21 @@ class Distiller(BaseModel):
     def equip(self, phases: Sequence[Phase]) -> None:
         """Build the ``extras`` that these phases need."""
 
+    @property
+    def read(self) -> tuple[set[str], set[str]]:
+        """Paths of the modules of the student and of the teacher whose output is looked at."""
+        return {stage.end for stage in self.plan.stages}, set()
+
+    def speed_up(self, inputs: Tensor) -> None:
+        """Leave out of the networks what need not be computed; comes after :meth:`equip`, with a preprocessed batch."""
+        read, read_of_teacher = self.read
+        pairs = find_pairs(self.student, inputs, read)
+        # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.
+        self.frozen_norms = FrozenNorms(self.student, [pair for pair in pairs if f'{pair[0]}.weight' in self.trainable])
+        self.teacher.speed_up(self.teacher_inputs(inputs), read_of_teacher, self.channels_last)
+        if self.channels_last:
+            self.extras.to(memory_format=torch.channels_last)
+
     def is_frozen(self, stage: Stage) -> bool:
         """Whether the student's own config freezes all of a stage."""
         return not self.trainable.intersection(stage.parameters)
@@ -145,6 +169,7 @@ class Distiller(BaseModel):
         for module in self.trained_extras():
             module.requires_grad_(True)
         self.train(self.training)
+        self.frozen_norms.refresh()
 
     def train(self, mode: bool = True) -> 'Distiller':
         """As the student does, but what is frozen stays in evaluation mode: statistics, dropout, stochastic depth."""
@@ -155,6 +180,7 @@ class Distiller(BaseModel):
         ancestors = {name.rsplit('.', depth)[0] for name in awake for depth in range(1, name.count('.') + 1)} | {''}
         for name, module in self.student.named_modules():
             if name not in awake and name not in ancestors:
+                module.train(False)  # not only its flag: some compute something for the evaluation mode
                 module.training = False
         self.extras.eval()
         for extra in self.trained_extras():

@@ -22,6 +22,7 @@ class KD(Distiller):
         gamma (float, optional): The weight of the student's own losses. Defaults to 0.1 for classifiers, 1.0 for
             detectors.
         alpha (float, optional): The weight of the soft loss. Defaults to 0.9 for classifiers, 1.0 for detectors.
+        channels_last (bool): Keep images and convolutions' weights in memory with the channels last. Defaults to False.
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
@@ -35,9 +36,10 @@ class KD(Distiller):
         soft_loss: dict | None = None,
         gamma: float | None = None,
         alpha: float | None = None,
+        channels_last: bool = False,
         data_preprocessor: dict | None = None,
     ):
-        super().__init__(student, teacher, data_preprocessor)
+        super().__init__(student, teacher, channels_last, data_preprocessor)
         self.task = task_of(self.student, self.teacher)
         self.soft_loss = MODELS.build(soft_loss or self.task.soft_loss)
         self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)

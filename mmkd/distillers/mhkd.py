@@ -57,7 +57,8 @@ class MHKD(SSKD):
         head_weights (dict[str, float], optional): w_i by the name of the stage; 1 where nothing is said.
         target (str): The student's heads learn from the teacher's ``'heads'`` or its ``'final'`` scores.
         soft_until (float): The part of the phase after which the heads' soft loss stops. Defaults to 1.0.
-        kwargs: ``mimic_loss``, ``stage_losses``, ``pairs``, ``data_preprocessor`` as :class:`SSKD` has them.
+        kwargs: ``mimic_loss``, ``stage_losses``, ``pairs``, ``channels_last``, ``data_preprocessor`` as :class:`SSKD`
+            has them.
     """
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
@@ -126,6 +127,12 @@ class MHKD(SSKD):
     def has_teacher_heads(self) -> bool:
         """Whether the loss asks for any."""
         return bool(self.points) and self.target == 'heads' and self.ce_share < 1
+
+    @property
+    def read(self) -> tuple[set[str], set[str]]:
+        """The ends of the stages, and where heads sit."""
+        own, theirs = super().read
+        return own | {point.student.end for point in self.points}, theirs | {p.teacher.end for p in self.points}
 
     @property
     def lessons(self) -> tuple[str, ...]:

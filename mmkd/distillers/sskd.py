@@ -32,6 +32,7 @@ class SSKD(Distiller):
         stage_losses (dict[str, dict]): Other losses for single stages, by stage name.
         pairs (Sequence[tuple[str, str]], optional): Where the stages end, as module paths of the student and of the
             teacher. By default each network's resolutions, paired by stride.
+        channels_last (bool): Keep images and convolutions' weights in memory with the channels last. Defaults to False.
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
@@ -42,9 +43,10 @@ class SSKD(Distiller):
         mimic_loss: dict | None = None,
         stage_losses: dict[str, dict] | None = None,
         pairs: Sequence[tuple[str, str]] | None = None,
+        channels_last: bool = False,
         data_preprocessor: dict | None = None,
     ):
-        super().__init__(student, teacher, data_preprocessor)
+        super().__init__(student, teacher, channels_last, data_preprocessor)
         self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
         self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
         for name, loss in self.stage_losses.items():
@@ -62,6 +64,11 @@ class SSKD(Distiller):
         self.teacher_stages = dict(zip(names, teacher_plan.stages))
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
+
+    @property
+    def read(self) -> tuple[set[str], set[str]]:
+        """The ends of the stages of both."""
+        return super().read[0], {stage.end for stage in self.teacher_stages.values()}
 
     @property
     def lessons(self) -> tuple[str, ...]:
@@ -102,10 +109,10 @@ class SSKD(Distiller):
     def mimic(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
         """The mimic loss of each stage that is being learned; neither network runs further than the last of them."""
         stages = [stage for stage in self.plan.stages if stage.name in self.current]
-        features = run_to(self.student, stages, inputs)
-        with torch.no_grad():
+        with torch.no_grad():  # the teacher first, while the student keeps nothing for its gradient yet
             teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
             targets = run_to(self.teacher.network, teacher_stages, self.teacher_inputs(inputs, data_samples))
+        features = run_to(self.student, stages, inputs)
         losses = {}
         for stage, feature, target in zip(stages, features, targets):
             adapter = self._adapter(stage.name)

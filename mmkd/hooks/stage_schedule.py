@@ -89,6 +89,7 @@ class StageScheduleHook(Hook):
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.schedule = self._plan(runner)
         self.distiller.equip(self.schedule.phases)
+        self.distiller.speed_up(batch['inputs'])
         head = self.distiller.plan.head.name
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
         if heads:

@@ -1,0 +1,131 @@
+"""Batch norms of what is frozen, folded into the convolutions before them: the same numbers in less time."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
+
+from mmkd.dry_run import unchanged
+from mmkd.prefix import tensors_in
+
+Pair = tuple[str, str]
+"""Paths of a convolution and of the batch norm after it."""
+
+BatchNorm = nn.BatchNorm2d | nn.SyncBatchNorm
+
+
+def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -> list[Pair]:
+    """The convolutions that run once in a forward, and whose output goes into one batch norm and nowhere else.
+
+    Args:
+        network: Runs ``extract_feat`` once; nothing of it changes.
+        inputs: A batch as it gets it.
+        read: Paths of modules whose output something reads besides; such a convolution's must stay what it is.
+    """
+    calls: Counter[str] = Counter()
+    made: dict[Any, str] = {}  # a convolution's output, by the node of the autograd graph that it comes from
+    pairs: dict[str, tuple[str, Any]] = {}  # a batch norm's convolution, and that node
+
+    def watch(name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
+        calls[name] += 1
+        if output.grad_fn is None:  # it runs again for its gradient
+            return
+        if type(module) is nn.Conv2d:
+            made[output.grad_fn] = name
+        elif args[0].grad_fn in made:
+            pairs[name] = made[args[0].grad_fn], args[0].grad_fn
+
+    kinds = {name: module for name, module in network.named_modules() if _foldable(module)}
+    handles = [
+        module.register_forward_hook(lambda *call, name=name: watch(name, *call)) for name, module in kinds.items()
+    ]
+    try:
+        with unchanged(network), torch.enable_grad(), torch.autocast(inputs.device.type, enabled=False):
+            network.eval()
+            network.requires_grad_()
+            uses = _uses(network.extract_feat(inputs))  # type: ignore[operator]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        (conv, norm)
+        for norm, (conv, node) in pairs.items()
+        if calls[conv] == calls[norm] == uses[node] == 1 and conv not in read
+    ]
+
+
+def _foldable(module: nn.Module) -> bool:
+    return type(module) is nn.Conv2d or (isinstance(module, BatchNorm) and module.track_running_stats)
+
+
+def _uses(output: Any) -> Counter:
+    """How many operators of the autograd graph read what each of its nodes made."""
+    uses: Counter = Counter()
+    waiting = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn]
+    seen = set(waiting)
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            uses[node] += 1
+            if node is not None and node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    return uses
+
+
+def fold(network: nn.Module, pairs: Sequence[Pair]) -> None:
+    """Fold for good: the batch norms are gone."""
+    for conv, norm in pairs:
+        parts: Any = network.get_submodule(conv), network.get_submodule(norm)
+        network.set_submodule(conv, fuse_conv_bn_eval(*parts))
+        network.set_submodule(norm, nn.Identity())
+
+
+class FrozenNorms:
+    """Batch norms of a network that is saved, folded only for as long as they are frozen.
+
+    The modules stay as they are, and with them what is saved. Their forward is replaced, so hooks on them still run.
+
+    Args:
+        network: Contains the pairs.
+        pairs: As :func:`find_pairs` found them.
+    """
+
+    def __init__(self, network: nn.Module, pairs: Sequence[Pair]):
+        self.pairs = [(network.get_submodule(conv), network.get_submodule(norm)) for conv, norm in pairs]
+
+    def refresh(self) -> None:
+        """Fold what is frozen now, unfold what learns."""
+        for conv, norm in self.pairs:
+            frozen = not norm.training and not any(p.requires_grad for m in (conv, norm) for p in m.parameters())
+            for module in (conv, norm):
+                vars(module).pop('forward', None)
+            if frozen:
+                vars(conv)['forward'], vars(norm)['forward'] = _FoldedForward(conv, norm), _unchanged
+
+
+class _FoldedForward:
+    """What a convolution runs instead; folded again whenever one of the tensors has changed."""
+
+    def __init__(self, conv: Any, norm: Any):
+        self.conv, self.norm = conv, norm
+        held = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        self.held = [tensor for tensor in held if tensor is not None]
+        self.made_of: list[tuple[int, int]] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        made_of = [(tensor.data_ptr(), tensor._version) for tensor in self.held]
+        if made_of != self.made_of:
+            self.made_of = made_of
+            conv, norm = self.conv, self.norm
+            with torch.no_grad():
+                self.weight, self.bias = fuse_conv_bn_weights(
+                    conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                )
+        return self.conv._conv_forward(x, self.weight, self.bias)
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x

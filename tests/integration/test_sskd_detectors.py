@@ -1,14 +1,13 @@
 """SSKD of the detectors that mmkd serves: each stage learns what it should and nothing after it runs."""
 
-import copy
+from functools import partial
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
-from mmengine.logging import MessageHub
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 
-from mmkd.configs import load_config
+from mmkd.distillers.sskd import module_key
+from tests.mmdet_detectors import as_in_a_run, batches_for, changed, learn, log_calls, plain_model, snapshot
 
 pytest.importorskip('mmdet')
 
@@ -32,85 +31,61 @@ PAIRS = {
     'faster_rcnn/faster-rcnn_r50_fpn_2x_coco': 'retinanet/retinanet_r18_fpn_1x_coco',
     'retinanet/retinanet_r50_fpn_2x_coco': 'yolox/yolox_tiny_8xb8-300e_coco',
 }
-BACKBONES = {  # and the widths of their outputs
-    'MobileNetV2': (dict(type='MobileNetV2', out_indices=(1, 2, 4, 6)), [24, 32, 96, 320]),
-    'ResNeXt': (dict(type='ResNeXt', depth=50, groups=32, base_width=4, norm_eval=False), [256, 512, 1024, 2048]),
-}
-
-
-def plain_model(name: str) -> ConfigDict:
-    """The detector of a config of mmdet, from scratch, perhaps on another backbone."""
-    name, _, backbone = name.partition(' on ')
-    model = copy.deepcopy(load_config(f'mmdet::{name}.py').model)
-    if backbone:
-        model['backbone'], model['neck']['in_channels'] = copy.deepcopy(BACKBONES[backbone])
-    model['backbone'].update(init_cfg=None)
-    for key, value in dict(norm_eval=False, frozen_stages=-1).items():
-        if key in model['backbone']:
-            model['backbone'][key] = value
-    if 'norm_cfg' in model['backbone']:
-        model['backbone']['norm_cfg']['requires_grad'] = True
-    return model
 
 
 def prepared(student: str, teacher: str | None = None, **teacher_preprocessor):
-    """A distiller that knows its stages, and a batch."""
-    from mmdet.testing import demo_mm_inputs
-
-    torch.manual_seed(0)
-    init_default_scope('mmdet')
-    MessageHub.get_current_instance().update_info('iter', 1)  # a Runner sets it; YOLOX's resizing reads it
+    """A distiller that knows its stages, and batches."""
+    as_in_a_run()
     config = dict(model=plain_model(teacher or student), default_scope='mmdet')
     config['model']['data_preprocessor'].update(teacher_preprocessor)
     distiller = MODELS.build(
         dict(type='mmkd.SSKD', student=plain_model(student), teacher=dict(config=config, checkpoint=None))
     )
     distiller.init_weights()
-    batch = demo_mm_inputs(2, [[3, 64, 64], [3, 64, 96]], with_mask='mask' in student)
-    data = distiller.data_preprocessor(batch, training=True)
-    distiller.prepare(data['inputs'])
+    batches = batches_for(distiller, with_mask='mask' in student)
+    distiller.prepare(batches[0]['inputs'])
     distiller.equip([(name,) for name in distiller.default_phases()])
-    return distiller, data
+    return distiller, batches
 
 
-def learn(distiller, stage, data, amp: bool = False) -> set[str]:
-    """The forward and the backward pass of a stage; which of the student's parameters got a gradient."""
-    distiller.enter([stage.name])
-    distiller.train()
-    distiller.zero_grad()
-    with torch.autocast('cpu', torch.bfloat16, enabled=amp):
-        total, _ = distiller.parse_losses(distiller(**data, mode='loss'))
-    total.backward()
-    assert total.isfinite()
-    assert all(p.grad.isfinite().all() for p in distiller.parameters() if p.grad is not None)
-    learned = {name for name, parameter in distiller.student.named_parameters() if parameter.grad is not None}
-    assert learned <= set(stage.parameters)
-    if stage is not distiller.plan.head:
-        assert learned == set(stage.parameters)
-        assert all(p.grad is not None for extra in distiller.trained_extras() for p in extra.parameters())
-    return learned
+def trained_with(distiller, stage) -> set[str]:
+    """What learns with a stage: what its config leaves free of it, and its adapter."""
+    own = {f'student.{name}' for name in stage.parameters if name in distiller.trainable}
+    adapter = f'extras.{module_key(stage.name)}.'
+    return own | {name for name, _ in distiller.named_parameters() if name.startswith(adapter)}
 
 
 @pytest.mark.parametrize(('student', 'teacher'), PAIRS.items(), ids=lambda name: name and name.split('/')[1])
 def test_every_stage_learns_alone(student, teacher):
-    distiller, data = prepared(student, teacher)
-    assert distiller.plan.stages[-1].end == 'neck'
-    assert distiller.default_phases() == [stage.name for stage in distiller.plan]
-    ran = []
-    for whose, network in (('student', distiller.student), ('teacher', distiller.teacher.network)):
-        for name, part in network.named_children():
-            if name not in ('data_preprocessor', 'backbone', 'neck'):
-                for module in part.modules():
-                    if not list(module.children()):
-                        module.register_forward_hook(lambda *_, whose=whose: ran.append(whose))
+    distiller, batches = prepared(student, teacher)
+    network = distiller.teacher.network
+    free = {name for name, parameter in distiller.student.named_parameters() if parameter.requires_grad}
+    assert distiller.trainable == free
+    *stages, head = distiller.plan
+    assert stages[-1].end == 'neck'
+    assert distiller.default_phases() == [stage.name for stage in distiller.plan if free & set(stage.parameters)]
+    untouched = snapshot(network)
+    ran, teacher_ran = log_calls(distiller.student), log_calls(network)
 
-    trained = {id(parameter) for parameter in distiller.student.parameters()}
-    for stage in distiller.plan:
+    def ran_to_the_end_and_no_further(stage, _) -> None:
+        for log, its in ((ran, stage), (teacher_ran, distiller.teacher_stages[stage.name])):
+            assert log[-1] == its.end
+            assert log.count(its.end) == its.call
+            log.clear()
+
+    def only_the_student_ran(_) -> None:
+        assert [ran.count(stage.end) for stage in stages] == [stage.call for stage in stages]
+        assert set(ran) & set(head.modules)
+        assert teacher_ran == []
         ran.clear()
-        learn(distiller, stage, data)
-        assert set(ran) == ({'student'} if stage is distiller.plan.head else set())
-    assert trained == {id(parameter) for parameter in distiller.student.parameters()}
-    assert all(parameter.grad is None for parameter in distiller.teacher.network.parameters())
+
+    for stage in stages:
+        if free & set(stage.parameters):
+            check = partial(ran_to_the_end_and_no_further, stage)
+            learn(distiller, [stage.name], trained_with(distiller, stage), batches, check)
+    learn(distiller, [head.name], trained_with(distiller, head), batches, only_the_student_ran)
+    assert changed(untouched, network) == set()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is not None] == []
 
 
 # whose operators the stand-in for mmcv's has: RoIAlign, deformable convolutions and attention
@@ -124,13 +99,13 @@ OPERATORS = [
 
 @pytest.mark.parametrize('name', OPERATORS, ids=lambda name: name.split('/')[1])
 def test_mixed_precision_in_every_stage(name):
-    distiller, data = prepared(name)
+    distiller, batches = prepared(name)
     for stage in distiller.plan:
-        assert learn(distiller, stage, data, amp=True)
+        learn(distiller, [stage.name], trained_with(distiller, stage), batches[:2], amp=True)
 
 
 def test_the_teacher_sees_its_own_padding_in_training_and_validation():
-    distiller, data = prepared('retinanet/retinanet_r18_fpn_1x_coco', pad_value=7)
+    distiller, (data, *_) = prepared('retinanet/retinanet_r18_fpn_1x_coco', pad_value=7)
     seen = []
     distiller.teacher.network.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
     distiller.enter(['layer1'])

@@ -12,7 +12,7 @@ from mmkd.errors import UserError
 from mmkd.hooks.first_batch import check_classes, check_ground_truth, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
-from mmkd.hooks.stage_setup import average_buffers, set_up
+from mmkd.hooks.stage_setup import average_buffers, restart_averages, set_up
 from mmkd.hooks.stage_validation import BestStage, validate_stages
 from mmkd.hooks.teacher_score import score_teacher
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
@@ -237,10 +237,13 @@ class StageScheduleHook(Hook):
             means = validate_stages(runner, self.distiller, self.name)
             if self.best is not None:
                 self.best.offer(means, self.distiller)
+        restored = False
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
-            self.best.restore(self.distiller)
+            restored = self.best.restore(self.distiller)
         if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
             average_buffers(self.distiller)
+        if restored:  # else checkpoints would hold the average, over all of the stage, in its place
+            restart_averages(runner, self.distiller)
 
     def _log_plan(self, runner: Runner) -> None:
         counts = {name: p.numel() for name, p in self.distiller.student.named_parameters()}

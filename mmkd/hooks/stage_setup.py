@@ -38,11 +38,19 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
             length=length,
         )
     runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
-    for hook in runner.hooks:
-        if isinstance(hook, EMAHook):  # what is frozen would go on as its past average, which nothing was learned on
-            hook.ema_model.steps.zero_()  # its next update copies the student
+    restart_averages(runner, distiller)  # what is frozen would go on as its average, which nothing was learned on
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
         runner.message_hub.log_scalars.pop(key)  # else every later line prints them
+
+
+def restart_averages(runner: Runner, distiller: Distiller) -> None:
+    """Averages of weights begin anew with the student as it is."""
+    student = distiller.student.state_dict()
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            for name, value in hook.ema_model.module.state_dict().items():
+                value.copy_(student[name])
+            hook.ema_model.steps.zero_()  # its next update copies the student
 
 
 def average_buffers(distiller: Distiller) -> None:

@@ -21,6 +21,8 @@ TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 TESTING_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # and the extra that brings it
 
+MOST_WORKERS = 1024
+
 
 def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
     """Every key that the task needs is there."""
@@ -120,6 +122,9 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
     for name in loaders:
         loader = cfg.get(name)
         if loader is not None:
+            if not isinstance(loader, dict):
+                raise UserError(f'{name}: it must be a dict, not {loader!r}.')
+            _check_workers(f'{name}.num_workers', loader.get('num_workers', 0))
             for key in ('dataset', 'sampler'):
                 if not isinstance(loader.get(key, {}), dict):
                     raise UserError(f'{name}.{key}: it must be a dict, not {loader.get(key)!r}.')
@@ -175,6 +180,12 @@ def _datasets(key: str, dataset) -> Iterator[tuple[str, dict]]:
             yield from _datasets(f'{key}.datasets.{i}', inner)
     else:
         yield key, dataset
+
+
+def _check_workers(key: str, number) -> None:
+    """Torch starts as many processes as it is told, until the machine stands still."""
+    if isinstance(number, int) and number > MOST_WORKERS:
+        raise UserError(f'{key}: {number} processes are more than a machine has use for; take 2 to 16.')
 
 
 def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:

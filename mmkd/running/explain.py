@@ -28,7 +28,6 @@ RUNNER_KEYS = {
     'build_train_loop': 'train_cfg',
     'build_val_loop': 'val_cfg',
     'build_evaluator': 'val_evaluator',
-    'build_dataloader': '_dataloader',
     'register_hooks': 'default_hooks',
     'load_or_resume': 'load_from',
     'call_hook': '_hooks',
@@ -36,6 +35,7 @@ RUNNER_KEYS = {
 """What mmengine's Runner reads, by its method; some serve several keys."""
 WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError)
 """What a hook raises that was given nonsense; a full disk is something else."""
+BAD_LOSS = '{}: the loss is NaN or infinite. Lower the learning rate or clip gradients (optim_wrapper.clip_grad).'
 
 
 @contextmanager
@@ -62,13 +62,16 @@ def _where(error: BaseException, cfg: dict) -> str:
         if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
             if path := _find(cfg, known['cfg']):
                 return path
+        elif frame.f_code is Runner.build_dataloader.__code__:
+            loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
+            return loaders[0] if loaders else 'train_dataloader'
         elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
             key = RUNNER_KEYS[frame.f_code.co_name]
-            if key == '_dataloader':
-                loaders = [name for name in cfg if name.endswith(key) and cfg[name] == known.get('dataloader')]
-                return loaders[0] if loaders else 'train_dataloader'
             if key == '_hooks':
-                return _hook(cfg, known.get('hook')) if isinstance(error, WRONG_VALUES) else ''
+                where = _hook(cfg, known.get('hook')) if isinstance(error, WRONG_VALUES) else ''
+                if type(known.get('hook')).__name__ == 'CheckInvalidLossHook' and isinstance(error, AssertionError):
+                    raise UserError(BAD_LOSS.format(where)) from error  # mmdet's says None
+                return where
             return key
     return ''
 

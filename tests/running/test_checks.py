@@ -69,6 +69,13 @@ def test_damaged_arrays(coco, tmp_path):
         check(coco)
 
 
+@pytest.mark.parametrize(('loader', 'key'), [(3, ''), (dict(num_workers=10**9), '.num_workers')])
+def test_data_loaders_that_cannot_be(coco, loader, key):
+    coco.val_dataloader = loader
+    with pytest.raises(UserError, match=rf'^val_dataloader{key}: '):
+        check(coco)
+
+
 def test_data_sets_inside_wrappers(coco):
     inner = coco.train_dataloader.dataset
     inner.data_root = '/nowhere'

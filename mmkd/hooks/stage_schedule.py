@@ -111,7 +111,13 @@ class StageScheduleHook(Hook):
                 f'says {self.schedule.phases} of lengths {self.schedule.lengths}; resume with the config that made it.'
             )
         self._enter(runner, self.resumed['index'])
-        self.distiller.extras.load_state_dict(self.resumed['extras'])
+        try:
+            self.distiller.extras.load_state_dict(self.resumed['extras'])
+        except RuntimeError as error:
+            raise UserError(
+                '--resume: the adapters or auxiliary heads in the checkpoint are not those of the config '
+                f'({" ".join(str(error).split())}); resume with the config that made it.'
+            ) from error
         if self.best is not None and self.resumed['best'] is not None:
             self.best.loss, self.best.state = self.resumed['best']
 

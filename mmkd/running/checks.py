@@ -43,6 +43,8 @@ def check_training(cfg: Config) -> None:
     """What a config asks for is there, and can be had on this machine."""
     check_toolboxes(cfg)
     check_amp(cfg)
+    check_budget(cfg)
+    check_optimizer(cfg)
     check_teacher(cfg)
     check_data_parallel(cfg)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
@@ -73,6 +75,23 @@ def check_amp(cfg: Config) -> None:
         )
     if get_device() == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
         raise UserError('optim_wrapper.dtype: this GPU knows no bfloat16; take --amp-dtype float16.')
+
+
+def check_budget(cfg: Config) -> None:
+    """There is something to do; else the first schedule that is too short for it would be blamed."""
+    for key in ('max_epochs', 'max_iters'):
+        budget = cfg.train_cfg.get(key, 1)
+        if isinstance(budget, int | float) and not budget > 0:
+            raise UserError(f'train_cfg.{key}: it must be above 0, not {budget}.')
+
+
+def check_optimizer(cfg: Config) -> None:
+    """A distiller's optimizer is one, of which each stage gets its own."""
+    optimizer = cfg.optim_wrapper.get('optimizer')
+    if 'student' in cfg.model and not isinstance(optimizer, dict):
+        raise UserError(
+            f"optim_wrapper.optimizer: it must be a dict such as dict(type='SGD', lr=0.1), not {optimizer!r}."
+        )
 
 
 def check_data_parallel(cfg: Config) -> None:

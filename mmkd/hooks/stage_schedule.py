@@ -12,7 +12,7 @@ from mmkd.errors import UserError
 from mmkd.hooks.first_batch import check_classes, check_ground_truth, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
-from mmkd.hooks.stage_setup import average_buffers, restart_averages, set_up
+from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
 from mmkd.hooks.stage_validation import BestStage, validate_stages
 from mmkd.hooks.teacher_score import score_teacher
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
@@ -89,6 +89,7 @@ class StageScheduleHook(Hook):
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.schedule = self._plan(runner)
         self.distiller.equip(self.schedule.phases)
+        check_optimizers(runner, self.distiller, self.overrides)
         head = self.distiller.plan.head.name
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
         if heads:

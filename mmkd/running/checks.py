@@ -78,7 +78,9 @@ def check_amp(cfg: Config) -> None:
 
 
 def check_budget(cfg: Config) -> None:
-    """There is something to do; else the first schedule that is too short for it would be blamed."""
+    """There is something to do, and to score; else what is built first for it would be blamed."""
+    if not isinstance(cfg.get('val_evaluator'), dict | list | None):
+        raise UserError(f'val_evaluator: it must be a dict or a list of them, not {cfg.val_evaluator!r}.')
     for key in ('max_epochs', 'max_iters'):
         budget = cfg.train_cfg.get(key, 1)
         if isinstance(budget, int | float) and not budget > 0:

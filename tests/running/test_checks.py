@@ -201,6 +201,7 @@ def test_ddp_is_welcome():
     ('changes', 'message'),
     [
         (dict(train_cfg=dict(max_epochs=-1)), r'train_cfg\.max_epochs: it must be above 0, not -1\.'),
+        (dict(val_evaluator=-1), r'val_evaluator: it must be a dict or a list of them, not -1\.'),
         (dict(optim_wrapper=dict(lr=0.1)), r'optim_wrapper\.optimizer: it must be a dict such as .*, not None\.'),
     ],
 )

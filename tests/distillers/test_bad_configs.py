@@ -8,6 +8,7 @@ import traceback
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -48,6 +49,9 @@ STAGES = {
 }
 
 
+NUMBERS = count()
+
+
 class Enough(Exception):
     """The run works."""
 
@@ -82,7 +86,7 @@ def run(config: dict, folder) -> None:
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     checks.check_training(cfg)
     add_safety_hooks(cfg)
-    cfg.experiment_name = f'{folder.name}_{len(list(folder.iterdir()))}_{id(cfg)}'
+    cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with explained(cfg):
         runner = Runner.from_cfg(cfg)
         checks.check_images(runner)
@@ -241,4 +245,4 @@ def test_a_few_thousand_mistakes(valid, tmp_path, monkeypatch):
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     print(tally)
-    assert not tally.failed, tally
+    assert not tally.failed, str(tally)

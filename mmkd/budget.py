@@ -30,7 +30,7 @@ def split_budget(total: int, names: Sequence[str], fractions: Sequence[float], u
             f'default_hooks.stages.fractions: {len(fractions)} numbers '
             f'for {len(names)} stages ({", ".join(names)}); give one each.'
         )
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    if not (min(fractions) > 0 and abs(sum(fractions) - 1) <= 1e-6):  # NaN is no number either
         raise UserError(
             f'default_hooks.stages.fractions: {list(fractions)} must be positive and sum to 1, not {sum(fractions):g}.'
         )

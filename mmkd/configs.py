@@ -76,6 +76,6 @@ def _find_base(file: Path, base: str) -> Path:
 
 def _not_there(what: str, file: Path) -> str:
     """The sentence for a config that does not exist, with the nearest names around it."""
-    folder = next(parent for parent in file.parents if parent.is_dir())
+    folder = next((parent for parent in file.parents if parent.is_dir()), Path())
     names = {str(other.relative_to(folder)) for other in folder.glob('**/*.py')} if folder.name else set()
     return f'{what} {file} does not exist.{did_you_mean(str(file.relative_to(folder)), names)}'

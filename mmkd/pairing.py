@@ -27,17 +27,17 @@ def pair_plans(
         if not is_list or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
             raise UserError(f'model.pairs: {pairs} must be pairs of module paths: (of the student, of the teacher).')
         own, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        return _plan('student', student, student_inputs, own), _plan('teacher', teacher, teacher_inputs, theirs)
-    plan, teacher_plan = _plan('student', student, student_inputs), _plan('teacher', teacher, teacher_inputs)
+        return plan_of('student', student, student_inputs, own), plan_of('teacher', teacher, teacher_inputs, theirs)
+    plan, teacher_plan = plan_of('student', student, student_inputs), plan_of('teacher', teacher, teacher_inputs)
     own, theirs = ([stage.end for stage in stages] for stages in _choose(plan.stages, teacher_plan.stages))
     if len(own) < len(plan.stages):
-        plan = _plan('student', student, student_inputs, own)
+        plan = plan_of('student', student, student_inputs, own)
     if len(theirs) < len(teacher_plan.stages):
-        teacher_plan = _plan('teacher', teacher, teacher_inputs, theirs)
+        teacher_plan = plan_of('teacher', teacher, teacher_inputs, theirs)
     return plan, teacher_plan
 
 
-def _plan(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] | None = None) -> StagePlan:
+def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] | None = None) -> StagePlan:
     """The plan with exactly these ends, or an error that says whose they are."""
     try:
         plan = plan_stages(network, inputs, ends)

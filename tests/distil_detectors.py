@@ -59,9 +59,23 @@ def narrowed(model: ConfigDict, width: int) -> ConfigDict:
     return model
 
 
+def yolox(width: int) -> ConfigDict:
+    """A YOLOX with so many channels, as shallow as it gets."""
+    cfg = load_config('mmdet::yolox/yolox_s_8xb8-300e_coco.py')
+    cfg.merge_from_dict(
+        {
+            'model.data_preprocessor.batch_augments': None,
+            'model.backbone': dict(deepen_factor=0.1, widen_factor=width / 64),
+            'model.neck': dict(in_channels=[4 * width, 8 * width, 16 * width], out_channels=2 * width),
+            'model.bbox_head': dict(num_classes=10, in_channels=2 * width, feat_channels=2 * width, stacked_convs=1),
+        }
+    )
+    return cfg.model
+
+
 def model_of(kind: str, width: int) -> ConfigDict:
     """The model of one of the kinds."""
-    return dict(RetinaNet=retinanet, FasterRCNN=faster_rcnn)[kind](width)
+    return dict(RetinaNet=retinanet, FasterRCNN=faster_rcnn, YOLOX=yolox)[kind](width)
 
 
 @pytest.fixture(scope='session')

@@ -18,15 +18,14 @@ CONFIG = """
 ClusterName=mmkd
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.sock,cred_expire=5
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -35,28 +34,36 @@ SelectType=select/cons_tres
 MpiDefault=none
 ReturnToService=2
 KillWait=5
-NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2
-PartitionName=main Nodes=ALL Default=YES
+NodeName={first} NodeHostname={host} NodeAddr=127.0.0.1 Port={first_port} CPUs=2
+NodeName={second} NodeHostname={second} NodeAddr=127.0.0.1 Port={second_port} CPUs=2
+PartitionName=main Nodes={first} Default=YES
+PartitionName=both Nodes=ALL
 """
 
 
 class Cluster:
-    """One node with two processors."""
+    """Two nodes with two processors each, this machine both of them."""
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.host = socket.gethostname().partition('.')[0]
+        first = self.host if _is_known(self.host) else 'localhost'
+        self.nodes = (first, f'{first}-too')  # SLURM sorts them; nobody finds the second one's name
         outer = {name: value for name, value in os.environ.items() if not name.startswith(('SLURM', 'MASTER'))}
         self.environment = {**outer, 'PATH': PATH, 'SLURM_CONF': str(folder / 'slurm.conf')}
 
     def configure(self) -> None:
         """Write what the daemons read."""
-        controller_port, node_port = _free_ports(2)
+        controller_port, first_port, second_port = _free_ports(3)
         text = CONFIG.format(
             folder=self.folder,
             user=getpass.getuser(),
-            host=socket.gethostname().partition('.')[0],
+            host=self.host,
+            first=self.nodes[0],
+            second=self.nodes[1],
             controller_port=controller_port,
-            node_port=node_port,
+            first_port=first_port,
+            second_port=second_port,
         )
         (self.folder / 'slurm.conf').write_text(text)
         for name in ('state', 'spool'):
@@ -67,7 +74,7 @@ class Cluster:
     @contextmanager
     def daemon(self, *command: str) -> Iterator[None]:
         """Runs until the block is left."""
-        with (self.folder / f'{command[0]}.log').open('w') as log:
+        with (self.folder / f'{command[0]}_{command[-1].rpartition("/")[2]}.log').open('w') as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=self.folder)
         try:
             yield
@@ -86,9 +93,10 @@ class Cluster:
 
     def cancel_all(self) -> None:
         """Its jobs' processes are children of no daemon."""
-        self.ask('scancel', '--partition=main', '--state=PENDING')
-        self.ask('scancel', '--partition=main', '--signal=KILL', '--full')
-        self.ask('scancel', '--partition=main')
+        for partition in ('main', 'both'):
+            self.ask('scancel', f'--partition={partition}', '--state=PENDING')
+            self.ask('scancel', f'--partition={partition}', '--signal=KILL', '--full')
+            self.ask('scancel', f'--partition={partition}')
         wait_for(lambda: not self.ask('squeue', '--noheader'), 'jobs to end', self.folder)
 
 
@@ -104,8 +112,10 @@ def cluster() -> Iterator[Cluster]:
         daemons.enter_context(made.daemon('munged', '--foreground', '--force', *files, *more))
         wait_for((folder / 'munge.sock').exists, 'munged', folder)
         daemons.enter_context(made.daemon('slurmctld', '-D'))
-        daemons.enter_context(made.daemon('slurmd', '-D'))
-        wait_for(lambda: made.ask('sinfo', '--noheader', '--format=%T') == 'idle', 'an idle node', folder)
+        for node in made.nodes:
+            daemons.enter_context(made.daemon('slurmd', '-D', '-N', node))
+        states = 'sinfo', '--noheader', '--format=%T', '--partition=both'
+        wait_for(lambda: made.ask(*states) == 'idle', 'idle nodes', folder)
         try:
             yield made
         finally:
@@ -120,6 +130,13 @@ def wait_for(happened: Callable[[], object], what: str, folder: Path, seconds: f
             logs = '\n'.join(f'{log}:\n{log.read_text()[-3000:]}' for log in sorted(folder.rglob('*.log')))
             raise AssertionError(f'waited for {what} for {seconds} s\n{logs}')
         time.sleep(0.1)
+
+
+def _is_known(host: str) -> bool:
+    try:
+        return bool(socket.gethostbyname(host))
+    except OSError:
+        return False
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,7 @@ def test_default_is_accepted(count, has_head):
         (10, [0.25, 0.25, 0.6], f'{KEY}: [0.25, 0.25, 0.6] must be positive and sum to 1, not 1.1.'),
         (10, [0.5, 0.0, 0.5], f'{KEY}: [0.5, 0.0, 0.5] must be positive and sum to 1, not 1.'),
         (10, [0.75, -0.25, 0.5], f'{KEY}: [0.75, -0.25, 0.5] must be positive and sum to 1, not 1.'),
+        (10, [math.nan, 0.5, 0.5], f'{KEY}: [nan, 0.5, 0.5] must be positive and sum to 1, not nan.'),
         (
             10,
             [0.5, 0.01, 0.49],
@@ -55,7 +58,7 @@ def test_default_is_accepted(count, has_head):
             'train longer (train_cfg), learn fewer stages or change the fractions.',
         ),
     ],
-    ids=['count', 'sum', 'zero', 'negative', 'short'],
+    ids=['count', 'sum', 'zero', 'negative', 'nan', 'short'],
 )
 def test_wrong_fractions_are_refused(total, fractions, sentence):
     with pytest.raises(UserError) as caught:

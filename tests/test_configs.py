@@ -93,3 +93,8 @@ def test_a_near_name_beside_the_file_is_offered(write, tmp_path):
     write('', 'resnet18_mine.py')
     with pytest.raises(UserError, match=r'Did you mean resnet18_mine\.py'):
         load_config(str(tmp_path / 'resnet18_min.py'))
+
+
+def test_no_path_at_all():
+    with pytest.raises(UserError, match=r'^config .* does not exist'):
+        load_config('')

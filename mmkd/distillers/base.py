@@ -211,8 +211,10 @@ def _keep_student(module: nn.Module, state: dict, prefix: str, local_metadata: d
 
 
 def _from_student(module: nn.Module, state: dict, prefix: str, *args) -> None:
-    """Plain keys find the student."""
-    for key in [key for key in state if key.startswith(prefix)]:
+    """Plain keys find the student; hooks such as mmdet's SyncNormHook load by the names of modules."""
+    kinds = (module.named_parameters, module.named_buffers)
+    own = {prefix + name for kind in kinds for name, _ in kind() if name.startswith((_STUDENT, 'extras.'))}
+    for key in [key for key in state if key.startswith(prefix) and key not in own]:
         state[prefix + _STUDENT + key[len(prefix) :]] = state.pop(key)
 
 

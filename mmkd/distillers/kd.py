@@ -4,9 +4,9 @@ from torch import Tensor
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_taught, check_weight
+from mmkd.pairing import plan_of
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
-from mmkd.stages import plan_stages
 from mmkd.tasks import task_of
 
 
@@ -50,7 +50,7 @@ class KD(Distiller):
     def prepare(self, inputs: Tensor) -> None:
         """Find the student's stages, for schedules that freeze some; compare the two networks' classes."""
         with own_randomness():
-            self.plan = plan_stages(self.student, inputs)
+            self.plan = plan_of('student', self.student, inputs)
             self.task.check(inputs, self.teacher_inputs(inputs), own_scores=bool(self.alpha))
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:

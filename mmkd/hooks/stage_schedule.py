@@ -12,7 +12,7 @@ from mmkd.errors import UserError
 from mmkd.hooks.first_batch import check_classes, check_ground_truth, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
-from mmkd.hooks.stage_setup import average_buffers, set_up
+from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
 from mmkd.hooks.stage_validation import BestStage, validate_stages
 from mmkd.hooks.teacher_score import score_teacher
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
@@ -89,6 +89,7 @@ class StageScheduleHook(Hook):
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.schedule = self._plan(runner)
         self.distiller.equip(self.schedule.phases)
+        check_optimizers(runner, self.distiller, self.overrides)
         self.distiller.speed_up(batch['inputs'])
         head = self.distiller.plan.head.name
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
@@ -112,7 +113,13 @@ class StageScheduleHook(Hook):
                 f'says {self.schedule.phases} of lengths {self.schedule.lengths}; resume with the config that made it.'
             )
         self._enter(runner, self.resumed['index'])
-        self.distiller.extras.load_state_dict(self.resumed['extras'])
+        try:
+            self.distiller.extras.load_state_dict(self.resumed['extras'])
+        except RuntimeError as error:
+            raise UserError(
+                '--resume: the adapters or auxiliary heads in the checkpoint are not those of the config '
+                f'({" ".join(str(error).split())}); resume with the config that made it.'
+            ) from error
         if self.best is not None and self.resumed['best'] is not None:
             self.best.loss, self.best.state = self.resumed['best']
 
@@ -238,10 +245,13 @@ class StageScheduleHook(Hook):
             means = validate_stages(runner, self.distiller, self.name)
             if self.best is not None:
                 self.best.offer(means, self.distiller)
+        restored = False
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
-            self.best.restore(self.distiller)
+            restored = self.best.restore(self.distiller)
         if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
             average_buffers(self.distiller)
+        if restored:  # else checkpoints would hold the average, over all of the stage, in its place
+            restart_averages(runner, self.distiller)
 
     def _log_plan(self, runner: Runner) -> None:
         counts = {name: p.numel() for name, p in self.distiller.student.named_parameters()}

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmkd.distillers.base import Distiller
+from mmkd.errors import UserError, in_one_line
 from mmkd.optim import build_stage_optim_wrapper, compress
 
 
@@ -38,11 +39,33 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
             length=length,
         )
     runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
-    for hook in runner.hooks:
-        if isinstance(hook, EMAHook):  # what is frozen would go on as its past average, which nothing was learned on
-            hook.ema_model.steps.zero_()  # its next update copies the student
+    restart_averages(runner, distiller)  # what is frozen would go on as its average, which nothing was learned on
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
         runner.message_hub.log_scalars.pop(key)  # else every later line prints them
+
+
+def restart_averages(runner: Runner, distiller: Distiller) -> None:
+    """Averages of weights begin anew with the student as it is."""
+    student = distiller.student.state_dict()
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            for name, value in hook.ema_model.module.state_dict().items():
+                value.copy_(student[name])
+            hook.ema_model.steps.zero_()  # its next update copies the student
+
+
+def check_optimizers(runner: Runner, distiller: Distiller, overrides: dict[str, dict]) -> None:
+    """Every stage's optimizer can be built, told before the first stage and not after hours."""
+    for name, changes in overrides.items():
+        cfg = copy.deepcopy(runner.cfg.optim_wrapper)
+        cfg.optimizer.update(changes)
+        try:
+            build_stage_optim_wrapper(distiller.student, [], cfg)
+        except Exception as error:  # an optimizer may raise anything
+            raise UserError(
+                f'default_hooks.stages.overrides.{name}: {changes} does not fit optim_wrapper.optimizer '
+                f'({in_one_line(error)}).'
+            ) from error
 
 
 def average_buffers(distiller: Distiller) -> None:

@@ -49,8 +49,10 @@ class BestStage:
             self.loss = means[MIMIC_LOSS]
             self.state = copy.deepcopy(distiller.student.state_dict())
 
-    def restore(self, distiller: Distiller) -> None:
-        """Go back to the best state, at the end of the stage."""
-        if self.state is not None:
+    def restore(self, distiller: Distiller) -> bool:
+        """Go back to the best state, at the end of the stage, and tell whether there is one."""
+        found = self.state is not None
+        if found:
             distiller.student.load_state_dict(self.state)
         self.__init__()  # type: ignore[misc]
+        return found

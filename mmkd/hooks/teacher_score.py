@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmkd.distillers.base import Distiller
+from mmkd.errors import UserError, in_one_line
 from mmkd.random_state import own_randomness
 
 
@@ -27,7 +28,7 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
         for batch in loader:
             data = distiller.data_preprocessor(copy.deepcopy(batch), False)  # a data set may keep its samples
             inputs = distiller.teacher_inputs(data['inputs'], data['data_samples'])
-            results = distiller.teacher.network(inputs, data['data_samples'], mode='predict')
+            results = _predict(distiller.teacher.network, inputs, data['data_samples'])
             evaluator.process(data_samples=results, data_batch=batch)
         score = evaluator.evaluate(len(loader.dataset))
     said = ', '.join(
@@ -35,6 +36,16 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
     )
     runner.logger.info(f"The teacher's own score on the student's validation images: {said}")
     return score
+
+
+def _predict(teacher: BaseModel, inputs: torch.Tensor, data_samples: list) -> list:
+    try:
+        return teacher(inputs, data_samples, mode='predict')
+    except Exception as error:  # a toolbox's networks may raise anything
+        raise UserError(
+            f'model.teacher: it cannot predict the validation images ({in_one_line(error)}); mend its config, or leave '
+            'its score out with default_hooks.stages.score_teacher=False.'
+        ) from error
 
 
 def _why_not(runner: Runner, distiller: Distiller) -> str:

@@ -21,6 +21,8 @@ TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 TESTING_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # and the extra that brings it
 
+MOST_WORKERS = 1024
+
 
 def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
     """Every key that the task needs is there."""
@@ -41,6 +43,8 @@ def check_training(cfg: Config) -> None:
     """What a config asks for is there, and can be had on this machine."""
     check_toolboxes(cfg)
     check_amp(cfg)
+    check_budget(cfg)
+    check_optimizer(cfg)
     check_teacher(cfg)
     check_data_parallel(cfg)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
@@ -71,6 +75,25 @@ def check_amp(cfg: Config) -> None:
         )
     if get_device() == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
         raise UserError('optim_wrapper.dtype: this GPU knows no bfloat16; take --amp-dtype float16.')
+
+
+def check_budget(cfg: Config) -> None:
+    """There is something to do, and to score; else what is built first for it would be blamed."""
+    if not isinstance(cfg.get('val_evaluator'), dict | list | None):
+        raise UserError(f'val_evaluator: it must be a dict or a list of them, not {cfg.val_evaluator!r}.')
+    for key in ('max_epochs', 'max_iters'):
+        budget = cfg.train_cfg.get(key, 1)
+        if isinstance(budget, int | float) and not budget > 0:
+            raise UserError(f'train_cfg.{key}: it must be above 0, not {budget}.')
+
+
+def check_optimizer(cfg: Config) -> None:
+    """A distiller's optimizer is one, of which each stage gets its own."""
+    optimizer = cfg.optim_wrapper.get('optimizer')
+    if 'student' in cfg.model and not isinstance(optimizer, dict):
+        raise UserError(
+            f"optim_wrapper.optimizer: it must be a dict such as dict(type='SGD', lr=0.1), not {optimizer!r}."
+        )
 
 
 def check_data_parallel(cfg: Config) -> None:
@@ -120,6 +143,9 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
     for name in loaders:
         loader = cfg.get(name)
         if loader is not None:
+            if not isinstance(loader, dict):
+                raise UserError(f'{name}: it must be a dict, not {loader!r}.')
+            _check_workers(f'{name}.num_workers', loader.get('num_workers', 0))
             for key in ('dataset', 'sampler'):
                 if not isinstance(loader.get(key, {}), dict):
                     raise UserError(f'{name}.{key}: it must be a dict, not {loader.get(key)!r}.')
@@ -175,6 +201,12 @@ def _datasets(key: str, dataset) -> Iterator[tuple[str, dict]]:
             yield from _datasets(f'{key}.datasets.{i}', inner)
     else:
         yield key, dataset
+
+
+def _check_workers(key: str, number) -> None:
+    """Torch starts as many processes as it is told, until the machine stands still."""
+    if isinstance(number, int) and number > MOST_WORKERS:
+        raise UserError(f'{key}: {number} processes are more than a machine has use for; take 2 to 16.')
 
 
 def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:

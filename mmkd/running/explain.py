@@ -1,4 +1,4 @@
-"""Mistakes that show only while a config is being built, told by their place in it."""
+"""Mistakes that show only while a config is being built or at work, told by their place in it."""
 
 import traceback
 from collections.abc import Iterator
@@ -7,8 +7,12 @@ from types import FrameType
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.registry import build_functions
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
+from torch import nn
+from torch.optim import Optimizer
 
 from mmkd.errors import UserError, in_one_line
 
@@ -28,19 +32,30 @@ RUNNER_KEYS = {
     'build_train_loop': 'train_cfg',
     'build_val_loop': 'val_cfg',
     'build_evaluator': 'val_evaluator',
-    'build_dataloader': '_dataloader',
     'register_hooks': 'default_hooks',
     'load_or_resume': 'load_from',
     'call_hook': '_hooks',
 }
 """What mmengine's Runner reads, by its method; some serve several keys."""
-WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError)
+WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
 """What a hook raises that was given nonsense; a full disk is something else."""
+STEPS = ('train_step', 'val_step', 'test_step')
+PARTS = {
+    Optimizer: 'optim_wrapper.optimizer',
+    OptimWrapper: 'optim_wrapper',
+    _ParamScheduler: 'param_scheduler',
+    Evaluator: 'val_evaluator',
+    BaseMetric: 'val_evaluator',
+}
+"""What else is at work in a run, and where the config speaks of it."""
+LOOPS = {EpochBasedTrainLoop: 'train_cfg', IterBasedTrainLoop: 'train_cfg', ValLoop: 'val_cfg', TestLoop: 'test_cfg'}
+"""The loops call everything else, so only what goes wrong in their own code is theirs."""
+BAD_LOSS = '{}: the loss is NaN or infinite. Lower the learning rate or clip gradients (optim_wrapper.clip_grad).'
 
 
 @contextmanager
 def explained(cfg: Config) -> Iterator[None]:
-    """Turn an error that came out of building a part of the config into a :class:`UserError` that names the part."""
+    """Turn an error of a part of the config, while it is built or at work, into a :class:`UserError` that names it."""
     before = cfg.to_dict()
     try:
         yield
@@ -50,27 +65,60 @@ def explained(cfg: Config) -> Iterator[None]:
         where = _where(error, before)
         if not where:
             raise
+        scope = '' if before.get('default_scope') or not isinstance(error, KeyError) else ', or set default_scope'
         raise UserError(
-            f'{where} does not fit ({in_one_line(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
+            f'{where} does not fit ({in_one_line(error)}); mend it{scope}. MMKD_TRACEBACK=1 shows where it happened.'
         ) from error
 
 
 def _where(error: BaseException, cfg: dict) -> str:
-    """The key of the innermost part of the config that was being built when an error was raised, ``''`` if none was."""
-    for frame in _frames(error):
+    """The key of the innermost part of the config that was being built or at work, ``''`` if none was."""
+    modules: list[nn.Module] = []
+    for depth, frame in enumerate(_frames(error)):
         known = frame.f_locals
         if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
             if path := _find(cfg, known['cfg']):
                 return path
+        elif frame.f_code is Runner.build_dataloader.__code__:
+            loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
+            return loaders[0] if loaders else 'train_dataloader'
         elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
             key = RUNNER_KEYS[frame.f_code.co_name]
-            if key == '_dataloader':
-                loaders = [name for name in cfg if name.endswith(key) and cfg[name] == known.get('dataloader')]
-                return loaders[0] if loaders else 'train_dataloader'
             if key == '_hooks':
-                return _hook(cfg, known.get('hook')) if isinstance(error, WRONG_VALUES) else ''
+                where = _hook(cfg, known.get('hook')) if isinstance(error, WRONG_VALUES) else ''
+                if type(known.get('hook')).__name__ == 'CheckInvalidLossHook' and isinstance(error, AssertionError):
+                    raise UserError(BAD_LOSS.format(where)) from error  # mmdet's says None
+                return where
             return key
+        elif path := _at_work(known.get('self'), error, depth, modules, frame.f_code.co_name, cfg):
+            return path
     return ''
+
+
+def _at_work(part: Any, error: BaseException, depth: int, modules: list, method: str, cfg: dict) -> str:
+    """The key of what raised an error while it worked; a CUDA error or a full memory is nobody's mistake."""
+    wrong = isinstance(error, WRONG_VALUES)
+    if isinstance(part, nn.Module):
+        modules.append(part)
+        of_torch = type(error) in (RuntimeError, NotImplementedError) and 'CUDA' not in str(error)
+        return _module(cfg, part, modules) if method in STEPS and (wrong or of_torch) else ''
+    of_torch = type(error) is RuntimeError and 'CUDA' not in str(error) and not isinstance(part, OptimWrapper)
+    if not (wrong or of_torch):  # an OptimWrapper goes through the network, backwards
+        return ''
+    known = {**PARTS, **LOOPS} if depth == 0 else PARTS
+    return next((key for kind, key in known.items() if isinstance(part, kind)), '')
+
+
+def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:
+    """The place in the config of the innermost of these modules that belongs to the model."""
+    names = {id(module): name.removeprefix('module.') for name, module in model.named_modules()}  # of a DDP wrapper
+    path, node = 'model', cfg.get('model')
+    for name in next(names[id(module)] for module in inner if id(module) in names).split('.'):
+        node = node.get(name) if isinstance(node, dict) else None
+        if node is None:
+            break
+        path += f'.{name}'
+    return path
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:

@@ -129,7 +129,7 @@ def _fill_mmpretrain_loaders(cfg: Config) -> None:
     """Mmpretrain's configs leave these keys to mmpretrain's own tools."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
-        if loader is not None:
+        if isinstance(loader, dict):
             loader.setdefault('pin_memory', get_device() != 'cpu')
-            loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
+            loader.setdefault('persistent_workers', bool(loader.get('num_workers')))
             loader.setdefault('collate_fn', dict(type='default_collate'))

@@ -2,7 +2,13 @@
 
 import copy
 import math
+import resource
+import signal
+import traceback
+from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,10 +16,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
-from mmkd.errors import UserError
-from mmkd.running import checks
+from mmkd.errors import UserError, in_one_line
+from mmkd.running import checks, flags
 from mmkd.running.explain import explained
 from mmkd.running.safety import add_safety_hooks
 
@@ -39,6 +47,9 @@ STAGES = {
     'MHKD': dict(stages=['teacher_heads', 'all'], lengths=[1, 3]),
     'KD': {},
 }
+
+
+NUMBERS = count()
 
 
 class Enough(Exception):
@@ -69,13 +80,13 @@ def valid(plain, teacher) -> dict[str, dict]:
 
 
 def run(config: dict, folder) -> None:
-    """What tools/train.py does, but for the command line."""
+    """What tools/train.py does."""
     cfg = Config(config)
-    cfg.work_dir = str(folder)
+    flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     checks.check_training(cfg)
     add_safety_hooks(cfg)
-    cfg.experiment_name = f'{folder.name}_{len(list(folder.iterdir()))}_{id(cfg)}'
+    cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with explained(cfg):
         runner = Runner.from_cfg(cfg)
         checks.check_images(runner)
@@ -124,19 +135,70 @@ def names(message: str, place: tuple) -> bool:
     if 'NaN or infinite' in message:  # a number that fits and makes no sense: the loss tells
         return True
     keys = ['model', *place] if place[0] == 'data_preprocessor' else place  # the Runner puts it into the model
+    keys = ['default_hooks', *place] if 'pairs' in place else keys  # of stages, which speaks of the same names
     return any(key in message for key in keys if isinstance(key, str))
 
 
-def every_outcome(configs: dict[str, dict], folder, mutation) -> None:
+def every_outcome(configs: dict[str, dict], folder, mutation) -> str:
+    """What came of a mutation, 'works' or 'told'; anything else is a failure."""
     method, place, what, value = mutation
     try:
         run(mutate(configs[method], place, what, value), folder)
     except Enough:
-        pass
+        return 'works'
     except UserError as error:
         message = str(error)
         assert '\n' not in message
         assert names(message, place), message
+        return 'told'
+    return 'ended early'
+
+
+class Hang(BaseException):
+    """A run took too long."""
+
+
+class Tally:
+    """Counts outcomes and goes on after a failure, so that one run finds all of them; written down as they come."""
+
+    def __init__(self, file):
+        self.file = file
+        self.outcomes = Counter()
+        self.failed = {}
+
+    def count(self, configs: dict[str, dict], folder, mutation) -> None:
+        """Try a mutation for a minute."""
+        signal.signal(signal.SIGALRM, hang)
+        signal.alarm(60)
+        try:
+            outcome = every_outcome(configs, folder, mutation)
+        except (Exception, Hang, SystemExit) as error:
+            outcome = 'failed'
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            self.failed[repr(mutation)] = f'{in_one_line(error)} ({last.filename}:{last.lineno})'
+        finally:
+            signal.alarm(0)
+            forget_runs()
+        self.outcomes[outcome] += 1
+        with self.file.open('a') as file:
+            file.write(f'{outcome}: {mutation} {self.failed.get(repr(mutation), "")}\n')
+
+    def __str__(self) -> str:
+        lines = [f'{mutation}: {error}' for mutation, error in self.failed.items()]
+        return '\n'.join([f'{self.outcomes.total()} mutations: {dict(self.outcomes)}', *lines])
+
+
+def hang(*_):
+    raise Hang('more than a minute')
+
+
+def forget_runs() -> None:
+    """Each run has a log open and its history in memory, for ever."""
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
+    for kind in (MMLogger, MessageHub, Visualizer, *Visualizer.__subclasses__()):
+        kind._instance_dict.clear()
 
 
 ENDLESS = dict(deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -149,11 +211,41 @@ def test_a_valid_config_works(valid, tmp_path):
 
 
 def test_a_mistake_is_told_in_one_sentence_or_does_no_harm(valid, tmp_path):
-    check = given(mutations(valid))(lambda mutation: every_outcome(valid, tmp_path, mutation))
+    tally = Tally(tmp_path / 'tally.txt')
+    check = given(mutations(valid))(lambda mutation: tally.count(valid, tmp_path, mutation))
     settings(max_examples=40, derandomize=True, phases=[Phase.generate], **ENDLESS)(check)()
+    assert not tally.failed, str(tally)
+
+
+@pytest.mark.parametrize(
+    ('method', 'place', 'what', 'value', 'said'),
+    [
+        ('KD', ('default_scope',), 'drop', None, 'model.student does not fit (KeyError: .*, or set default_scope'),
+        ('KD', ('model', 'student', 'backbone', 'stem_channels'), 'retype', 0, 'model.student: ImageClassifier cannot'),
+        ('KD', ('model', 'student', 'head', 'loss'), 'retype', [], 'model.student.head does not fit (TypeError'),
+        ('SSKD', ('model', 'student', 'head'), 'retype', None, 'model.student does not fit (AttributeError'),
+        ('KD', ('optim_wrapper', 'optimizer', 'weight_decay'), 'retype', True, 'optim_wrapper.optimizer does not fit'),
+        ('SSKD', ('model', 'teacher', 'config', 'model', 'neck'), 'drop', None, 'model.teacher: it cannot predict the'),
+        ('KD', ('val_evaluator', 'topk'), 'retype', True, 'val_evaluator does not fit (TypeError'),
+        ('KD', ('train_cfg', 'val_interval'), 'retype', {}, 'train_cfg does not fit (TypeError'),
+        ('KD', ('val_dataloader', 'persistent_workers'), 'retype', 'x', 'val_dataloader does not fit'),
+    ],
+)
+def test_mistakes_that_were_not_told_once(valid, tmp_path, method, place, what, value, said):
+    with pytest.raises(UserError, match=said.replace('(', r'\(')):
+        run(mutate(valid[method], place, what, value), tmp_path)
 
 
 @pytest.mark.long
-def test_a_few_thousand_mistakes(valid, tmp_path):
-    check = given(mutations(valid))(lambda mutation: every_outcome(valid, tmp_path, mutation))
-    settings(max_examples=3000, **ENDLESS)(check)()
+def test_a_few_thousand_mistakes(valid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a folder in the config may have become a relative one
+    tally = Tally(tmp_path / 'tally.txt')
+    check = given(mutations(valid))(lambda mutation: tally.count(valid, tmp_path, mutation))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, before[1]))  # what asks for too much must not take it all
+    try:
+        settings(max_examples=3000, phases=[Phase.generate], **ENDLESS)(check)()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    print(tally)
+    assert not tally.failed, str(tally)

@@ -181,6 +181,15 @@ def test_resume_ends_byte_for_byte_where_the_uninterrupted_run_ends(mhkd, tmp_pa
     assert bytes_of(resumed.model.extras) == bytes_of(whole.model.extras)
 
 
+def test_other_heads_are_no_resume(mhkd, tmp_path):
+    short = {'train_cfg.max_epochs': 1}
+    mhkd('first', **short).train()
+    wider = dict(heads=dict(type='mmkd.AuxiliaryHead', width=16))
+    runner = mhkd('second', model=wider, resume=True, load_from=str(tmp_path / 'first' / 'epoch_1.pth'), **short)
+    with pytest.raises(UserError, match=r'^--resume: the adapters or auxiliary heads .* size mismatch'):
+        runner.train()
+
+
 def test_one_forward_of_each_network_and_head_an_iteration(mhkd):
     runner = mhkd(**{'train_cfg.max_epochs': 1, 'default_hooks.checkpoint': dict(type='CheckpointHook', interval=9)})
     distiller = runner.model

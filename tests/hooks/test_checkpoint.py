@@ -76,6 +76,19 @@ def test_as_many_are_kept_as_mmengine_keeps(tmp_path):
     assert 'epoch_4.pth' in kept['ours']
 
 
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize(('save_last', 'last'), [(True, 5), (False, 4)])
+def test_the_last_state_is_saved_where_mmengine_saves_it(tmp_path, by_epoch, save_last, last):
+    from mmengine.hooks import CheckpointHook
+
+    hook, kept = dict(interval=2, save_last=save_last, max_keep_ckpts=1), {}
+    for name, kind in (('ours', {}), ('theirs', dict(type=CheckpointHook))):
+        toy_runner(tmp_path / name, by_epoch=by_epoch, budget=5, hook=dict(hook, **kind)).train()
+        kept[name] = names(tmp_path / name)
+        assert (tmp_path / name / 'last_checkpoint').read_text().endswith(f'_{last}.pth')
+    assert kept['ours'] == kept['theirs']
+
+
 def test_iterations(tmp_path):
     toy_runner(tmp_path / 'run', by_epoch=False, budget=5, hook=dict(max_keep_ckpts=2)).train()
     assert names(tmp_path / 'run') == ['iter_4.pth', 'iter_5.pth', 'last_checkpoint']

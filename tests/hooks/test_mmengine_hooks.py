@@ -122,6 +122,37 @@ def test_recipes_are_switched_on_the_student(distil):
     assert len(runner.train_dataloader.dataset.pipeline.transforms) == 2
 
 
+@pytest.mark.parametrize(('unit', 'length'), [('epoch', 2), ('iter', 3)])
+def test_the_best_state_of_a_stage_is_its_average_too(distil, tmp_path, monkeypatch, unit, length):
+    from mmkd.hooks import stage_schedule
+
+    losses = iter([1.0, *[2.0] * (length - 1)] * 2)
+    states = []
+
+    def validate(runner, distiller, name):
+        states.append(copy.deepcopy(distiller.student.state_dict()))
+        return dict(mimic_loss=next(losses))
+
+    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    by_epoch = unit == 'epoch'
+    runner = distil(
+        hook=dict(stages=['layer1', 'layer2'], lengths=[length] * 2, keep_best=True, score_teacher=False),
+        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
+        train_cfg={'by_epoch': by_epoch, f'max_{unit}s': 2 * length, 'val_interval': 1},
+        param_scheduler=None,
+        **{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=length, by_epoch=by_epoch)},
+    )
+    watch = Watch()
+    runner.register_hook(watch)
+    runner.train()
+    for end, best in ((length, states[0]), (2 * length, states[length])):
+        saved = torch.load(tmp_path / 'run' / f'{unit}_{end}.pth', weights_only=False)
+        assert same(saved['state_dict'], best)
+        assert same({name[7:]: value for name, value in saved['ema_state_dict'].items() if name != 'steps'}, best)
+    if by_epoch:
+        assert not same(watch.averages[-1], watch.students[-1])  # before the stage's end it is an average
+
+
 def test_averages_of_mmpretrain_are_evaluated_on_both(distil, tmp_path):
     hook = dict(type='mmpretrain.EMAHook', momentum=0.1, evaluate_on_ema=True, evaluate_on_origin=True)
     runner = distil(hook=STAGES, custom_hooks=[hook], **SHORT)

@@ -142,6 +142,7 @@ def test_a_deeper_look_at_stage_losses(distil):
         (dict(stages=['layer1'], unfreeze_last=True), {}, 'only the head can teach all'),
         (dict(stages=['layer1', 'head'], lengths=[1, 8]), {}, r'stages\.lengths: \[1, 8\] must be .* whose sum is 8'),
         (dict(overrides=dict(neck=dict(lr=1))), {}, 'the student has no stage neck'),
+        (dict(overrides=dict(head=dict(lr=-1))), {}, r'overrides\.head: .* does not fit optim_wrapper\.optimizer \(Va'),
         (dict(), dict(stage_losses=dict(layer5=dict(type='mmkd.FeatureMimicLoss'))), 'no stage layer5'),
         (
             dict(),

@@ -1,6 +1,7 @@
-"""A job on a real SLURM: two ranks over a stage boundary, taken away twice, and finished all the same."""
+"""Jobs on a real SLURM: two ranks over a stage boundary, taken away twice and finished; and two ranks on two nodes."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
 
 from mmkd.configs import load_config
 from tests.conftest import ROOT
@@ -24,6 +26,7 @@ STUDENT = CONFIGS / 'baselines' / 'resnet18-w16_digits.py'
 SSKD = CONFIGS / 'sskd' / 'sskd_resnet18-w32_resnet18-w16_digits.py'
 
 HOLD = """
+import os
 import time
 from pathlib import Path
 
@@ -46,6 +49,15 @@ class Hold(Hook):
             end = time.monotonic() + 60
             while not preemption.caught and time.monotonic() < end:
                 time.sleep(0.05)
+
+
+@HOOKS.register_module()
+class Tell(Hook):
+    '''Says where it runs, and where it looks for the others.'''
+
+    def before_run(self, runner):
+        names = ('SLURMD_NODENAME', 'SLURM_NTASKS', 'SLURM_NODELIST', 'MASTER_ADDR')
+        print('Rank', runner.rank, *(os.environ[name] for name in names))
 """
 CONFIG = """
 _base_ = '{sskd}'
@@ -69,7 +81,7 @@ def slurm():
 
 @pytest.fixture
 def submit(slurm: Cluster, tmp_path):
-    """Start ``tools/slurm_train.sh`` on the cluster's two processors."""
+    """Start a script of ours on the cluster, in two processes."""
     (tmp_path / 'hold.py').write_text(HOLD)
     (tmp_path / 'config.py').write_text(CONFIG.format(sskd=SSKD))
     environment = {
@@ -82,11 +94,11 @@ def submit(slurm: Cluster, tmp_path):
         'CPUS_PER_TASK': '1',
     }
 
-    def start(*options: str, flags: tuple[str, ...] = ()) -> subprocess.Popen:
-        arguments = ['main', 'digits', tmp_path / 'config.py', tmp_path / 'run', *flags]
-        command = [ROOT / 'tools' / 'slurm_train.sh', *options, *arguments]
+    def start(*options, script='slurm_train.sh', nodes='main', target='run', flags=(), **more) -> subprocess.Popen:
+        arguments = [nodes, 'digits', tmp_path / 'config.py', tmp_path / target, *flags]
+        command = [ROOT / 'tools' / script, *options, *arguments]
         with (tmp_path / 'srun.log').open('a') as log:
-            return subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+            return subprocess.Popen(command, env=environment | more, cwd=tmp_path, stdout=log, stderr=log)
 
     return start
 
@@ -134,3 +146,25 @@ def test_a_job_that_is_taken_away_goes_on(slurm: Cluster, submit, tmp_path):
     saved = torch.load(run / 'epoch_4.pth', weights_only=False)
     assert saved['meta']['iter'] == 8
     student.load_state_dict(saved['state_dict'], strict=True)
+
+
+def test_two_nodes_find_each_other(slurm: Cluster, submit, tmp_path):
+    init_default_scope('mmpretrain')
+    cfg = load_config(str(STUDENT))
+    torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'student.pth')
+    (tmp_path / 'config.py').write_text(f"{CONFIG.format(sskd=SSKD)}custom_hooks = [dict(type='Tell')]\n")
+    flags = ('--out', tmp_path / 'two.pkl', '--work-dir', tmp_path / 'tested')
+    job = submit(script='slurm_test.sh', nodes='both', target='student.pth', flags=flags, TASKS_PER_NODE='1')
+    code, text = job.wait(120), (tmp_path / 'srun.log').read_text()
+    assert code == 0, text
+    first, second = slurm.nodes
+    told = sorted(line for line in text.splitlines() if line.startswith('Rank '))
+    assert told == [f'Rank 0 {first} 2 {first},{second} {first}', f'Rank 1 {second} 2 {first},{second} {first}']
+
+    cfg.update(load_from=str(tmp_path / 'student.pth'), work_dir=str(tmp_path / 'alone'), experiment_name='alone')
+    cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=str(tmp_path / 'one.pkl'))]
+    Runner.from_cfg(cfg).test()
+    one, two = (pickle.loads((tmp_path / f'{name}.pkl').read_bytes()) for name in ('one', 'two'))
+    assert [sample['sample_idx'] for sample in one] == [sample['sample_idx'] for sample in two]
+    for alone, shared in zip(one, two):
+        torch.testing.assert_close(alone['pred_score'], shared['pred_score'])

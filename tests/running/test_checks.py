@@ -69,6 +69,13 @@ def test_damaged_arrays(coco, tmp_path):
         check(coco)
 
 
+@pytest.mark.parametrize(('loader', 'key'), [(3, ''), (dict(num_workers=10**9), '.num_workers')])
+def test_data_loaders_that_cannot_be(coco, loader, key):
+    coco.val_dataloader = loader
+    with pytest.raises(UserError, match=rf'^val_dataloader{key}: '):
+        check(coco)
+
+
 def test_data_sets_inside_wrappers(coco):
     inner = coco.train_dataloader.dataset
     inner.data_root = '/nowhere'
@@ -188,3 +195,17 @@ def test_a_distiller_is_not_sharded(changes, key):
 def test_ddp_is_welcome():
     for wrapper in (None, dict(type='MMDistributedDataParallel'), dict(find_unused_parameters=True)):
         checks.check_data_parallel(Config(dict(model=dict(student=dict()), model_wrapper_cfg=wrapper)))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(train_cfg=dict(max_epochs=-1)), r'train_cfg\.max_epochs: it must be above 0, not -1\.'),
+        (dict(val_evaluator=-1), r'val_evaluator: it must be a dict or a list of them, not -1\.'),
+        (dict(optim_wrapper=dict(lr=0.1)), r'optim_wrapper\.optimizer: it must be a dict such as .*, not None\.'),
+    ],
+)
+def test_budgets_and_optimizers_that_cannot_be(changes, message):
+    whole = dict(train_cfg=dict(max_epochs=1), optim_wrapper=dict(optimizer=dict(type='SGD')), model=dict(student={}))
+    with pytest.raises(UserError, match=message):
+        checks.check_training(Config({**whole, **changes}))

@@ -76,14 +76,18 @@ def test_an_error_behind_another_one():
 def test_what_the_runner_reads_by_itself(plain_runner_config, tmp_path):
     from mmengine.runner import Runner
 
+    loader = plain_runner_config['train_dataloader']
     for key, value, said in [
         ('train_cfg', dict(max_epoch=1), 'train_cfg does not fit'),
         ('param_scheduler', dict(no='type'), 'param_scheduler does not fit'),
         ('default_hooks', dict(checkpoint=3), 'default_hooks does not fit'),
         ('log_level', 'LOUD', 'log_level does not fit'),
         ('val_cfg', dict(), 'the config does not fit'),
+        ('train_dataloader', loader | dict(sampler={}), 'train_dataloader does not fit'),
+        ('train_dataloader', loader | dict(collate_fn=dict(type=('a', 'b'))), 'train_dataloader does not fit'),
+        ('train_dataloader', loader | dict(num_workers=''), 'train_dataloader does not fit'),
     ]:
-        config = {**plain_runner_config, key: value, 'experiment_name': f'{tmp_path.name}_{key}'}
+        config = {**plain_runner_config, key: value, 'experiment_name': f'{tmp_path.name}_{said}_{value}'}
         assert told(config, lambda config=config: Runner.from_cfg(Config(config)).train()).startswith(said)
 
 

@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 WORK_DIR ?= work_dirs/demo
 TEACHER := work_dirs/resnet18-w32_digits/epoch_10.pth
 
-.PHONY: demo results test test-long soak lint format docs lock clean
+.PHONY: demo results bench test test-long soak lint format docs lock clean
 
 demo: $(VENV)/.demo $(TEACHER)  ## distil the demo's student from its teacher, test what comes out as a plain model
 	$(RUN) tools/train.py configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py --work-dir $(WORK_DIR)
@@ -19,6 +19,9 @@ $(TEACHER): | $(VENV)/.demo
 
 results: $(VENV)/.demo  ## train students alone and distilled on data/cifar100.npz, write docs/results.md; goes on if stopped
 	$(RUN) tools/benchmark/results.py $(RESULTS_ARGS)
+
+bench: $(VENV)/.demo  ## what an iteration costs, against the floor and others; writes docs/benchmarks.md
+	$(RUN) tools/benchmark/speed/bench.py $(BENCH_ARGS)
 
 test: $(VENV)/.dev  ## the test suite, without the long ones
 	$(RUN) -m pytest -m 'not long' -n 2 --dist worksteal

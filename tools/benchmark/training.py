@@ -2,21 +2,16 @@
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
 from cells import ROOT, Cell, read_json, write_json
-from mmengine.device import get_device
+from surroundings import surroundings
 
 FAILED = 'FAILED'
-PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmpretrain', 'mmpretrain')
 
 
 def train(cell: Cell, lock: int) -> int:
@@ -79,27 +74,3 @@ def accuracies(folder: Path) -> dict[int, float]:
             if 'accuracy/top1' in scalars:
                 top1[scalars['step']] = scalars['accuracy/top1']
     return top1
-
-
-def surroundings() -> dict:
-    """What a number depends on besides its config."""
-    threads = os.environ.get('OMP_NUM_THREADS', 'all')
-    cpu = f'CPU, {os.cpu_count()} cores, {threads} of them for a training'
-    head, changes = (
-        subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-        for words in (['rev-parse', '--short', 'HEAD'], ['status', '--porcelain', '--untracked-files=no'])
-    )
-    return dict(
-        device=torch.cuda.get_device_name() if get_device() == 'cuda' else cpu,
-        versions=', '.join(f'{name} {number}' for name in PACKAGES if (number := installed(name))),
-        commit=f'{head} with changes' if changes else head,
-        date=date.today().isoformat(),
-    )
-
-
-def installed(name: str) -> str | None:
-    """The version of a package."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -1,0 +1,250 @@
+"""Nobody wins by computing less: mmkd, the floor and running everything have the same losses and gradients."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+TOOLS = Path(__file__).parents[2] / 'tools' / 'benchmark'
+SWIN = """
+_base_ = 'mmpretrain::swin_transformer/swin-tiny_16xb64_in1k.py'
+tiny = dict(embed_dims=12, depths=[1, 1, 2, 1], num_heads=[1, 2, 2, 2])
+model = dict(
+    _delete_=True,
+    type='ImageClassifier',
+    backbone=dict(type='SwinTransformer', arch=tiny, img_size=64, window_size=2, drop_path_rate=0.2),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead', num_classes=10, in_channels=96,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')))
+"""
+TEACHES_ITSELF = """
+_base_ = 'plain.py'
+model = dict(
+    _delete_=True, type='mmkd.SSKD', student={{_base_.model}}, teacher=dict(config='PLAIN', checkpoint=None))
+default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
+"""
+
+
+@pytest.fixture(scope='module')
+def speed():
+    """The modules of tools/benchmark/speed."""
+    folders = [str(TOOLS / 'speed'), str(TOOLS)]
+    sys.path[:0] = folders
+    yield importlib.import_module
+    for folder in folders:
+        sys.path.remove(folder)
+
+
+def swin(folder: Path) -> str:
+    """The config of a tiny Swin that teaches itself."""
+    plain, config = folder / 'plain.py', folder / 'swin.py'
+    plain.write_text(SWIN)
+    config.write_text(TEACHES_ITSELF.replace('PLAIN', str(plain)))
+    return str(config)
+
+
+PAIRS = {
+    'classifier': dict(config='mmkd::sskd/sskd_resnet18-w32_resnet18-w16_digits.py', size=16, classes=10),
+    'CIFAR': dict(config='mmkd::sskd/sskd_resnet32x4_resnet8x4_cifar100.py', size=16, classes=100),
+    'tokens': dict(config=swin, size=64, classes=10),
+    'detector': dict(config='mmkd::sskd/sskd_retinanet_r18-w32_r18-w16_digits-coco.py', size=64, classes=10, boxes=3),
+}
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request, speed, tmp_path):
+    options = dict(PAIRS[request.param])
+    if callable(options['config']):
+        options['config'] = options['config'](tmp_path)
+    return speed('pairs').Pair(batch=(4, 4), **options)
+
+
+def gradients(network) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize('method', ['SSKD', 'KD', 'MHKD'])
+def test_all_compute_the_same(method, pair, speed, tmp_path):
+    product = speed('product').Product(pair, method, tmp_path, 4, channels_last=True)
+    distiller = product.distiller
+    assert method != 'SSKD' or len(product.phases) > 3
+    for phase in product.phases:
+        product.enter(phase)
+        rivals = [getattr(speed('rivals'), kind)(product) for kind in ('Floor', 'RunEverything')]
+        torch.manual_seed(0)
+        expected = distiller.parse_losses(distiller(*product.processed(), mode='loss'))[0]
+        expected.backward()
+        for rival, tolerance in zip(rivals, (1e-6, 1e-3)):
+            torch.manual_seed(0)
+            loss = rival.loss()
+            loss.backward()
+            torch.testing.assert_close(loss, expected, rtol=tolerance, atol=0)
+            for own, copied in ((distiller.student, rival.student), (distiller.extras, rival.extras)):
+                wanted, found = gradients(own), gradients(copied)
+                assert set(found) == set(wanted)
+                largest = max((grad.abs().max().item() for grad in wanted.values()), default=0)
+                for name in wanted:
+                    torch.testing.assert_close(found[name], wanted[name], rtol=0, atol=10 * tolerance * largest)
+        distiller.zero_grad()
+
+
+def test_the_floor_runs_no_hook_of_mmkd(speed, tmp_path, monkeypatch):
+    """It would be no floor if it called the code that it is compared with."""
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
+    product = speed('product').Product(pair, 'SSKD', tmp_path, 4)
+    product.enter('layer2')
+    floor = speed('rivals').Floor(product)
+    for called in ('mmkd.distillers.sskd.run_to', 'mmkd.prefix.recording', 'mmkd.distillers.base.Distiller.forward'):
+        monkeypatch.setattr(called, None)
+    floor.step()
+
+
+def test_run_everything_runs_every_module_of_both_networks_unfolded(speed, tmp_path):
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
+    product = speed('product').Product(pair, 'SSKD', tmp_path, 4, channels_last=True)
+    product.enter('layer2')
+    rival = speed('rivals').RunEverything(product)
+    ran = set()
+    for label, network in (('student', rival.student), ('teacher', rival.teacher)):
+        for name, module in network.named_modules():
+            if not list(module.children()) and list(module.parameters()):
+                module.register_forward_hook(lambda *_, at=(label, name): ran.add(at))
+    rival.step()
+    expected = {
+        (label, name)
+        for label, network in (('student', product.distiller.student), ('teacher', product.plain_teacher))
+        for name, module in network.named_modules()
+        if not list(module.children()) and list(module.parameters())
+    }
+    assert ran == expected
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in rival.teacher.modules())
+    assert not any('forward' in vars(module) for module in rival.student.modules())
+    assert all(p.is_contiguous() for p in rival.student.parameters())
+
+
+def test_only_the_phase_is_learned(speed, tmp_path):
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
+    product = speed('product').Product(pair, 'SSKD', tmp_path, 4)
+    for phase in product.phases:
+        product.enter(phase)
+        (learned,) = [stage for stage in product.distiller.plan if stage.name == phase]
+        for kind in ('Floor', 'RunEverything'):
+            rival = getattr(speed('rivals'), kind)(product)
+            before = {name: p.detach().clone() for name, p in rival.student.named_parameters()}
+            rival.step()
+            moved = {name for name, p in rival.student.named_parameters() if not torch.equal(p, before[name])}
+            assert moved, phase
+            assert moved <= set(learned.parameters), phase
+
+
+def test_peak_memory_is_that_of_the_tensors_alive_at_once(speed):
+    measuring = speed('measuring')
+    a = torch.zeros(1000, 250)  # a megabyte
+
+    def step():
+        b = a + 1
+        c = b * 2
+        del b
+        view = c.view(-1)
+        view += 1
+        return c + view.view_as(c)
+
+    layer = torch.nn.Linear(250, 1000, bias=False)
+    twin = torch.nn.ModuleList([layer, layer])
+    assert measuring.peak_bytes(step) == 2_000_000
+    assert measuring.peak_bytes(step, twin) == 3_000_000
+
+
+def test_rounds_are_alternated_and_the_first_does_not_count(speed):
+    order = []
+    seconds = speed('measuring').alternate({name: lambda name=name: order.append(name) for name in 'abc'}, 2)
+    assert ''.join(order) == 'abc' + 'bca' + 'cab'
+    assert {name: len(times) for name, times in seconds.items()} == dict(a=2, b=2, c=2)
+
+
+def test_a_ratio_is_taken_round_by_round(speed):
+    ratio = speed('measuring').Ratio.of([2.0, 20.0, 3.0], [1.0, 10.0, 1.0])
+    assert ratio.median == 2
+    assert ratio.low <= 2 <= ratio.high
+
+
+@pytest.fixture
+def bench(speed, monkeypatch):
+    """The tool, for a small pair."""
+    module = speed('bench')
+    monkeypatch.setattr(module, 'PAIRS', {'small': speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])})
+    return module
+
+
+def run(bench, monkeypatch, *args):
+    monkeypatch.chdir(TOOLS)
+    monkeypatch.setattr(sys, 'argv', ['bench.py', '--pairs', 'small', '--rounds', '2', *map(str, args)])
+    bench.main()
+
+
+def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
+    page = tmp_path / 'benchmarks.md'
+    page.write_text('above\n<!-- cpu: written by make bench -->\nold\n<!-- cpu: end -->\nbelow\n')
+    run(bench, monkeypatch, '--no-torchdistill', '--out', page)
+    text = page.read_text()
+    assert text.startswith('above\n<!-- cpu: written by make bench -->\n- Device: ')
+    assert text.endswith('<!-- cpu: end -->\nbelow\n')
+    assert 'old' not in text
+    for row in ('SSKD, layer1', 'SSKD, head', 'SSKD, equal epochs', 'KD', 'MHKD'):
+        assert f'\n| {row} | ' in text
+    assert '| MHKD against running everything, small | at least 1.3 | ' in text
+    rows = json.loads((tmp_path / 'benchmarks.cpu.json').read_text())['rows']
+    assert [row['phase'] for row in rows] == ['layer1', 'layer2', 'layer3', 'layer4', 'head', 'all', 'all']
+    assert all(len(seconds) == 2 for row in rows for seconds in row['seconds'].values())
+    assert all(row['bytes']['mmkd'] > 1000 for row in rows)
+
+
+def test_mistakes_are_told(bench, monkeypatch, tmp_path):
+    page = tmp_path / 'benchmarks.md'
+    page.write_text('no place\n')
+    with pytest.raises(bench.UserError, match='no place for the tables between <!-- cpu'):
+        run(bench, monkeypatch, '--no-torchdistill', '--methods', 'KD', '--out', page)
+    assert page.read_text() == 'no place\n'
+    with pytest.raises(bench.UserError, match='--rounds: quartiles need 2 or more'):
+        run(bench, monkeypatch, '--rounds', '1', '--out', page)
+
+
+def test_goals_say_what_is_missed(speed):
+    def row(pair, method, phase, mmkd, floor, everything, memory):
+        seconds = {'mmkd': [mmkd] * 3, 'floor': [floor] * 3, 'run everything': [everything] * 3}
+        return dict(pair=pair, method=method, phase=phase, seconds=seconds, bytes=memory)
+
+    memory = {'mmkd': 30, 'run everything': 100}
+    rows = [
+        row('ResNet-34 -> ResNet-18', 'SSKD', 'layer1', 1.0, 1.0, 3.0, memory),
+        row('ResNet-34 -> ResNet-18', 'SSKD', 'head', 2.0, 1.9, 3.0, {**memory, 'mmkd': 61}),
+        row('ResNet-34 -> ResNet-18', 'MHKD', 'all', 2.0, 2.0, 2.8, memory),
+    ]
+    table = speed('tables').goals(rows)
+    assert [line.split('|')[2:5] for line in table[4:]] == [
+        [' at most 1.05 ', ' 1.05 ', ' no '],
+        [' at least 2.2 ', ' 2.00 ', ' no '],
+        [' at least 1.3 ', ' 1.40 ', ' yes '],
+        [' at most 0.6 ', ' 0.61 ', ' no '],
+    ]
+
+
+def test_torchdistill_takes_a_step_when_it_is_told_to(speed, monkeypatch, tmp_path):
+    foreign = speed('foreign')
+    worker = tmp_path / 'worker.py'
+    worker.write_text(
+        "import sys\nprint('ready', flush=True)\n"
+        "for i, _ in enumerate(sys.stdin):\n    print('done' if i < 2 else 'out of memory', flush=True)\n"
+    )
+    monkeypatch.setattr(foreign, 'WORKER', worker)
+    rival = foreign.TorchDistill(tmp_path, 'kd', 4)
+    rival.step()
+    rival.step()
+    with pytest.raises(foreign.UserError, match=r'its process ended; run worker\.py by hand'):
+        rival.step()
+    rival.close()
+    assert rival.process.returncode == 0

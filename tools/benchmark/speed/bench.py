@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Measure what an iteration of every method costs, against the floor, running everything, and torchdistill."""
+
+import gc
+import json
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path[:0] = [str(ROOT), str(HERE), str(HERE.parent)]
+
+try:
+    import mmkd  # noqa: F401
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from foreign import TorchDistill, install
+from measuring import GPU, alternate, peak_bytes
+from pairs import PAIRS, Pair
+from product import Product
+from rivals import Floor, RunEverything
+from surroundings import surroundings
+from tables import write
+
+from mmkd.errors import UserError
+
+METHODS = ('SSKD', 'KD', 'MHKD')
+FOREIGN = {('SSKD', 'layer2'): 'layer2', ('KD', 'all'): 'kd'}  # what torchdistill can do, too, of the first pair
+
+
+def measure(product: Product, phase: str, rounds: int, others: dict[str, TorchDistill]) -> dict:
+    """Seconds of each competitor in each round, and bytes, of one phase."""
+    product.enter(phase)
+    floor, everything = Floor(product), RunEverything(product)
+    distiller = product.distiller
+    steps = {'mmkd': product.step, 'floor': floor.step, 'run everything': everything.step}
+    seconds = alternate({**steps, **{name: other.step for name, other in others.items()}}, rounds)
+    memory = {
+        'mmkd': peak_bytes(product.step, distiller.student, distiller.teacher.network, distiller.extras),
+        'run everything': peak_bytes(everything.step, everything.student, everything.teacher, everything.extras),
+    }
+    return dict(phase=phase, seconds=seconds, bytes=memory)
+
+
+def measure_pair(name: str, pair: Pair, methods: Sequence[str], rounds: int, foreign: Path | None) -> list[dict]:
+    """Every phase of every method."""
+    rows = []
+    batch = pair.batch[GPU]
+    for method in methods:
+        with tempfile.TemporaryDirectory() as work_dir:
+            heads = dict(heads=pair.heads) if method == 'MHKD' else {}
+            product = Product(pair, method, Path(work_dir), batch, channels_last=True, **heads)
+            for phase in product.phases:
+                asked = FOREIGN.get((method, phase)) if foreign and pair is next(iter(PAIRS.values())) else None
+                others = {'torchdistill': TorchDistill(foreign, asked, batch)} if foreign and asked else {}
+                row = measure(product, phase, rounds, others)
+                for other in others.values():
+                    other.close()
+                rows.append(dict(pair=name, size=pair.size, batch=batch, method=method, **row))
+                medians = {who: f'{sorted(s)[len(s) // 2]:.3f} s' for who, s in row['seconds'].items()}
+                print(name, method, phase, medians, flush=True)
+            del product
+            gc.collect()
+    return rows
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('--pairs', nargs='+', choices=PAIRS, default=list(PAIRS), metavar='PAIR', help='[all]')
+    parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS, help='[all]')
+    parser.add_argument('--rounds', type=int, default=10, help='iterations of each that count [10]')
+    parser.add_argument('--no-torchdistill', action='store_true', help='do not install and run it')
+    parser.add_argument('--out', type=Path, default=ROOT / 'docs' / 'benchmarks.md', help='[docs/benchmarks.md]')
+    args = parser.parse_args()
+    if args.rounds < 2:
+        raise UserError('--rounds: quartiles need 2 or more.')
+    os.chdir(ROOT)
+    foreign = None if args.no_torchdistill else Path('work_dirs/torchdistill').resolve()
+    if foreign:
+        install(foreign)
+    rows: list[dict] = []
+    for name in args.pairs:
+        rows += measure_pair(name, PAIRS[name], args.methods, args.rounds, foreign)
+    result = dict(**surroundings(), rounds=args.rounds, rows=rows)
+    args.out.with_suffix(f'.{"gpu" if GPU else "cpu"}.json').write_text(json.dumps(result, indent=1) + '\n')
+    write(args.out, result, 'gpu' if GPU else 'cpu')
+    print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'error: {error}')

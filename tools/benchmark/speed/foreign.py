@@ -1,0 +1,62 @@
+"""torchdistill beside mmkd: a process of its own with torchdistill on the path, which trains when it is told to."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmkd.errors import UserError
+
+PACKAGE = 'torchdistill==1.1.5'
+WORKER = Path(__file__).with_name('torchdistill_worker.py')
+
+
+def install(folder: Path) -> None:
+    """Bring torchdistill into a folder; torch and what else it needs is the very same that mmkd runs on."""
+    if list(distributions(path=[str(folder)])):
+        return
+    pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(folder), PACKAGE]
+    if subprocess.run(pip).returncode:
+        raise UserError(f'--torchdistill: pip could not install {PACKAGE}; look above why, or leave it out.')
+
+
+class TorchDistill:
+    """One of its trainings of ResNet-18 from ResNet-34.
+
+    Args:
+        folder: Where torchdistill is.
+        phase: ``'kd'``, or the group of blocks that learns.
+        batch: Images in an iteration.
+    """
+
+    def __init__(self, folder: Path, phase: str, batch: int):
+        threads = str(torch.get_num_threads())
+        self.process: Any = subprocess.Popen(
+            [sys.executable, str(WORKER), phase, '--batch', str(batch), '--threads', threads],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, 'PYTHONPATH': str(folder)},
+        )
+        self._answer('ready')
+
+    def step(self) -> None:
+        """One iteration."""
+        self.process.stdin.write('\n')
+        self.process.stdin.flush()
+        self._answer('done')
+
+    def close(self) -> None:
+        """End it."""
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _answer(self, expected: str) -> None:
+        said = self.process.stdout.readline().strip()
+        if said != expected:
+            raise UserError(f'--torchdistill: its process ended; run {WORKER.name} by hand to see why.')

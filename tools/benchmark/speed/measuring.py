@@ -1,0 +1,97 @@
+"""Time and memory of training iterations."""
+
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+GPU = torch.cuda.is_available()
+
+
+def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each, measured in turn, so that whatever else the machine does hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    order = list(steps)
+    for round_ in range(rounds + 1):
+        for name in order:
+            begin = _now()
+            steps[name]()
+            if round_:  # the first is to warm up
+                seconds[name].append(_now() - begin)
+        order.append(order.pop(0))
+    return seconds
+
+
+def _now() -> float:
+    if GPU:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times one took what the other took: the median over the rounds, and the quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, these: list[float], those: list[float]) -> 'Ratio':
+        """Round by round: what was measured side by side is compared."""
+        ratios = [a / b for a, b in zip(these, those, strict=True)]
+        low, median, high = statistics.quantiles(ratios, n=4)
+        return cls(median, low, high)
+
+
+def peak_bytes(step: Callable[[], object], *networks: nn.Module) -> int:
+    """The most memory that tensors take in an iteration: the networks, and what is made on top of them."""
+    own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for n in networks for t in _held(n)}
+    if GPU:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        torch.cuda.synchronize()
+        return sum(own.values()) + torch.cuda.max_memory_allocated() - before
+    with _Allocations() as allocations:
+        step()
+    return sum(own.values()) + allocations.peak
+
+
+def _held(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
+class _Allocations(TorchDispatchMode):
+    """Counts the bytes of the storages that operators make, while they live: a CPU has no such counter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.peak = 0
+        self.known: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = {t.untyped_storage()._cdata for t in _tensors((args, kwargs))}
+        output = func(*args, **(kwargs or {}))
+        for tensor in _tensors(output):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in given and storage._cdata not in self.known:
+                self.known.add(storage._cdata)
+                self.alive += storage.nbytes()
+                self.peak = max(self.peak, self.alive)
+                weakref.finalize(storage, self._free, storage._cdata, storage.nbytes())
+        return output
+
+    def _free(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.alive -= size
+
+
+def _tensors(tree: object) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]

@@ -1,0 +1,118 @@
+"""mmkd as it trains: the whole loop of the Runner with its hooks, an iteration at a time."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import IterBasedTrainLoop, Runner
+from pairs import Pair
+
+from mmkd.configs import load_config
+from mmkd.distillers.base import Distiller
+
+MANY = 10**6  # iterations: no stage ends while it is measured
+
+
+class SteppedLoop(IterBasedTrainLoop):
+    """Begins as always, and then waits for :meth:`step`. The data are one batch, loaded beforehand."""
+
+    def run(self) -> None:
+        """Begin only."""
+        self.batch = next(self.dataloader_iterator)
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+
+    def step(self) -> None:
+        """One iteration, from the batch to the changed weights, with every hook."""
+        self.run_iter(self.batch)
+
+    def go_to(self, iteration: int) -> None:
+        """The schedule enters the stage of this iteration at the next step."""
+        self._iter = iteration
+
+
+class Product:
+    """A training of mmkd.
+
+    Args:
+        pair: Which networks.
+        method: ``'SSKD'``, ``'KD'`` or ``'MHKD'``.
+        work_dir: For the log.
+        batch: Images in an iteration.
+        options: Other arguments of the distiller.
+    """
+
+    def __init__(self, pair: Pair, method: str, work_dir: Path, batch: int, **options: Any):
+        cfg = _config(pair, method, batch, options)
+        cfg.work_dir = str(work_dir)
+        self.runner = Runner.from_cfg(cfg)
+        self.plain_teacher = copy.deepcopy(self.runner.model.teacher.network)  # before it is folded
+        self.runner.train()
+        self.loop: SteppedLoop = self.runner.train_loop
+        self.distiller: Distiller = self.runner.model
+        self.hook = next(hook for hook in self.runner.hooks if type(hook).__name__ == 'StageScheduleHook')
+
+    @property
+    def phases(self) -> list[str]:
+        """What is learned, one after the other."""
+        return [self.hook.schedule.name(index) for index in range(len(self.hook.schedule.phases))]
+
+    def enter(self, phase: str) -> None:
+        """Learn this from now on."""
+        self.loop.go_to(self.hook.schedule.starts[self.phases.index(phase)])
+        self.loop.step()
+
+    def step(self) -> None:
+        """One iteration."""
+        self.loop.step()
+
+    @property
+    def phase(self) -> str:
+        """What is learned now."""
+        return self.hook.name
+
+    def twin_optimizer(self, parameters: list) -> torch.optim.Optimizer:
+        """Of the same kind and with the same options as that of the phase."""
+        optimizer = self.runner.optim_wrapper.optimizer
+        twin = type(optimizer)(parameters)
+        for group in twin.param_groups:
+            group.update(optimizer.defaults)
+        return twin
+
+    def processed(self) -> tuple[torch.Tensor, list]:
+        """The batch as the networks get it."""
+        batch = self.distiller.data_preprocessor(self.loop.batch, training=False)
+        return batch['inputs'], batch['data_samples']
+
+
+def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
+    """The shipped one, with random images and weights, and nothing to validate or to save."""
+    cfg = load_config(pair.config)
+    student, teacher = cfg.model.student, load_config(cfg.model.teacher.config)
+    for model in (student, teacher.model):
+        model.backbone.pop('init_cfg', None)  # weights from the net
+        if 'norm_eval' in model.backbone:
+            model.backbone.update(norm_eval=False, frozen_stages=-1)  # a student from scratch learns all of itself
+        model.pop('train_cfg', None) if not pair.boxes else None  # batch augmentations, which draw lots
+    cfg.model = dict(
+        type=f'mmkd.{method}', student=student, teacher=dict(config=dict(teacher), checkpoint=None), **options
+    )
+    images = dict(type='mmkd.RandomImages', size=pair.size, classes=pair.classes, boxes=pair.boxes)
+    cfg.train_dataloader = dict(
+        batch_size=batch, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=False), dataset=images
+    )
+    cfg.train_cfg = dict(type=SteppedLoop, max_iters=MANY)
+    cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=MANY)]
+    cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would run away at the recipe's
+    for name in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
+        cfg[name] = None
+    cfg.default_hooks.checkpoint = None
+    cfg.default_hooks.pop('visualization', None)
+    cfg.custom_hooks = []
+    cfg.visualizer = None
+    cfg.log_level = 'WARNING'
+    cfg.randomness = dict(seed=0)
+    return cfg

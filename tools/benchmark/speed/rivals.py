@@ -1,0 +1,199 @@
+"""Other ways to train what mmkd trains, on copies of its networks: the floor, and running everything."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from bare import Feature, feature, head, mimic_loss, own_loss, soft_loss, tensors, walk
+from product import Product
+from torch import Tensor, nn
+
+from mmkd.distillers.sskd import module_key
+
+
+class Rival:
+    """The phase that mmkd has entered, with the same losses, the same optimizer and the same trained parameters.
+
+    Args:
+        product: The training of mmkd.
+    """
+
+    def __init__(self, product: Product):
+        self.distiller = distiller = product.distiller
+        self.student, self.extras = copy.deepcopy(distiller.student), copy.deepcopy(distiller.extras)
+        self.teacher = copy.deepcopy(distiller.teacher.network)  # folded as it is, and laid out in memory
+        self.inputs, self.samples = product.processed()
+        self._prepare(product)
+        self.names = [stage.name for stage in distiller.plan]
+        self.keys = [module_key(name) for name in self.names]  # of adapters and heads
+        self.parameters = [p for part in (self.student, self.extras) for p in part.parameters() if p.requires_grad]
+        self.optimizer = product.twin_optimizer(self.parameters)
+        self.clip = (product.runner.optim_wrapper.clip_grad_kwargs or {}).get('max_norm')
+        self.loss = self._loss(type(distiller).__name__, product.phase)
+
+    def _prepare(self, product: Product) -> None:
+        """Change the networks; by default they are left as mmkd has them."""
+
+    def step(self) -> None:
+        """One iteration."""
+        self.loss().backward()
+        if self.clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _loss(self, method: str, phase: str) -> Callable[[], Tensor]:
+        """What the phase computes."""
+        if method == 'KD':
+            return self.soft_targets
+        if method == 'MHKD':
+            return self.many_heads
+        if phase == self.names[-1]:
+            return self.head_alone
+        index = self.names.index(phase)
+        return lambda: self.stage(index)
+
+    def stage(self, index: int) -> Tensor:
+        """SSKD of one stage."""
+        raise NotImplementedError
+
+    def head_alone(self) -> Tensor:
+        """SSKD of the head."""
+        raise NotImplementedError
+
+    def soft_targets(self) -> Tensor:
+        """KD."""
+        raise NotImplementedError
+
+    def many_heads(self) -> Tensor:
+        """MHKD with its defaults."""
+        raise NotImplementedError
+
+    def _mimic(self, index: int, own: Feature, target: Feature) -> Tensor:
+        return mimic_loss(self.extras[self.keys[index]](own, target), target)
+
+    def _final(self, own: Tensor, output: Any, target: Any) -> Tensor:
+        """The student's own loss, and what its scores learn from the teacher's."""
+        soft = soft_loss(output, target, self.student.get_submodule(_head(self.student)).num_classes)
+        return self.distiller.gamma * own + self.distiller.alpha * soft
+
+    def _heads(self, features: Sequence[Feature], theirs: Sequence[Feature]) -> Tensor:
+        """What the auxiliary heads of both networks learn."""
+        share, beta, classes = self.distiller.ce_share, self.distiller.beta, self.distiller.classes
+        terms = []
+        for index, name in enumerate(self.keys):
+            if name not in self.extras['student_heads']:
+                continue
+            own_head, their_head = self.extras['student_heads'][name], self.extras['teacher_heads'][name]
+            own, target = own_head(features[index]), their_head(theirs[index])
+            terms.append(beta * (1 - share) * soft_loss(own, _fixed(target), classes))
+            terms.append(beta * share * own_loss(self.student, own, self.samples, own_head))
+            terms.append(own_loss(self.student, target, self.samples, their_head))
+        return torch.stack(terms).sum()
+
+
+class Floor(Rival):
+    """The least that can be done: nothing runs that no loss needs, and no framework."""
+
+    def stage(self, index: int) -> Tensor:
+        """Both networks end with the stage; only the stage itself has a gradient."""
+        with torch.no_grad():
+            target = feature(self.teacher, self.inputs, index)
+            walking = walk(self.student, self.inputs)
+            for _ in range(index):
+                next(walking)
+        return self._mimic(index, next(walking), target)
+
+    def head_alone(self) -> Tensor:
+        """Without a teacher, on features that stay."""
+        with torch.no_grad():
+            *_, last = walk(self.student, self.inputs)
+        return own_loss(self.student, head(self.student, last), self.samples)
+
+    def soft_targets(self) -> Tensor:
+        """Two forwards, one backward."""
+        with torch.no_grad():
+            *_, last = walk(self.teacher, self.inputs)
+            target = head(self.teacher, last)
+        *_, last = walk(self.student, self.inputs)
+        output = head(self.student, last)
+        return self._final(own_loss(self.student, output, self.samples), output, target)
+
+    def many_heads(self) -> Tensor:
+        """The heads besides."""
+        with torch.no_grad():
+            theirs = list(walk(self.teacher, self.inputs))
+            target = head(self.teacher, theirs[-1])
+        features = list(walk(self.student, self.inputs))
+        output = head(self.student, features[-1])
+        final = self._final(own_loss(self.student, output, self.samples), output, target)
+        return final + self._heads(features, theirs)
+
+
+class RunEverything(Rival):
+    """Both whole networks with their own losses in every iteration, and hooks that keep what they put out.
+
+    So MMRazor does it, and public stage-by-stage scripts. What is frozen has no gradient here either, and only the
+    phase's own loss is learned from.
+    """
+
+    def _prepare(self, product: Product) -> None:
+        self.teacher = product.plain_teacher
+        for module in self.student.modules():
+            vars(module).pop('forward', None)
+        for network in (self.student, self.extras):
+            network.to(memory_format=torch.contiguous_format)
+
+    def stage(self, index: int) -> Tensor:
+        """The losses of the networks themselves are thrown away."""
+        name = self.distiller.plan.stages[index].end
+        with torch.no_grad():
+            _, (target,) = self._run(self.teacher, [self.distiller.teacher_stages[self.names[index]].end])
+        _, (own,) = self._run(self.student, [name])
+        return self._mimic(index, tensors(own), tensors(target))
+
+    def head_alone(self) -> Tensor:
+        """The teacher runs though nothing learns from it."""
+        with torch.no_grad():
+            self._run(self.teacher, [])
+        return self._run(self.student, [])[0]
+
+    def soft_targets(self) -> Tensor:
+        """As above, scores kept."""
+        with torch.no_grad():
+            _, (target,) = self._run(self.teacher, [_head(self.teacher)])
+        own, (output,) = self._run(self.student, [_head(self.student)])
+        return self._final(own, output, target)
+
+    def many_heads(self) -> Tensor:
+        """As above, scores and features kept."""
+        ends = [stage.end for stage in self.distiller.plan.stages]
+        partners = [self.distiller.teacher_stages[name].end for name in self.names[:-1]]
+        with torch.no_grad():
+            _, (*theirs, target) = self._run(self.teacher, [*partners, _head(self.teacher)])
+        own, (*features, output) = self._run(self.student, [*ends, _head(self.student)])
+        heads = self._heads([tensors(x) for x in features], [tensors(x) for x in theirs])
+        return self._final(own, output, target) + heads
+
+    def _run(self, network: nn.Module, ends: Sequence[str]) -> tuple[Tensor, list[Any]]:
+        """A network's own loss, and what some modules put out."""
+        kept: dict[str, Any] = {}
+
+        def keeper(end: str) -> Callable:
+            return lambda module, args, output: kept.update({end: output})
+
+        hooks = [network.get_submodule(end).register_forward_hook(keeper(end)) for end in ends]
+        losses = network(self.inputs, self.samples, mode='loss')
+        for hook in hooks:
+            hook.remove()
+        return self.distiller.parse_losses(losses)[0], [kept[end] for end in ends]
+
+
+def _head(network: nn.Module) -> str:
+    return 'bbox_head' if hasattr(network, 'bbox_head') else 'head'
+
+
+def _fixed(output: Any) -> Any:
+    """A head's output that is not learned from."""
+    return output.detach() if isinstance(output, Tensor) else [[level.detach() for level in output[0]]]

@@ -1,0 +1,35 @@
+"""What a number depends on besides its config."""
+
+import os
+import subprocess
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from cells import ROOT
+from mmengine.device import get_device
+
+PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmpretrain', 'mmpretrain', 'onedl-mmdetection', 'mmdet')
+
+
+def surroundings() -> dict:
+    """Device, versions, commit and date."""
+    cpu = f'CPU, {os.cpu_count()} cores, {os.environ.get("OMP_NUM_THREADS", "all")} of them for a training'
+    head, changes = (
+        subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+        for words in (['rev-parse', '--short', 'HEAD'], ['status', '--porcelain', '--untracked-files=no'])
+    )
+    return dict(
+        device=torch.cuda.get_device_name() if get_device() == 'cuda' else cpu,
+        versions=', '.join(f'{name} {number}' for name in PACKAGES if (number := installed(name))),
+        commit=f'{head} with changes' if changes else head,
+        date=date.today().isoformat(),
+    )
+
+
+def installed(name: str) -> str | None:
+    """The version of a package."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -3,11 +3,14 @@
 import copy
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmkd.distillers.base import Distiller
+from mmkd.dry_run import unchanged
 from mmkd.errors import UserError, in_one_line
 
 
@@ -70,6 +73,19 @@ def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
                 f"without {' and '.join(missing)}; load them with dict(type='LoadAnnotations', with_bbox=True"
                 f'{", with_mask=True" * masks}).'
             )
+
+
+def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) -> None:
+    """Compute the student's own losses once: in SSKD its head learns last, and would fail after hours only."""
+    try:
+        with unchanged(student), torch.no_grad():
+            student.train()
+            student.parse_losses(student.loss(inputs, data_samples))
+    except Exception as error:  # a toolbox's heads may raise anything
+        raise UserError(
+            f'model.student: its own loss of the first training sample cannot be computed ({in_one_line(error)}); mend '
+            'its head, or the pipeline: do the classes in the data and num_classes agree?'
+        ) from error
 
 
 def check_classes(distiller: Distiller, dataset: Any) -> None:

@@ -234,3 +234,18 @@ def test_a_forgotten_hook_is_told(distil):
     runner._hooks = [hook for hook in runner._hooks if type(hook).__name__ != 'StageScheduleHook']
     with pytest.raises(UserError, match=r"default_hooks = dict\(stages=dict\(type='mmkd.StageScheduleHook'\)\)"):
         runner.train()
+
+
+@pytest.mark.parametrize(
+    ('mistake', 'said'),
+    [
+        ({'model.student.head.in_channels': 7}, 'RuntimeError: mat1 and mat2 shapes cannot be multiplied'),
+        ({'model.student.head.num_classes': 1}, 'IndexError: Target 1 is out of bounds'),
+    ],
+)
+def test_a_head_that_cannot_learn_is_told_before_the_first_stage(distil, mistake, said):
+    runner = distil(**mistake)
+    with pytest.raises(UserError, match=r'^model\.student: its own loss of the first training sample cannot') as caught:
+        runner.train()
+    assert said in str(caught.value)
+    assert runner.iter == 0

@@ -196,6 +196,7 @@ def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
     assert 'old' not in text
     for row in ('SSKD, layer1', 'SSKD, head', 'SSKD, equal epochs', 'KD', 'MHKD'):
         assert f'\n| {row} | ' in text
+    assert '\n| `mmkd.ResidentArrayDataset` | ' in text
     assert '| MHKD against running everything, small | at least 1.3 | ' in text
     rows = json.loads((tmp_path / 'benchmarks.cpu.json').read_text())['rows']
     assert [row['phase'] for row in rows] == ['layer1', 'layer2', 'layer3', 'layer4', 'head', 'all', 'all']

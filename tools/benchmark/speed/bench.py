@@ -20,6 +20,7 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 from foreign import TorchDistill, install
+from loading import seconds_of_an_epoch
 from measuring import GPU, alternate, peak_bytes
 from pairs import PAIRS, Pair
 from product import Product
@@ -86,7 +87,8 @@ def main() -> None:
     rows: list[dict] = []
     for name in args.pairs:
         rows += measure_pair(name, PAIRS[name], args.methods, args.rounds, foreign)
-    result = dict(**surroundings(), rounds=args.rounds, rows=rows)
+    loading = seconds_of_an_epoch(args.rounds)
+    result = dict(**surroundings(), rounds=args.rounds, rows=rows, loading=loading)
     args.out.with_suffix(f'.{"gpu" if GPU else "cpu"}.json').write_text(json.dumps(result, indent=1) + '\n')
     write(args.out, result, 'gpu' if GPU else 'cpu')
     print(f'wrote {args.out}')

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
+from loading import IMAGES
 from measuring import Ratio
 
 from mmkd.errors import UserError
@@ -34,7 +35,7 @@ def tables(result: dict) -> str:
         lines += [f'### {pair}', '', f'{rows[0]["batch"]} images of {rows[0]["size"]} pixels.', '', HEAD]
         lines += [line(row) for row in rows]
         lines += [schedule(rows), ''] if any(row['method'] == 'SSKD' for row in rows) else ['']
-    return '\n'.join([*lines, *foreign(result['rows']), *goals(result['rows'])])
+    return '\n'.join([*lines, *foreign(result['rows']), *loading(result['loading']), *goals(result['rows'])])
 
 
 def line(row: dict) -> str:
@@ -74,6 +75,13 @@ def foreign(rows: Sequence[dict]) -> list[str]:
         ratio = spread(Ratio.of(seconds, row['seconds']['mmkd']))
         lines.append(f'| {row["pair"]}, {title(row)} | {median(seconds):.3f} | {ratio} |')
     return [*lines, '']
+
+
+def loading(seconds: dict[str, list[float]]) -> list[str]:
+    """The rate of each data set."""
+    rates = [f'| `mmkd.{kind}` | {IMAGES / median(those):,.0f} |' for kind, those in seconds.items()]
+    title = '### Loading CIFAR-size images, one process without workers'
+    return [title, '', '| | Images a second |', '|---|---|', *rates, '']
 
 
 def goals(rows: Sequence[dict]) -> list[str]:

@@ -1,0 +1,31 @@
+"""How many CIFAR-size images a second come out of a data loader in one process."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from measuring import alternate
+from mmengine.registry import DATASETS, DefaultScope
+from torch.utils.data import DataLoader
+
+IMAGES, BATCH = 2048, 64
+STEPS = [
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+
+
+def seconds_of_an_epoch(rounds: int) -> dict[str, list[float]]:
+    """Of :class:`mmkd.ArrayDataset`, an image at a time, and of the one that augments batches on the device."""
+    with tempfile.TemporaryDirectory() as folder, DefaultScope.overwrite_default_scope('mmpretrain'):
+        file = Path(folder) / 'images.npz'
+        draw = np.random.default_rng(0)
+        images = draw.integers(256, size=(IMAGES, 32, 32, 3), dtype=np.uint8)
+        np.savez(file, train_x=images, train_y=draw.integers(100, size=IMAGES))
+        epochs = {}
+        for kind in ('ArrayDataset', 'ResidentArrayDataset'):
+            dataset = DATASETS.build(dict(type=f'mmkd.{kind}', ann_file=str(file), split='train', pipeline=STEPS))
+            loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=list)
+            epochs[kind] = lambda loader=loader: [None for _ in loader]
+        return alternate(epochs, rounds)

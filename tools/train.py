@@ -39,6 +39,12 @@ def main() -> None:
     parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='automatic mixed precision in this type')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument(
+        '--profile',
+        type=flags.profiled_iterations,
+        metavar='N',
+        help='tell where the time goes in N iterations of each stage, after 3 to warm up; the training goes on',
+    )
     args = parser.parse_args()
 
     prepare_launch(args.launcher, args.local_rank)
@@ -49,8 +55,9 @@ def main() -> None:
     checks.check_training(cfg)
     if args.resume not in (None, 'auto'):
         checks.check_checkpoint('--resume', args.resume)
-    checks.check_work_dir(cfg.work_dir)
     add_safety_hooks(cfg)
+    flags.add_profile(cfg, args.profile)
+    checks.check_work_dir(cfg.work_dir)
 
     prepare_cpu_node(cfg)
     with explained(cfg), guarded(cfg), explain_dead_workers():

@@ -131,7 +131,7 @@ class StageScheduleHook(Hook):
                 score_teacher(runner, self.distiller)
             self._enter(runner, 0)
             return
-        done, length = self._progress(runner)
+        done, length = self.progress(runner)
         runner.optim_wrapper.initialize_count_status(runner.model, done, length)
         self.report.begin(self.name, done)
         if self.resumed['sampler_seed'] is not None:
@@ -148,7 +148,7 @@ class StageScheduleHook(Hook):
         """A stage may begin with an iteration."""
         if not self.by_epoch:
             self._advance(runner, runner.iter)
-        done, length = self._progress(runner)
+        done, length = self.progress(runner)
         self.distiller.progress = done / length
         self.report.start()
 
@@ -158,13 +158,13 @@ class StageScheduleHook(Hook):
             self.guard.see(outputs['loss'], self.name, runner.iter, hasattr(runner.optim_wrapper, 'loss_scaler'))
             self.report.see(outputs['loss'], len(data_batch['inputs']))
         if not self.by_epoch:
-            self._look_back(runner, runner.iter + 1)
+            self.look_back(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Watch the validation's mimic loss in epoch loops."""
         self.report.stop()
         if self.by_epoch:
-            self._look_back(runner, runner.epoch + 1)
+            self.look_back(runner, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
         """The last stage ends."""
@@ -194,11 +194,32 @@ class StageScheduleHook(Hook):
         """Of the phase at hand."""
         return self.schedule.name(max(self.index, 0))
 
-    def _progress(self, runner: Runner) -> tuple[int, int]:
-        """The iterations of the phase at hand that are done, and all of them."""
+    def iterations(self, runner: Runner) -> list[int]:
+        """The length of each phase."""
         epoch_length = len(runner.train_dataloader) if self.by_epoch else 1
-        done = runner.iter - self.schedule.starts[self.index] * epoch_length
-        return done, self.schedule.lengths[self.index] * epoch_length
+        return [length * epoch_length for length in self.schedule.lengths]
+
+    def progress(self, runner: Runner) -> tuple[int, int]:
+        """The iterations of the phase at hand that are done, and all of them."""
+        lengths = self.iterations(runner)
+        return runner.iter - sum(lengths[: self.index]), lengths[self.index]
+
+    def look_back(self, runner: Runner, done: int) -> None:
+        """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
+        ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
+        validates = runner.val_loop is not None and self.distiller.measures
+        if validates and (ends or done % runner.train_loop.val_interval == 0):
+            self.report.stop()
+            means = validate_stages(runner, self.distiller, self.name)
+            if self.best is not None:
+                self.best.offer(means, self.distiller)
+        restored = False
+        if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
+            restored = self.best.restore(self.distiller)
+        if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
+            average_buffers(self.distiller)
+        if restored:  # else checkpoints would hold the average, over all of the stage, in its place
+            restart_averages(runner, self.distiller)
 
     def _plan(self, runner: Runner) -> Schedule:
         """The schedule that the user wants of the student's own budget."""
@@ -227,7 +248,7 @@ class StageScheduleHook(Hook):
         """Freeze what is not learned now and build the rest anew."""
         self.index = index
         self.distiller.enter(self.schedule.phases[index])
-        length = {True: self.schedule.lengths[index], False: self._progress(runner)[1]}
+        length = {True: self.schedule.lengths[index], False: self.progress(runner)[1]}
         set_up(runner, self.distiller, self.overrides.get(self.name, {}), length)
         self.report.begin(self.name)
         runner.logger.info(f'Stage {self.name} begins: {self.schedule.length(index)}.')
@@ -236,23 +257,6 @@ class StageScheduleHook(Hook):
         """Tell of the stage."""
         self.guard.check(self.name, self.distiller.student)
         runner.logger.info(self.report.end())
-
-    def _look_back(self, runner: Runner, done: int) -> None:
-        """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
-        ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
-        validates = runner.val_loop is not None and self.distiller.measures
-        if validates and (ends or done % runner.train_loop.val_interval == 0):
-            self.report.stop()
-            means = validate_stages(runner, self.distiller, self.name)
-            if self.best is not None:
-                self.best.offer(means, self.distiller)
-        restored = False
-        if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
-            restored = self.best.restore(self.distiller)
-        if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
-            average_buffers(self.distiller)
-        if restored:  # else checkpoints would hold the average, over all of the stage, in its place
-            restart_averages(runner, self.distiller)
 
     def _log_plan(self, runner: Runner) -> None:
         counts = {name: p.numel() for name, p in self.distiller.student.named_parameters()}

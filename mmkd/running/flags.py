@@ -79,6 +79,24 @@ def apply_training(cfg: Config, args: Namespace) -> None:
         cfg.resume, cfg.load_from = True, args.resume
 
 
+def profiled_iterations(text: str) -> int:
+    """The value of ``--profile``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f'--profile: it must be a whole number of iterations, 1 or more, not {text}.')
+    return int(text)
+
+
+def add_profile(cfg: Config, iterations: int | None) -> None:
+    """Without the flag nothing of it is in the run."""
+    if iterations is not None:
+        if cfg.get('compile'):
+            raise UserError(
+                '--profile: compile makes one piece of an iteration, whose parts cannot be told apart; '
+                'leave it out (--cfg-options compile=False).'
+            )
+        cfg.default_hooks.profile = dict(type='mmkd.ProfileHook', iterations=iterations)
+
+
 def apply_testing(cfg: Config, args: Namespace) -> None:
     """Put the flags of testing into the config."""
     cfg.load_from = args.checkpoint

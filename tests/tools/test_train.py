@@ -30,6 +30,12 @@ SHORT = (
         ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
         ((CONFIG, '--amp-dtype', 'bfloat16'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
         ((CONFIG, '--resume', 'nowhere.pth'), 'error: --resume: checkpoint nowhere.pth does not exist.'),
+        ((CONFIG, '--profile', '0'), 'error: --profile: it must be a whole number of iterations, 1 or more, not 0.'),
+        (
+            (CONFIG, '--profile', '2.5'),
+            'error: --profile: it must be a whole number of iterations, 1 or more, not 2.5.',
+        ),
+        ((CONFIG, '--profile', '9', '--cfg-options', 'compile=True'), 'error: --profile: compile makes one piece of'),
         ((CONFIG, '--work-dir', '/proc/nowhere'), 'error: work_dir: /proc/nowhere cannot be written'),
         ((CONFIG, '--cfg-options', 'train_dataloader=None'), 'error: config'),
         (
@@ -78,6 +84,18 @@ def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     )
 
 
+def test_profile(run_tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = [*SHORT, 'train_dataloader.batch_size=16', 'model.backbone.base_channels=4', 'model.head.in_channels=32']
+    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--profile', '6', *short).startswith(
+        'error: --profile: 6 iterations after 3 to warm up are more than the 8 of the training; take 5 at most.'
+    )
+    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--profile', '5', *short) is None
+    assert 'Profile of 5 iterations: ' in ''.join(log.read_text() for log in tmp_path.rglob('*.log'))
+    assert (tmp_path / 'run' / 'profile.json.gz').stat().st_size > 0
+    assert (tmp_path / 'run' / 'epoch_1.pth').stat().st_size > 0
+
+
 class Evil:
     def __reduce__(self):
         return os.mkdir, ('made',)
@@ -117,11 +135,13 @@ def test_two_processes_on_a_machine_without_a_gpu(tmp_path, launcher, command):
         'PORT': '29561',  # of the script
         'MASTER_PORT': '29562',  # of MPI
     }
-    run = subprocess.run([*command, '--work-dir', tmp_path, *SHORT], env=environment, capture_output=True, text=True)
+    flags = ['--work-dir', tmp_path, '--profile', '1', *SHORT, 'train_dataloader.batch_size=16']
+    run = subprocess.run([*command, *flags], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     text = run.stdout + run.stderr
     assert f'Distributed launcher: {launcher}' in text
     assert 'GPU number: 2' in text  # mmengine's word for processes
     assert 'Multi-processing start method' not in text  # workers are started as the config says, at once
+    assert text.count('  waiting for data  ') == 1  # of one of them
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     assert not any(name.startswith('module.') for name in weights)

@@ -1,0 +1,121 @@
+"""Which part of a training runs when, as ranges in the profiler's timeline."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from torch import nn
+from torch.profiler import record_function
+
+from mmkd.distillers.base import Distiller
+from mmkd.hooks.profile_table import ASIDE, PREFIX, Part
+from mmkd.prefix import tensors_in
+
+_ABSENT = object()
+
+
+class Ranges:
+    """Calls that are ranges of torch's profiler for as long as it runs.
+
+    They are replaced on the objects that have them, and put back. So a training that is not profiled runs no line of
+    this, and no method or network has to know of it.
+    """
+
+    def __init__(self) -> None:
+        self.part = ''  # what runs now
+        self.closed = False  # whether all that it calls belongs to it
+        self.before: list[tuple[Any, str, Any]] = []
+
+    def put(self, holder: Any, name: str, part: str | Callable[[Any], str], closed: bool = True) -> None:
+        """Make a range of a method of an object.
+
+        Args:
+            holder: The object.
+            name: Of the method.
+            part: What a call is counted as, or a function that tells it from the call's arguments.
+            closed: Whether all that it calls is counted as the same; else that may be in ranges of its own.
+        """
+        run = getattr(holder, name)
+
+        @functools.wraps(run)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            now = part if isinstance(part, str) else part((args, kwargs))
+            if self.closed or (now == self.part and not closed):
+                return run(*args, **kwargs)
+            outside = self.part, self.closed
+            self.part, self.closed = now, closed
+            try:  # a network may be left by an exception
+                with record_function(PREFIX + now):
+                    return run(*args, **kwargs)
+            finally:
+                self.part, self.closed = outside
+
+        self.before.append((holder, name, vars(holder).get(name, _ABSENT)))
+        vars(holder)[name] = call
+
+    def remove(self) -> None:
+        """Put everything back."""
+        for holder, name, value in reversed(self.before):
+            vars(holder).pop(name)
+            if value is not _ABSENT:
+                vars(holder)[name] = value
+        self.before = []
+
+    def put_on_model(self, model: BaseModel) -> None:
+        """Of a distiller or a plain model: what is in no part of its own is a loss, for only losses are no modules."""
+        self.put(model, 'forward', Part.LOSSES, closed=False)
+        self.put(model, 'parse_losses', Part.LOSSES)
+        self.put(model.data_preprocessor, 'forward', Part.PREPROCESSING)
+        if isinstance(model, Distiller):
+            self._put_on_teacher(model)
+            self._put_on_extras(model)
+        self._put_on_student(model.student if isinstance(model, Distiller) else model)
+
+    def put_on_optimizer(self, optim_wrapper: OptimWrapper) -> None:
+        """The gradient, and what is made of it."""
+        self.put(optim_wrapper, 'backward', Part.BACKWARD)
+        self.put(optim_wrapper, 'step', Part.OPTIMIZER)
+        self.put(optim_wrapper, 'zero_grad', Part.OPTIMIZER)
+
+    def put_aside(self, holder: Any, name: str) -> None:
+        """What is no training."""
+        self.put(holder, name, ASIDE)
+
+    def _put_on_teacher(self, distiller: Distiller) -> None:
+        """Wherever a method may enter it."""
+        self.put(distiller, 'teacher_inputs', Part.TEACHER)
+        self.put(distiller.teacher.network, 'forward', Part.TEACHER)
+        self.put(distiller.teacher.network, 'extract_feat', Part.TEACHER)
+        if 'task' in vars(distiller):
+            self.put(distiller.task, 'teacher_outcome', Part.TEACHER)
+
+    def _put_on_extras(self, distiller: Distiller) -> None:
+        """Those that do not learn now, but run, are heads of the teacher."""
+        trained = {module for extra in distiller.trained_extras() for module in extra.modules()}
+        for name, module in distiller.extras.named_modules():
+            if module in trained:
+                self._put_on_module(name, module, Part.TRAINED)
+            else:
+                self.put(module, 'forward', Part.TEACHER)
+
+    def _put_on_student(self, student: nn.Module) -> None:
+        """Frozen is what no gradient goes through, which shows only when a module runs."""
+        frozen = any(not parameter.requires_grad for parameter in student.parameters())
+
+        def part(call: Any) -> str:
+            return Part.TRAINED if any(tensor.requires_grad for tensor in tensors_in(call)) else Part.FROZEN
+
+        for name, module in student.named_modules():
+            if not name or f'{name}.'.startswith('data_preprocessor.'):
+                continue
+            learns = not frozen or any(parameter.requires_grad for parameter in module.parameters())
+            self._put_on_module(name, module, Part.TRAINED if learns else part)
+
+    def _put_on_module(self, name: str, module: nn.Module, part: str | Callable[[Any], str]) -> None:
+        """Both toolboxes tell losses by their names."""
+        if 'loss' in name.rpartition('.')[2]:
+            self.put(module, 'forward', Part.LOSSES)
+        else:
+            self.put(module, 'forward', part, closed=False)

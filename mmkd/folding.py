@@ -14,14 +14,12 @@ from mmkd.prefix import tensors_in
 Pair = tuple[str, str]
 """Paths of a convolution and of the batch norm after it."""
 
-BatchNorm = nn.BatchNorm2d | nn.SyncBatchNorm
-
 
 def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -> list[Pair]:
     """The convolutions that run once in a forward, and whose output goes into one batch norm and nowhere else.
 
     Args:
-        network: Runs ``extract_feat`` once; nothing of it changes.
+        network: Runs ``extract_feat`` once, in eval mode; nothing of it changes.
         inputs: A batch as it gets it.
         read: Paths of modules whose output something reads besides; such a convolution's must stay what it is.
     """
@@ -35,12 +33,14 @@ def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -
             return
         if type(module) is nn.Conv2d:
             made[output.grad_fn] = name
-        elif args[0].grad_fn in made:
+        elif args and args[0].grad_fn in made:
             pairs[name] = made[args[0].grad_fn], args[0].grad_fn
 
-    kinds = {name: module for name, module in network.named_modules() if _foldable(module)}
+    names = Counter(module for _, module in network.named_modules(remove_duplicate=False))
     handles = [
-        module.register_forward_hook(lambda *call, name=name: watch(name, *call)) for name, module in kinds.items()
+        module.register_forward_hook(lambda *call, name=name: watch(name, *call))
+        for name, module in network.named_modules()
+        if _foldable(module) and names[module] == 1
     ]
     try:
         with unchanged(network), torch.enable_grad(), torch.autocast(inputs.device.type, enabled=False):
@@ -53,12 +53,19 @@ def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -
     return [
         (conv, norm)
         for norm, (conv, node) in pairs.items()
-        if calls[conv] == calls[norm] == uses[node] == 1 and conv not in read
+        if calls[conv] == calls[norm] == uses[node] == 1 and not any(_ends(path, conv, norm) for path in read)
     ]
 
 
 def _foldable(module: nn.Module) -> bool:
-    return type(module) is nn.Conv2d or (isinstance(module, BatchNorm) and module.track_running_stats)
+    """Subclasses may do more: timm's batch norms hold the activation."""
+    is_norm = type(module) in (nn.BatchNorm2d, nn.SyncBatchNorm)
+    return type(module) is nn.Conv2d or (is_norm and bool(module.track_running_stats))
+
+
+def _ends(path: str, conv: str, norm: str) -> bool:
+    """Whether what a module puts out may be what the convolution does: it contains it, but not the norm."""
+    return f'{conv}.'.startswith(f'{path}.') and not f'{norm}.'.startswith(f'{path}.')
 
 
 def _uses(output: Any) -> Counter:
@@ -87,6 +94,7 @@ class FrozenNorms:
     """Batch norms of a network that is saved, folded only for as long as they are frozen.
 
     The modules stay as they are, and with them what is saved. Their forward is replaced, so hooks on them still run.
+    When their weights change, by a checkpoint say, they must be refreshed.
 
     Args:
         network: Contains the pairs.
@@ -107,23 +115,16 @@ class FrozenNorms:
 
 
 class _FoldedForward:
-    """What a convolution runs instead; folded again whenever one of the tensors has changed."""
+    """What a convolution runs instead."""
 
     def __init__(self, conv: Any, norm: Any):
-        self.conv, self.norm = conv, norm
-        held = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-        self.held = [tensor for tensor in held if tensor is not None]
-        self.made_of: list[tuple[int, int]] = []
+        self.conv = conv
+        with torch.no_grad():
+            self.weight, self.bias = fuse_conv_bn_weights(
+                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            )
 
     def __call__(self, x: Tensor) -> Tensor:
-        made_of = [(tensor.data_ptr(), tensor._version) for tensor in self.held]
-        if made_of != self.made_of:
-            self.made_of = made_of
-            conv, norm = self.conv, self.norm
-            with torch.no_grad():
-                self.weight, self.bias = fuse_conv_bn_weights(
-                    conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-                )
         return self.conv._conv_forward(x, self.weight, self.bias)
 
 

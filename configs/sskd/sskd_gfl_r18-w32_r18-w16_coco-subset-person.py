@@ -1,4 +1,4 @@
-"""SSKD on the COCO subset: a GFL teaches one with a backbone half as wide. Train the teacher first."""
+"""SSKD on the persons of the COCO subset: a GFL teaches one with a backbone half as wide. Train the teacher first."""
 _base_ = '../baselines/gfl_r18-w16_coco-subset-person.py'
 model = dict(
     _delete_=True,

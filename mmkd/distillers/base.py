@@ -7,11 +7,12 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmkd.errors import UserError
+from mmkd.dry_run import unchanged
+from mmkd.errors import UserError, in_one_line
 from mmkd.folding import FrozenNorms, find_pairs
 from mmkd.schedule import ALL, Phase
 from mmkd.stages import Stage, StagePlan
-from mmkd.teacher import Renormalise, Teacher
+from mmkd.teacher import Renormalise, Teacher, freeze_modes
 
 _STUDENT = 'student.'
 
@@ -26,7 +27,8 @@ class Distiller(BaseModel):
     Args:
         student (dict): The student's model config, untouched.
         teacher (dict): ``dict(config=..., checkpoint=...)``, see :class:`mmkd.teacher.Teacher`.
-        channels_last (bool): Keep images and convolutions' weights in memory with the channels last. Defaults to False.
+        channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
+            Defaults to False.
         data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
     """
 
@@ -56,6 +58,7 @@ class Distiller(BaseModel):
         self.trainable = {name for name, parameter in self.student.named_parameters() if parameter.requires_grad}
         self.extras = nn.ModuleDict()
         self.current: tuple[str, ...] = ()  # names of the stages that are being learned
+        self.asleep: list[nn.Module] = []  # the frozen modules of the student that are in no other frozen one
         self.learns_head = False
         self.progress = 0.0  # the part of the phase at hand that is done; the schedule tells
         self.teacher = _build_teacher(teacher, self.teacher_parts)
@@ -64,8 +67,6 @@ class Distiller(BaseModel):
         )
         self.frozen_norms = FrozenNorms(self.student, [])
         self.channels_last = channels_last
-        if channels_last:
-            self.student.to(memory_format=torch.channels_last)
         self.register_state_dict_post_hook(_keep_student)
         self.register_load_state_dict_pre_hook(_from_student)
         self.register_load_state_dict_post_hook(_extras_travel_apart)
@@ -82,6 +83,7 @@ class Distiller(BaseModel):
         """Move the teacher along."""
         super().to(*args, **kwargs)
         self.teacher.to(next(self.student.parameters()).device)
+        self.frozen_norms.refresh()
         return self
 
     def init_weights(self) -> None:
@@ -130,8 +132,10 @@ class Distiller(BaseModel):
         pairs = find_pairs(self.student, inputs, read)
         # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.
         self.frozen_norms = FrozenNorms(self.student, [pair for pair in pairs if f'{pair[0]}.weight' in self.trainable])
-        self.teacher.speed_up(self.teacher_inputs(inputs), read_of_teacher, self.channels_last)
+        self.teacher.fold(self.teacher_inputs(inputs), read_of_teacher)
         if self.channels_last:
+            put_channels_last('model.student', self.student, inputs)
+            put_channels_last('model.teacher', self.teacher.network, self.teacher_inputs(inputs))
             self.extras.to(memory_format=torch.channels_last)
 
     def is_frozen(self, stage: Stage) -> bool:
@@ -168,24 +172,41 @@ class Distiller(BaseModel):
         self.extras.requires_grad_(False)
         for module in self.trained_extras():
             module.requires_grad_(True)
+        awake = {name for stage in stages for name in stage.modules}
+        ancestors = {name.rsplit('.', depth)[0] for name in awake for depth in range(1, name.count('.') + 1)} | {''}
+        frozen = {name for name, _ in self.student.named_modules()} - awake - ancestors
+        self.asleep = [
+            self.student.get_submodule(name) for name in sorted(frozen) if name.rpartition('.')[0] not in frozen
+        ]
         self.train(self.training)
         self.frozen_norms.refresh()
 
     def train(self, mode: bool = True) -> 'Distiller':
         """As the student does, but what is frozen stays in evaluation mode: statistics, dropout, stochastic depth."""
+        turns = mode != self.training
         super().train(mode)
-        if not self.current:
-            return self
-        awake = {name for stage in self.plan if stage.name in self.current for name in stage.modules}
-        ancestors = {name.rsplit('.', depth)[0] for name in awake for depth in range(1, name.count('.') + 1)} | {''}
-        for name, module in self.student.named_modules():
-            if name not in awake and name not in ancestors:
-                module.train(False)  # not only its flag: some compute something for the evaluation mode
-                module.training = False
-        self.extras.eval()
-        for extra in self.trained_extras():
-            extra.train(mode)
+        for module in self.asleep:
+            freeze_modes(module)
+        if self.current:
+            self.extras.eval()
+            for extra in self.trained_extras():
+                extra.train(mode)
+        if turns:  # averaged weights are swapped in for the validation
+            self.frozen_norms.refresh()
         return self
+
+
+def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
+    """Turn a network's layout in memory, if its code can live with it."""
+    network.to(memory_format=torch.channels_last)
+    try:
+        with unchanged(network), torch.no_grad():
+            network.eval()
+            network.extract_feat(inputs)  # type: ignore[operator]
+    except RuntimeError as error:
+        raise UserError(
+            f'model.channels_last: {key} cannot run with its channels last ({in_one_line(error)}); leave it out.'
+        ) from error
 
 
 def _build_teacher(teacher: dict, parts: Sequence[str]) -> Teacher:
@@ -219,5 +240,6 @@ def _from_student(module: nn.Module, state: dict, prefix: str, *args) -> None:
 
 
 def _extras_travel_apart(module: nn.Module, incompatible_keys) -> None:
+    module.frozen_norms.refresh()  # type: ignore[operator,union-attr]
     missing = incompatible_keys.missing_keys
     missing[:] = [key.replace(_STUDENT, '', 1) for key in missing if 'extras.' not in key]

@@ -22,7 +22,8 @@ class KD(Distiller):
         gamma (float, optional): The weight of the student's own losses. Defaults to 0.1 for classifiers, 1.0 for
             detectors.
         alpha (float, optional): The weight of the soft loss. Defaults to 0.9 for classifiers, 1.0 for detectors.
-        channels_last (bool): Keep images and convolutions' weights in memory with the channels last. Defaults to False.
+        channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
+            Defaults to False.
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 

@@ -32,7 +32,8 @@ class SSKD(Distiller):
         stage_losses (dict[str, dict]): Other losses for single stages, by stage name.
         pairs (Sequence[tuple[str, str]], optional): Where the stages end, as module paths of the student and of the
             teacher. By default each network's resolutions, paired by stride.
-        channels_last (bool): Keep images and convolutions' weights in memory with the channels last. Defaults to False.
+        channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
+            Defaults to False.
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 

@@ -96,17 +96,23 @@ def _where(error: BaseException, cfg: dict) -> str:
 
 
 def _at_work(part: Any, error: BaseException, depth: int, modules: list, method: str, cfg: dict) -> str:
-    """The key of what raised an error while it worked; a CUDA error or a full memory is nobody's mistake."""
+    """The key of what raised an error while it worked, '' where the machine did."""
     wrong = isinstance(error, WRONG_VALUES)
     if isinstance(part, nn.Module):
         modules.append(part)
-        of_torch = type(error) in (RuntimeError, NotImplementedError) and 'CUDA' not in str(error)
+        of_torch = type(error) in (RuntimeError, NotImplementedError) and not _of_the_machine(error)
         return _module(cfg, part, modules) if method in STEPS and (wrong or of_torch) else ''
-    of_torch = type(error) is RuntimeError and 'CUDA' not in str(error) and not isinstance(part, OptimWrapper)
+    of_torch = type(error) is RuntimeError and not _of_the_machine(error) and not isinstance(part, OptimWrapper)
     if not (wrong or of_torch):  # an OptimWrapper goes through the network, backwards
         return ''
     known = {**PARTS, **LOOPS} if depth == 0 else PARTS
     return next((key for kind, key in known.items() if isinstance(part, kind)), '')
+
+
+def _of_the_machine(error: BaseException) -> bool:
+    """Whether a device, a full memory or another process that died has to do with it."""
+    said = str(error).lower()
+    return any(word in said for word in ('cuda', 'cudnn', 'cublas', 'nccl', 'gloo', 'connection', 'allocate memory'))
 
 
 def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:

@@ -2,13 +2,17 @@
 
 import copy
 import math
+from typing import ClassVar
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
+from mmkd.distillers.base import put_channels_last
 from mmkd.errors import UserError
+from tests.stage_networks import build
 
 
 def bytes_of(network, names=None) -> dict[str, bytes]:
@@ -249,3 +253,63 @@ def test_a_head_that_cannot_learn_is_told_before_the_first_stage(distil, mistake
         runner.train()
     assert said in str(caught.value)
     assert runner.iter == 0
+
+
+def test_norms_are_folded_where_they_are_frozen_and_nowhere_else(distil):
+    class Folded(Hook):
+        seen: ClassVar = {}
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            norms = {n for n, m in runner.model.student.named_modules() if isinstance(m, nn.BatchNorm2d)}
+            folded = {n for n in norms if 'forward' in vars(runner.model.student.get_submodule(n))}
+            self.seen[runner.model.current] = folded, norms
+
+    runner = distil()
+    runner.register_hook(Folded())
+    runner.train()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in runner.model.teacher.network.modules())
+    assert len(Folded.seen) == 5
+    for (stage,), (folded, norms) in Folded.seen.items():
+        learned = next(s for s in runner.model.plan if s.name == stage).modules
+        assert folded == norms - set(learned), stage
+
+
+def test_folded_norms_follow_loaded_and_swapped_weights(distil):
+    runner = distil()
+    runner.train()  # ends with the head: the whole backbone is frozen
+    distiller = runner.model
+    images = torch.rand(2, 3, 8, 8)
+
+    def follows() -> bool:
+        plain = copy.deepcopy(distiller.student)
+        for module in plain.modules():
+            vars(module).pop('forward', None)
+        plain.eval()
+        with torch.no_grad():
+            features = [network.extract_feat(images)[0] for network in (distiller.student, plain)]
+        return torch.allclose(*features, rtol=1e-3)
+
+    assert follows()
+    distiller.load_state_dict({name: 0.9 * value for name, value in distiller.state_dict().items()})
+    assert follows()
+    for parameter in distiller.student.backbone.parameters():  # as averages are
+        parameter.data.copy_(parameter.data * 1.2)
+    assert not follows()
+    distiller.train(not distiller.training)
+    assert follows()
+
+
+def test_channels_last_is_that_of_all_networks(distil):
+    runner = distil(model=dict(channels_last=True))
+    runner.train()
+    for network in (runner.model.student, runner.model.teacher.network):
+        weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+        assert weights
+        assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+def test_a_network_that_needs_its_channels_first_is_told():
+    network, side = build('VGG_classifier')
+    said = r'^model\.channels_last: model\.teacher cannot run with its channels last \(RuntimeError'
+    with pytest.raises(UserError, match=said):
+        put_channels_last('model.teacher', network, torch.rand(2, 3, side, side))

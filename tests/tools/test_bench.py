@@ -86,9 +86,9 @@ def test_all_compute_the_same(method, pair, speed, tmp_path):
             for own, copied in ((distiller.student, rival.student), (distiller.extras, rival.extras)):
                 wanted, found = gradients(own), gradients(copied)
                 assert set(found) == set(wanted)
-                largest = max((grad.abs().max().item() for grad in wanted.values()), default=0)
-                for name in wanted:
-                    torch.testing.assert_close(found[name], wanted[name], rtol=0, atol=10 * tolerance * largest)
+                norm = torch.stack([torch.zeros(()), *(grad.norm() for grad in wanted.values())]).norm()
+                for name, grad in wanted.items():  # before a batch norm a bias has no gradient but rounding
+                    assert (found[name] - grad).norm() <= 10 * tolerance * grad.norm() + tolerance * norm, name
         distiller.zero_grad()
 
 
@@ -155,8 +155,14 @@ def test_peak_memory_is_that_of_the_tensors_alive_at_once(speed):
 
     layer = torch.nn.Linear(250, 1000, bias=False)
     twin = torch.nn.ModuleList([layer, layer])
-    assert measuring.peak_bytes(step) == 2_000_000
-    assert measuring.peak_bytes(step, twin) == 3_000_000
+    assert measuring.peak_bytes(step, None) == 2_000_000
+    assert measuring.peak_bytes(step, None, twin) == 3_000_000
+    layer.weight.grad = torch.zeros_like(layer.weight)
+    momentum = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    momentum.step()
+    assert measuring.peak_bytes(step, momentum, twin) == 4_000_000
+    layer.forward = type('Folded', (), dict(weight=torch.zeros(1000, 250), bias=torch.zeros(0)))()
+    assert measuring.peak_bytes(step, None, twin) == 4_000_000
 
 
 def test_rounds_are_alternated_and_the_first_does_not_count(speed):
@@ -245,7 +251,7 @@ def test_torchdistill_takes_a_step_when_it_is_told_to(speed, monkeypatch, tmp_pa
     rival = foreign.TorchDistill(tmp_path, 'kd', 4)
     rival.step()
     rival.step()
-    with pytest.raises(foreign.UserError, match=r'its process ended; run worker\.py by hand'):
+    with pytest.raises(foreign.UserError, match='torchdistill: its process ended'):
         rival.step()
     rival.close()
     assert rival.process.returncode == 0

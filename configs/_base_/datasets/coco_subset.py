@@ -1,7 +1,6 @@
 # The COCO subset: 2,296 training and 500 validation images, a random split of a part of COCO val2017, longest side
-# 320 pixels; boxes without crowd regions, here persons only. The data are not shipped; docs/data.md has the layout.
+# 320 pixels; boxes of 80 classes without crowd regions. The data are not shipped; docs/data.md has the layout.
 data_root = 'data/coco_subset/'
-metainfo = dict(classes=('person', ))
 
 train_dataloader = dict(
     batch_size=16,
@@ -11,9 +10,8 @@ train_dataloader = dict(
     dataset=dict(
         type='CocoDataset',
         data_root=data_root,
-        ann_file='annotations/person_train.json',
+        ann_file='annotations/instances_train.json',
         data_prefix=dict(img='images/'),
-        metainfo=metainfo,
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -30,9 +28,8 @@ val_dataloader = dict(
     dataset=dict(
         type='CocoDataset',
         data_root=data_root,
-        ann_file='annotations/person_val.json',
+        ann_file='annotations/instances_val.json',
         data_prefix=dict(img='images/'),
-        metainfo=metainfo,
         test_mode=True,
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -41,5 +38,5 @@ val_dataloader = dict(
             dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
         ]))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/person_val.json', metric='bbox')
+val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric='bbox')
 test_evaluator = val_evaluator

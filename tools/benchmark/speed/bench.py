@@ -41,9 +41,11 @@ def measure(product: Product, phase: str, rounds: int, others: dict[str, TorchDi
     distiller = product.distiller
     steps = {'mmkd': product.step, 'floor': floor.step, 'run everything': everything.step}
     seconds = alternate({**steps, **{name: other.step for name, other in others.items()}}, rounds)
+    trained = distiller.student, distiller.teacher.network, distiller.extras
+    those = everything.student, everything.teacher, everything.extras
     memory = {
-        'mmkd': peak_bytes(product.step, distiller.student, distiller.teacher.network, distiller.extras),
-        'run everything': peak_bytes(everything.step, everything.student, everything.teacher, everything.extras),
+        'mmkd': peak_bytes(product.step, product.optimizer, *trained),
+        'run everything': peak_bytes(everything.step, everything.optimizer, *those),
     }
     return dict(phase=phase, seconds=seconds, bytes=memory)
 

@@ -21,7 +21,7 @@ def install(folder: Path) -> None:
         return
     pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(folder), PACKAGE]
     if subprocess.run(pip).returncode:
-        raise UserError(f'--torchdistill: pip could not install {PACKAGE}; look above why, or leave it out.')
+        raise UserError(f'torchdistill: pip could not install {PACKAGE}; look above why, or give --no-torchdistill.')
 
 
 class TorchDistill:
@@ -39,7 +39,6 @@ class TorchDistill:
             [sys.executable, str(WORKER), phase, '--batch', str(batch), '--threads', threads],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, 'PYTHONPATH': str(folder)},
         )
@@ -59,4 +58,4 @@ class TorchDistill:
     def _answer(self, expected: str) -> None:
         said = self.process.stdout.readline().strip()
         if said != expected:
-            raise UserError(f'--torchdistill: its process ended; run {WORKER.name} by hand to see why.')
+            raise UserError('torchdistill: its process ended; look above why, or give --no-torchdistill.')

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -50,9 +51,11 @@ class Ratio:
         return cls(median, low, high)
 
 
-def peak_bytes(step: Callable[[], object], *networks: nn.Module) -> int:
-    """The most memory that tensors take in an iteration: the networks, and what is made on top of them."""
-    own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for n in networks for t in _held(n)}
+def peak_bytes(step: Callable[[], object], optimizer: Optimizer | None, *networks: nn.Module) -> int:
+    """The most memory that tensors take in an iteration: networks, optimizer, and what is made on top of them."""
+    held = [tensor for network in networks for tensor in _held(network)]
+    held += [t for state in (optimizer.state.values() if optimizer else ()) for t in _tensors(state)]
+    own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}
     if GPU:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -65,7 +68,9 @@ def peak_bytes(step: Callable[[], object], *networks: nn.Module) -> int:
 
 
 def _held(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *network.buffers()]
+    """Its weights, and those that it has folded."""
+    folded = [vars(m)['forward'] for m in network.modules() if hasattr(vars(m).get('forward'), 'weight')]
+    return [*network.parameters(), *network.buffers(), *(t for f in folded for t in (f.weight, f.bias))]
 
 
 class _Allocations(TorchDispatchMode):

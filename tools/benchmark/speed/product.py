@@ -26,7 +26,10 @@ class SteppedLoop(IterBasedTrainLoop):
         self.runner.model.train()
 
     def step(self) -> None:
-        """One iteration, from the batch to the changed weights, with every hook."""
+        """One iteration, from the batch to the changed weights, with every hook.
+
+        Not with ``model.train()``: in the epoch loops of these configs that comes once an epoch.
+        """
         self.run_iter(self.batch)
 
     def go_to(self, iteration: int) -> None:
@@ -76,11 +79,15 @@ class Product:
 
     def twin_optimizer(self, parameters: list) -> torch.optim.Optimizer:
         """Of the same kind and with the same options as that of the phase."""
-        optimizer = self.runner.optim_wrapper.optimizer
-        twin = type(optimizer)(parameters)
+        twin = type(self.optimizer)(parameters)
         for group in twin.param_groups:
-            group.update(optimizer.defaults)
+            group.update(self.optimizer.defaults)
         return twin
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of the phase."""
+        return self.runner.optim_wrapper.optimizer
 
     def processed(self) -> tuple[torch.Tensor, list]:
         """The batch as the networks get it."""

@@ -1,0 +1,9 @@
+"""A narrow GFL with three levels on the COCO subset, from scratch, on images of 192 pixels."""
+_base_ = [
+    '../_base_/models/gfl_r18-w16.py',
+    '../_base_/datasets/coco_subset.py',
+    '../_base_/schedules/coco_subset.py',
+    'mmdet::_base_/default_runtime.py',
+]
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+randomness = dict(seed=0)

@@ -1,0 +1,10 @@
+"""SSKD on the COCO subset: a GFL teaches one with a backbone half as wide. Train the teacher first."""
+_base_ = '../baselines/gfl_r18-w16_coco-subset.py'
+model = dict(
+    _delete_=True,
+    type='mmkd.SSKD',
+    student={{_base_.model}},
+    teacher=dict(
+        config='mmkd::baselines/gfl_r18-w32_coco-subset.py',
+        checkpoint='work_dirs/gfl_r18-w32_coco-subset/epoch_20.pth'))
+default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

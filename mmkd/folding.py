@@ -58,9 +58,11 @@ def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -
 
 
 def _foldable(module: nn.Module) -> bool:
-    """Subclasses may do more: timm's batch norms hold the activation."""
-    is_norm = type(module) in (nn.BatchNorm2d, nn.SyncBatchNorm)
-    return type(module) is nn.Conv2d or (is_norm and bool(module.track_running_stats))
+    """A subclass that does more is not: timm's batch norms hold the activation."""
+    if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+        does_no_more = type(module).forward in (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
+        return does_no_more and module.track_running_stats
+    return type(module) is nn.Conv2d
 
 
 def _ends(path: str, conv: str, norm: str) -> bool:

@@ -3,6 +3,7 @@ import io
 
 import pytest
 import torch
+from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import nn
 from torch.nn import functional as F
 
@@ -43,7 +44,7 @@ def lively(network: nn.Module) -> nn.Module:
     """With statistics as after a training: at their start a fold would change next to nothing."""
     draw = torch.Generator().manual_seed(0)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
             ranges = {'weight': (0.5, 1.5), 'bias': (-1, 1), 'running_mean': (-1, 1), 'running_var': (0.5, 2)}
             for name, limits in ranges.items():
                 getattr(module, name).data.uniform_(*limits, generator=draw)
@@ -88,6 +89,14 @@ def test_only_what_nothing_else_reads_is_a_pair(run, pairs, images):
 )
 def test_other_layers_are_no_pair(modules, images):
     assert not find_pairs(Network(lambda n, x: n.b(n.a(x)), **modules), images)
+
+
+def test_the_norm_of_several_devices_is_folded(images):
+    network = lively(Network(SHAPES['a pair'][0], a=conv(), b=SyncBatchNorm(3)))
+    expected = network.extract_feat(images)
+    fold(network, find_pairs(network, images))
+    assert not isinstance(network.b, SyncBatchNorm)
+    torch.testing.assert_close(network.extract_feat(images), expected)
 
 
 def test_what_something_reads_is_no_pair(images):

@@ -26,7 +26,7 @@ from pairs import PAIRS, Pair
 from product import Product
 from rivals import Floor, RunEverything
 from surroundings import surroundings
-from tables import write
+from tables import around, write
 
 from mmkd.errors import UserError
 
@@ -82,6 +82,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.rounds < 2:
         raise UserError('--rounds: quartiles need 2 or more.')
+    kind, page = 'gpu' if GPU else 'cpu', args.out.resolve()
+    around(page, kind)
     os.chdir(ROOT)
     foreign = None if args.no_torchdistill else Path('work_dirs/torchdistill').resolve()
     if foreign:
@@ -91,8 +93,8 @@ def main() -> None:
         rows += measure_pair(name, PAIRS[name], args.methods, args.rounds, foreign)
     loading = seconds_of_an_epoch(args.rounds)
     result = dict(**surroundings(), rounds=args.rounds, rows=rows, loading=loading)
-    args.out.with_suffix(f'.{"gpu" if GPU else "cpu"}.json').write_text(json.dumps(result, indent=1) + '\n')
-    write(args.out, result, 'gpu' if GPU else 'cpu')
+    page.with_suffix(f'.{kind}.json').write_text(json.dumps(result, indent=1) + '\n')
+    write(page, result, kind)
     print(f'wrote {args.out}')
 
 

@@ -103,7 +103,8 @@ def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
         model.backbone.pop('init_cfg', None)  # weights from the net
         if 'norm_eval' in model.backbone:
             model.backbone.update(norm_eval=False, frozen_stages=-1)  # a student from scratch learns all of itself
-        model.pop('train_cfg', None) if not pair.boxes else None  # batch augmentations, which draw lots
+        if not pair.boxes:
+            model.pop('train_cfg', None)  # batch augmentations, which draw lots
     cfg.model = dict(
         type=f'mmkd.{method}', student=student, teacher=dict(config=dict(teacher), checkpoint=None), **options
     )

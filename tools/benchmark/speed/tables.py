@@ -15,15 +15,19 @@ HEAD = (
 )
 
 
-def write(page: Path, result: dict, kind: str) -> None:
-    """Put the tables of a kind of device in their place on the page; the text around them stays."""
+def around(page: Path, kind: str) -> tuple[str, str]:
+    """The text before and after the tables of a kind of device, with the lines between which they stand."""
     begin, end = f'<!-- {kind}: written by make bench -->', f'<!-- {kind}: end -->'
     text = page.read_text() if page.exists() else f'# Benchmarks\n\n{begin}\n{end}\n'
     if begin not in text or end not in text:
         raise UserError(f'--out: {page} has no place for the tables between {begin} and {end}; put the two lines in.')
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
-    page.write_text(f'{before}{begin}\n{tables(result)}\n{end}{after}')
+    return text.partition(begin)[0] + begin, end + text.partition(end)[2]
+
+
+def write(page: Path, result: dict, kind: str) -> None:
+    """Put the tables in their place on the page; the text around them stays."""
+    before, after = around(page, kind)
+    page.write_text(f'{before}\n{tables(result)}\n{after}')
 
 
 def tables(result: dict) -> str:

@@ -57,7 +57,7 @@ class Naps(Hook):
         self.slow(runner.train_dataloader, 'collate_fn')
         self.slow(runner.val_loop.evaluator, 'process')
         self.slow(student.backbone.layer1[0], 'forward')
-        self.slow(student.backbone.layer4[1], 'forward')
+        self.slow(student.backbone.layer4[1].drop_path, 'forward')  # it has no parameter, but passes gradients on
         run = student.backbone.layer4[0].forward
 
         def forward(x):
@@ -210,6 +210,16 @@ class Leave(Hook):
 
     def after_train_epoch(self, runner):
         runner.train_loop.stop_training = True
+
+
+def test_other_processes_than_the_first_profile_nothing(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmkd.hooks.profile.is_main_process', lambda: False)
+    cfg = in_place(copy.deepcopy(plain), tmp_path / 'run', **PROFILE)
+    cfg.train_cfg.max_epochs = 1
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert tables(runner) == {}
+    assert not list(tmp_path.rglob('profile*.gz'))
 
 
 def test_a_training_that_ends_early(plain, tmp_path):

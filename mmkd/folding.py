@@ -117,17 +117,24 @@ class FrozenNorms:
 
 
 class _FoldedForward:
-    """What a convolution runs instead."""
+    """What a convolution runs instead; folded when it first runs, since stages after the one at hand never do."""
 
     def __init__(self, conv: Any, norm: Any):
-        self.conv = conv
-        with torch.no_grad():
-            self.weight, self.bias = fuse_conv_bn_weights(
-                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-            )
+        self.conv, self.norm = conv, norm
+        self.weight: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self.weight is None:
+            self._fold()
         return self.conv._conv_forward(x, self.weight, self.bias)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _fold(self) -> None:
+        conv, norm = self.conv, self.norm
+        self.weight, self.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
 
 
 def _unchanged(x: Tensor) -> Tensor:

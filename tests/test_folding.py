@@ -179,6 +179,14 @@ def test_a_frozen_norm_does_not_run(pair, images, monkeypatch):
     torch.testing.assert_close(network.extract_feat(images), twin.extract_feat(images))
 
 
+def test_what_does_not_run_takes_no_memory(pair, images):
+    network, _ = pair
+    assert vars(network.a)['forward'].weight is None
+    with torch.inference_mode():
+        network.extract_feat(images)
+    assert not vars(network.a)['forward'].weight.is_inference(), 'it could not be used for a gradient'
+
+
 def test_hooks_still_run(pair, images):
     network, _ = pair
     seen = []

@@ -69,8 +69,9 @@ def peak_bytes(step: Callable[[], object], optimizer: Optimizer | None, *network
 
 def _held(network: nn.Module) -> list[Tensor]:
     """Its weights, and those that it has folded."""
-    folded = [vars(m)['forward'] for m in network.modules() if hasattr(vars(m).get('forward'), 'weight')]
-    return [*network.parameters(), *network.buffers(), *(t for f in folded for t in (f.weight, f.bias))]
+    forwards = [vars(module).get('forward') for module in network.modules()]
+    folded = [(f.weight, f.bias) for f in forwards if getattr(f, 'weight', None) is not None]
+    return [*network.parameters(), *network.buffers(), *(tensor for pair in folded for tensor in pair)]
 
 
 class _Allocations(TorchDispatchMode):

@@ -10,16 +10,12 @@ from mmengine.hooks import Hook
 from mmkd.errors import UserError
 from mmkd.running.explain import explained
 
+pytestmark = pytest.mark.parametrize('kind', ['YOLOX'], indirect=True, scope='session')
+
 RESIZED = [dict(type='Resize', scale=(64, 64)), dict(type='PackDetInputs')]
 MOSAIC = dict(type='Mosaic', img_scale=(64, 64))
 STAGES = dict(stages=['stage4', 'neck', 'head'], lengths=[1, 1, 2])
 SHORT = {'train_cfg': dict(by_epoch=True, max_epochs=4, val_interval=1)}
-
-
-@pytest.fixture(scope='session')
-def kind() -> str:
-    pytest.importorskip('mmdet')
-    return 'YOLOX'
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class Ranges:
     def __init__(self) -> None:
         self.part = ''  # what runs now
         self.closed = False  # whether all that it calls belongs to it
-        self.before: list[tuple[Any, str, Any]] = []
+        self.before: list[tuple[Any, str, Callable, Any]] = []
 
     def put(self, holder: Any, name: str, part: str | Callable[[Any], str], closed: bool = True) -> None:
         """Make a range of a method of an object.
@@ -52,12 +52,14 @@ class Ranges:
             finally:
                 self.part, self.closed = outside
 
-        self.before.append((holder, name, vars(holder).get(name, _ABSENT)))
+        self.before.append((holder, name, call, vars(holder).get(name, _ABSENT)))
         vars(holder)[name] = call
 
     def remove(self) -> None:
-        """Put everything back."""
-        for holder, name, value in reversed(self.before):
+        """Put everything back, but what was replaced again meanwhile: frozen norms are, at a validation."""
+        for holder, name, call, value in reversed(self.before):
+            if vars(holder).get(name) is not call:
+                continue
             vars(holder).pop(name)
             if value is not _ABSENT:
                 vars(holder)[name] = value

@@ -222,8 +222,20 @@ def test_a_mistake_is_told_in_one_sentence_or_does_no_harm(valid, tmp_path):
     [
         ('KD', ('default_scope',), 'drop', None, 'model.student does not fit (KeyError: .*, or set default_scope'),
         ('KD', ('model', 'student', 'backbone', 'stem_channels'), 'retype', 0, 'model.student: ImageClassifier cannot'),
-        ('KD', ('model', 'student', 'head', 'loss'), 'retype', [], 'model.student.head does not fit (TypeError'),
-        ('SSKD', ('model', 'student', 'head'), 'retype', None, 'model.student does not fit (AttributeError'),
+        (
+            'KD',
+            ('model', 'student', 'head', 'loss'),
+            'retype',
+            [],
+            'model.student: its own loss of the first training sample cannot be computed (TypeError',
+        ),
+        (
+            'SSKD',
+            ('model', 'student', 'head'),
+            'retype',
+            None,
+            'model.student: its own loss of the first training sample cannot be computed (AttributeError',
+        ),
         ('KD', ('optim_wrapper', 'optimizer', 'weight_decay'), 'retype', True, 'optim_wrapper.optimizer does not fit'),
         ('SSKD', ('model', 'teacher', 'config', 'model', 'neck'), 'drop', None, 'model.teacher: it cannot predict the'),
         ('KD', ('val_evaluator', 'topk'), 'retype', True, 'val_evaluator does not fit (TypeError'),

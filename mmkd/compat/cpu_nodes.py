@@ -1,8 +1,10 @@
 """Distributed runs on machines without a GPU."""
 
+import atexit
 from unittest.mock import patch
 
 import torch
+import torch.distributed
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import init_dist
@@ -23,6 +25,7 @@ def prepare_cpu_node(cfg: Config) -> None:
     options = dict(env_cfg.get('dist_cfg', {}), backend='gloo')
     with patch.object(torch.cuda, 'set_device'):
         init_dist(cfg.launcher, **options)
+    atexit.register(_leave_group)
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
@@ -30,3 +33,9 @@ def prepare_cpu_node(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
+
+
+def _leave_group() -> None:
+    """Left to the interpreter's end, gloo's threads now and then abort a process that has done its work."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

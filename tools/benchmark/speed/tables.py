@@ -18,7 +18,7 @@ HEAD = (
 def around(page: Path, kind: str) -> tuple[str, str]:
     """The text before and after the tables of a kind of device, with the lines between which they stand."""
     begin, end = f'<!-- {kind}: written by make bench -->', f'<!-- {kind}: end -->'
-    text = page.read_text() if page.exists() else f'# Benchmarks\n\n{begin}\n{end}\n'
+    text = page.read_text() if page.exists() else f'# Benchmarks\n\n## Tables\n\n{begin}\n{end}\n'
     if begin not in text or end not in text:
         raise UserError(f'--out: {page} has no place for the tables between {begin} and {end}; put the two lines in.')
     return text.partition(begin)[0] + begin, end + text.partition(end)[2]

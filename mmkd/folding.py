@@ -111,9 +111,15 @@ class FrozenNorms:
         for conv, norm in self.pairs:
             frozen = not norm.training and not any(p.requires_grad for m in (conv, norm) for p in m.parameters())
             for module in (conv, norm):
-                vars(module).pop('forward', None)
+                unfold(module)
             if frozen:
                 vars(conv)['forward'], vars(norm)['forward'] = _FoldedForward(conv, norm), _unchanged
+
+
+def unfold(network: nn.Module) -> None:
+    """Take back what :class:`FrozenNorms` has put into the modules of a network, or of a copy of it."""
+    for module in network.modules():
+        vars(module).pop('forward', None)
 
 
 class _FoldedForward:

@@ -7,7 +7,7 @@ from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import nn
 from torch.nn import functional as F
 
-from mmkd.folding import FrozenNorms, find_pairs, fold
+from mmkd.folding import FrozenNorms, find_pairs, fold, unfold
 from mmkd.prefix import tensors_in
 from tests.stage_networks import BACKBONES, build
 
@@ -157,8 +157,7 @@ def pair(images):
 
 def unfolded(network: nn.Module) -> nn.Module:
     twin = copy.deepcopy(network)
-    for module in twin.modules():
-        vars(module).pop('forward', None)
+    unfold(twin)
     return twin
 
 

@@ -132,10 +132,11 @@ class Distiller(BaseModel):
         pairs = find_pairs(self.student, inputs, read)
         # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.
         self.frozen_norms = FrozenNorms(self.student, [pair for pair in pairs if f'{pair[0]}.weight' in self.trainable])
-        self.teacher.fold(self.teacher_inputs(inputs), read_of_teacher)
+        teacher_inputs = self.teacher_inputs(inputs)
+        self.teacher.fold(teacher_inputs, read_of_teacher)
         if self.channels_last:
             put_channels_last('model.student', self.student, inputs)
-            put_channels_last('model.teacher', self.teacher.network, self.teacher_inputs(inputs))
+            put_channels_last('model.teacher', self.teacher.network, teacher_inputs)
             self.extras.to(memory_format=torch.channels_last)
 
     def is_frozen(self, stage: Stage) -> bool:

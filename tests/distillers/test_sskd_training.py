@@ -12,6 +12,7 @@ from torch import nn
 
 from mmkd.distillers.base import put_channels_last
 from mmkd.errors import UserError
+from mmkd.folding import unfold
 from tests.stage_networks import build
 
 
@@ -282,8 +283,7 @@ def test_folded_norms_follow_loaded_and_swapped_weights(distil):
 
     def follows() -> bool:
         plain = copy.deepcopy(distiller.student)
-        for module in plain.modules():
-            vars(module).pop('forward', None)
+        unfold(plain)
         plain.eval()
         with torch.no_grad():
             features = [network.extract_feat(images)[0] for network in (distiller.student, plain)]

@@ -10,6 +10,7 @@ from product import Product
 from torch import Tensor, nn
 
 from mmkd.distillers.sskd import module_key
+from mmkd.folding import unfold
 
 
 class Rival:
@@ -140,8 +141,7 @@ class RunEverything(Rival):
 
     def _prepare(self, product: Product) -> None:
         self.teacher = product.plain_teacher
-        for module in self.student.modules():
-            vars(module).pop('forward', None)
+        unfold(self.student)
         for network in (self.student, self.extras):
             network.to(memory_format=torch.contiguous_format)
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from mmkd.configs import load_config
 from mmkd.errors import UserError, did_you_mean
 from mmkd.folding import find_pairs, fold
+from mmkd.padding import Padded, divisor_of
+from mmkd.prefix import Feature, StageEnd, run_to
 from mmkd.random_state import own_randomness
 from mmkd.untrusted import load_checkpoint
 
@@ -54,6 +56,8 @@ class Teacher:
             self.whole, self.classes = load_checked(self.network, checkpoint, parts)
         self.network.requires_grad_(False)
         freeze_modes(self.network)
+        preprocessor = self.network.get_submodule('data_preprocessor')
+        self.divisor, self.pad_value = divisor_of(preprocessor), getattr(preprocessor, 'pad_value', 0)
 
     def __deepcopy__(self, memo) -> 'Teacher':
         return self
@@ -62,6 +66,16 @@ class Teacher:
         """Move the network."""
         self.network.to(device)
         freeze_modes(self.network)  # what some modules compute for the evaluation mode lies on the device, too
+
+    def pad(self, inputs: Tensor) -> Padded:
+        """To the multiples that its own config asks for."""
+        return Padded.to_multiples(inputs, self.divisor, self.pad_value)
+
+    @torch.no_grad()
+    def run_to(self, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:
+        """The features of some stages, of a batch padded its way, that lie over the batch as it is."""
+        padded = self.pad(inputs)
+        return [padded.cut(feature) for feature in run_to(self.network, stages, padded.inputs)]
 
     def fold(self, inputs: Tensor, read: Collection[str]) -> None:
         """Fold batch norms for good, except where something reads what comes before them."""
@@ -146,10 +160,10 @@ def _listed(names: dict[str, str]) -> str:
 
 
 class Renormalise:
-    """Turns images normalised for the student into images normalised and padded as the teacher's own config does it.
+    """Turns images normalised for the student into images normalised as the teacher's own config does it.
 
-    Where images are padded to the size of their batch is told by mmdet's data samples; without them, what is padded is
-    turned along with the rest. The batch keeps its size, so that the features of both networks lie in the same places.
+    What pads them to the size of their batch gets the teacher's value. Where that is, mmdet's data samples tell;
+    without them, what is padded is turned along with the rest. The batch keeps its size; see :meth:`Teacher.pad`.
 
     Args:
         student (nn.Module): The student's data preprocessor.

@@ -72,16 +72,16 @@ def as_in_a_run() -> None:
         MessageHub.get_current_instance().update_info(clock, 1)
 
 
-def batches_for(distiller, with_mask: bool = False, boxes: int | None = None) -> list[dict]:
+def batches_for(distiller, with_mask: bool = False, boxes: int | None = None, sizes: Sequence = SIZES) -> list[dict]:
     """Preprocessed batches of two images each, of several sizes."""
     from mmdet.testing import demo_mm_inputs
 
     num_items = None if boxes is None else [boxes, boxes]
     return [
         distiller.data_preprocessor(
-            demo_mm_inputs(2, [[3, *size] for size in sizes], with_mask=with_mask, num_items=num_items), training=True
+            demo_mm_inputs(2, [[3, *size] for size in both], with_mask=with_mask, num_items=num_items), training=True
         )
-        for sizes in SIZES
+        for both in sizes
     ]
 
 

@@ -1,5 +1,6 @@
 """What all distillers share: a student in the module tree, a teacher outside it, a checkpoint that is the student."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from mmkd.dry_run import unchanged
 from mmkd.errors import UserError, in_one_line
 from mmkd.folding import FrozenNorms, find_pairs
+from mmkd.padding import Padded, divisor_of
 from mmkd.schedule import ALL, Phase
 from mmkd.stages import Stage, StagePlan
 from mmkd.teacher import Renormalise, Teacher, freeze_modes
@@ -105,8 +107,12 @@ class Distiller(BaseModel):
         """The method's losses."""
         raise NotImplementedError
 
+    def for_both(self, inputs: Tensor) -> Tensor:
+        """A preprocessed batch, padded to a size that both networks' configs would leave as it is."""
+        return Padded.to_multiples(inputs, math.lcm(divisor_of(self.data_preprocessor), self.teacher.divisor)).inputs
+
     def prepare(self, inputs: Tensor) -> None:
-        """Make ``plan``, the stage plan of the student, with a preprocessed batch."""
+        """Make ``plan``, the stage plan of the student, with a batch :meth:`for_both`."""
         raise NotImplementedError
 
     @property
@@ -127,7 +133,7 @@ class Distiller(BaseModel):
         return {stage.end for stage in self.plan.stages}, set()
 
     def speed_up(self, inputs: Tensor) -> None:
-        """Leave out of the networks what need not be computed; comes after :meth:`equip`, with a preprocessed batch."""
+        """Leave out of the networks what need not be computed; after :meth:`equip`, with a batch :meth:`for_both`."""
         read, read_of_teacher = self.read
         pairs = find_pairs(self.student, inputs, read)
         # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.

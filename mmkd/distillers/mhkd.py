@@ -244,13 +244,11 @@ class MHKD(SSKD):
         if self.alpha or (self.points and self.target == 'final'):
             outcome = self.task.teacher_outcome(teacher_inputs, student, stages)
             return outcome.scores, outcome.features
-        with torch.no_grad():
-            return None, run_to(self.teacher.network, stages, teacher_inputs) if stages else []
+        return None, self.teacher.run_to(stages, teacher_inputs) if stages else []
 
     def _teacher_head_outputs(self, inputs: Tensor, data_samples: list | None) -> dict[str, tuple[nn.Module, Any]]:
-        with torch.no_grad():
-            stages = [point.teacher for point in self.points]
-            features = run_to(self.teacher.network, stages, self.teacher_inputs(inputs, data_samples))
+        stages = [point.teacher for point in self.points]
+        features = self.teacher.run_to(stages, self.teacher_inputs(inputs, data_samples))
         return self._outputs(TEACHER_HEADS, features)
 
     def _teacher_losses(self, outputs: dict[str, tuple[nn.Module, Any]], data_samples: list | None) -> dict:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmkd.adapters import AdapterSet, build_adapter
+from mmkd.adapters import AdapterSet, Layout, build_adapter
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_dict
+from mmkd.errors import UserError
+from mmkd.padding import divisor_of
 from mmkd.pairing import pair_plans
 from mmkd.prefix import run_to
 from mmkd.random_state import own_randomness
@@ -65,6 +67,9 @@ class SSKD(Distiller):
         self.teacher_stages = dict(zip(names, teacher_plan.stages))
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
+        if divisor_of(self.data_preprocessor) % self.teacher.divisor:
+            for stage in self.teacher_stages.values():
+                _check_cut(stage, self.teacher.divisor)
 
     @property
     def read(self) -> tuple[set[str], set[str]]:
@@ -110,9 +115,9 @@ class SSKD(Distiller):
     def mimic(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
         """The mimic loss of each stage that is being learned; neither network runs further than the last of them."""
         stages = [stage for stage in self.plan.stages if stage.name in self.current]
-        with torch.no_grad():  # the teacher first, while the student keeps nothing for its gradient yet
-            teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
-            targets = run_to(self.teacher.network, teacher_stages, self.teacher_inputs(inputs, data_samples))
+        teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
+        # the teacher first, while the student keeps nothing for its gradient yet
+        targets = self.teacher.run_to(teacher_stages, self.teacher_inputs(inputs, data_samples))
         features = run_to(self.student, stages, inputs)
         losses = {}
         for stage, feature, target in zip(stages, features, targets):
@@ -137,6 +142,17 @@ class SSKD(Distiller):
         adapter = self.extras[module_key(name)]
         assert isinstance(adapter, AdapterSet)
         return adapter
+
+
+def _check_cut(stage: Stage, divisor: int) -> None:
+    """Of a batch that is padded further for the teacher, maps can be cut back."""
+    layouts = [Layout.of(stage, shape) for shape in stage.shapes]
+    if any(layout.prefix is not None or layout.channels_last for layout in layouts):
+        raise UserError(
+            f'data_preprocessor.pad_size_divisor: the teacher pads images to multiples of {divisor}, and what it puts '
+            f"out at {stage.end}, of the shape {stage.shapes[0]}, cannot be cut back to the size of the student's; "
+            f"set the student's to a multiple of {divisor}."
+        )
 
 
 def module_key(name: str) -> str:

@@ -88,6 +88,7 @@ class Ranges:
     def _put_on_teacher(self, distiller: Distiller) -> None:
         """Wherever a method may enter it."""
         self.put(distiller, 'teacher_inputs', Part.TEACHER)
+        self.put(distiller.teacher, 'pad', Part.TEACHER)
         self.put(distiller.teacher.network, 'forward', Part.TEACHER)
         self.put(distiller.teacher.network, 'extract_feat', Part.TEACHER)
         if 'task' in vars(distiller):

@@ -27,7 +27,7 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
     with torch.no_grad(), own_randomness():
         for batch in loader:
             data = distiller.data_preprocessor(copy.deepcopy(batch), False)  # a data set may keep its samples
-            inputs = distiller.teacher_inputs(data['inputs'], data['data_samples'])
+            inputs = distiller.teacher.pad(distiller.teacher_inputs(data['inputs'], data['data_samples'])).inputs
             results = _predict(distiller.teacher.network, inputs, data['data_samples'])
             evaluator.process(data_samples=results, data_batch=batch)
         score = evaluator.evaluate(len(loader.dataset))

@@ -64,9 +64,10 @@ class Classification(Task):
     @torch.no_grad()
     def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
         """All out of one forward."""
+        padded = self.teacher.pad(inputs)
         with recording(self.teacher.network, stages) as outputs:
-            scores = self.teacher.network(inputs, mode='tensor')
-        return Outcome({}, scores, [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
+            scores = self.teacher.network(padded.inputs, mode='tensor')
+        return Outcome({}, scores, [padded.cut(feature_of(outputs[stage.end], len(inputs))) for stage in stages])
 
     def scores(self, head: nn.Module, output: Tensor) -> Tensor:
         """A head puts out scores and nothing else."""

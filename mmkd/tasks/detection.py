@@ -91,11 +91,11 @@ class Detection(Task):
     def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
         """As far as the head that is compared; no boxes are made of it."""
         assert self.own is not None
-        network = self.teacher.network
+        network, padded = self.teacher.network, self.teacher.pad(inputs)
         with recording(network, stages) as outputs:
-            pyramid = network.extract_feat(inputs)  # type: ignore[operator]
-        features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
-        return Outcome({}, self.own.of_teacher(network, pyramid, student.proposals), features)
+            pyramid = network.extract_feat(padded.inputs)  # type: ignore[operator]
+        features = [padded.cut(feature_of(outputs[stage.end], len(inputs))) for stage in stages]
+        return Outcome({}, self.own.of_teacher(network, padded.cut(pyramid), student.proposals), features)
 
     def scores(self, head: nn.Module, output: tuple) -> ClassScores:
         """Of a dense head."""

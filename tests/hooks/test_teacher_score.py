@@ -63,10 +63,12 @@ def other_teacher(teacher, plain, tmp_path):
 
 
 def test_the_teacher_s_predictions_are_scored_as_in_its_own_test(ready, other_teacher):
-    def normalise(config):
-        config.data_preprocessor.update(mean=[10.0, 20.0, 30.0], std=[20.0, 30.0, 40.0], to_rgb=True)
+    def preprocess(config):
+        config.data_preprocessor.update(
+            mean=[10.0, 20.0, 30.0], std=[20.0, 30.0, 40.0], to_rgb=True, pad_size_divisor=20, pad_value=3
+        )
 
-    runner, lines = ready(**{'model.teacher': other_teacher(normalise)})
+    runner, lines = ready(**{'model.teacher': other_teacher(preprocess)})
     keep = Keep()
     runner.val_loop.evaluator = Evaluator([keep, *runner.val_loop.evaluator.metrics])
     score = score_teacher(runner, runner.model)

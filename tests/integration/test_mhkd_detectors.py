@@ -26,14 +26,16 @@ PAIRS = {
 }
 
 
-def distiller_of(student: str, teacher: str | None = None, **options):
+def distiller_of(student: str, teacher: str | None = None, student_divisor: int = 32, **options):
     """With random weights of the teacher."""
     as_in_a_run()
     config = dict(model=plain_model(teacher or student), default_scope='mmdet')
+    model = plain_model(student)
+    model['data_preprocessor'].update(pad_size_divisor=student_divisor)
     if options.get('type') != 'mmkd.KD':
         options = dict(type='mmkd.MHKD', heads=copy.deepcopy(TINY_HEAD)) | options
     teacher_cfg = dict(config=config, checkpoint=None)
-    distiller = MODELS.build(dict(student=plain_model(student), teacher=teacher_cfg, **options))
+    distiller = MODELS.build(dict(student=model, teacher=teacher_cfg, **options))
     distiller.init_weights()
     return distiller
 
@@ -44,7 +46,7 @@ def batch_for(distiller, boxes: int | None = None) -> dict:
 
 def equip(distiller, data) -> tuple[str, ...]:
     """For one phase, in which these stages learn: everything."""
-    distiller.prepare(data['inputs'])
+    distiller.prepare(distiller.for_both(data['inputs']))
     names = tuple(stage.name for stage in distiller.plan)
     distiller.equip([names])
     return names
@@ -97,6 +99,17 @@ def test_all_learn_at_once(student, teacher):
     places = [point.name for point in distiller.points]
     assert len(places) == 3
     assert {f'loss_{what}_{place}' for what in ('soft', 'own', 'teacher') for place in places} | {'loss_soft'} <= terms
+
+
+@pytest.mark.parametrize('name', ['retinanet/retinanet_r18_fpn_1x_coco', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco'])
+def test_a_teacher_that_pads_to_larger_multiples(name):
+    distiller = distiller_of(name, student_divisor=8)
+    batches = batches_for(distiller, sizes=[[(72, 64), (40, 104)], [(64, 64), (64, 64)]])
+    sides = []
+    conv = distiller.teacher.network.backbone.conv1
+    conv.register_forward_pre_hook(lambda _, inputs: sides.append(tuple(inputs[0].shape[2:])))
+    assert 'loss_soft' in learn_everything(distiller, batches)
+    assert sides[-2:] == [(96, 128), (64, 64)]
 
 
 def test_soft_targets_of_a_dense_head_are_those_of_both_heads_outputs():

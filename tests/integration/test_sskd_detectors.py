@@ -1,5 +1,6 @@
 """SSKD of the detectors that mmkd serves: each stage learns what it should and nothing after it runs."""
 
+import math
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmkd.distillers.sskd import module_key
+from mmkd.errors import UserError
 from tests.mmdet_detectors import as_in_a_run, batches_for, changed, learn, log_calls, plain_model, snapshot
 
 pytest.importorskip('mmdet')
@@ -33,17 +35,17 @@ PAIRS = {
 }
 
 
-def prepared(student: str, teacher: str | None = None, **teacher_preprocessor):
+def prepared(student: str, teacher: str | None = None, student_divisor: int = 32, **teacher_preprocessor):
     """A distiller that knows its stages, and batches."""
     as_in_a_run()
+    model = plain_model(student)
+    model['data_preprocessor'].update(pad_size_divisor=student_divisor)
     config = dict(model=plain_model(teacher or student), default_scope='mmdet')
     config['model']['data_preprocessor'].update(teacher_preprocessor)
-    distiller = MODELS.build(
-        dict(type='mmkd.SSKD', student=plain_model(student), teacher=dict(config=config, checkpoint=None))
-    )
+    distiller = MODELS.build(dict(type='mmkd.SSKD', student=model, teacher=dict(config=config, checkpoint=None)))
     distiller.init_weights()
     batches = batches_for(distiller, with_mask='mask' in student)
-    distiller.prepare(batches[0]['inputs'])
+    distiller.prepare(distiller.for_both(batches[0]['inputs']))
     distiller.equip([(name,) for name in distiller.default_phases()])
     return distiller, batches
 
@@ -116,3 +118,36 @@ def test_the_teacher_sees_its_own_padding_in_training_and_validation():
         assert (images[0, :, :, 64:] == 7).all()
         assert torch.equal(images[:, :, :, :64], data['inputs'][:, :, :, :64])
         assert torch.equal(images[1], data['inputs'][1])
+
+
+def odd_batches(distiller) -> list[dict]:
+    """Whose sides are multiples of 8 only."""
+    return batches_for(distiller, sizes=[[(72, 64), (40, 104)], [(64, 64), (64, 64)]])
+
+
+@pytest.mark.parametrize('teacher', ['retinanet/retinanet_r50_fpn_1x_coco', 'yolox/yolox_tiny_8xb8-300e_coco'])
+def test_the_teacher_s_images_are_padded_to_its_own_multiples(teacher):
+    """YOLOX cannot run on any others."""
+    distiller, _ = prepared('retinanet/retinanet_r18_fpn_1x_coco', teacher, student_divisor=8, pad_size_divisor=32)
+    seen, targets = [], []
+    first = next(m for m in distiller.teacher.network.backbone.modules() if isinstance(m, torch.nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    for module in distiller.losses.values():
+        module.register_forward_pre_hook(lambda _, pair: targets.append([tuple(t.shape[2:]) for t in pair[1]]))
+    batches = odd_batches(distiller)
+    assert [tuple(data['inputs'].shape[2:]) for data in batches] == [(72, 104), (64, 64)]
+    for stage in distiller.plan.stages:
+        learn(distiller, [stage.name], trained_with(distiller, stage), batches)
+        theirs = distiller.teacher_stages[stage.name]
+        expected = [math.ceil(72 / theirs.stride), math.ceil(104 / theirs.stride)]
+        assert list(targets[0][0]) == expected
+        targets.clear()
+    side = 2 if 'yolox' in teacher else 1  # it halves images before its first convolution
+    assert {(side * images.shape[2], side * images.shape[3]) for images in seen} == {(96, 128), (64, 64)}
+
+
+def test_tokens_that_cannot_be_cut_are_refused():
+    with pytest.raises(
+        UserError, match=r"pads images to multiples of 32, and what it puts out at .* student's to a mu"
+    ):
+        prepared('retinanet/retinanet_r18_fpn_1x_coco', 'swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco', student_divisor=8)

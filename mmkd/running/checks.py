@@ -78,13 +78,16 @@ def check_amp(cfg: Config) -> None:
 
 
 def check_budget(cfg: Config) -> None:
-    """There is something to do, and to score; else what is built first for it would be blamed."""
+    """There is something to do, and to score, now and then; else what is built first for it would be blamed."""
     if not isinstance(cfg.get('val_evaluator'), dict | list | None):
         raise UserError(f'val_evaluator: it must be a dict or a list of them, not {cfg.val_evaluator!r}.')
     for key in ('max_epochs', 'max_iters'):
         budget = cfg.train_cfg.get(key, 1)
         if isinstance(budget, int | float) and not budget > 0:
             raise UserError(f'train_cfg.{key}: it must be above 0, not {budget}.')
+    interval = cfg.train_cfg.get('val_interval', 1)
+    if not isinstance(interval, int | float) or not interval > 0:
+        raise UserError(f'train_cfg.val_interval: it must be a number of epochs or iterations, not {interval!r}.')
 
 
 def check_optimizer(cfg: Config) -> None:
@@ -205,7 +208,9 @@ def _datasets(key: str, dataset) -> Iterator[tuple[str, dict]]:
 
 def _check_workers(key: str, number) -> None:
     """Torch starts as many processes as it is told, until the machine stands still."""
-    if isinstance(number, int) and number > MOST_WORKERS:
+    if not isinstance(number, int) or number < 0:
+        raise UserError(f'{key}: it must be a whole number of processes, 0 or more, not {number!r}.')
+    if number > MOST_WORKERS:
         raise UserError(f'{key}: {number} processes are more than a machine has use for; take 2 to 16.')
 
 

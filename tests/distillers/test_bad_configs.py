@@ -239,7 +239,14 @@ def test_a_mistake_is_told_in_one_sentence_or_does_no_harm(valid, tmp_path):
         ('KD', ('optim_wrapper', 'optimizer', 'weight_decay'), 'retype', True, 'optim_wrapper.optimizer does not fit'),
         ('SSKD', ('model', 'teacher', 'config', 'model', 'neck'), 'drop', None, 'model.teacher: it cannot predict the'),
         ('KD', ('val_evaluator', 'topk'), 'retype', True, 'val_evaluator does not fit (TypeError'),
-        ('KD', ('train_cfg', 'val_interval'), 'retype', {}, 'train_cfg does not fit (TypeError'),
+        ('MHKD', ('train_cfg', 'val_interval'), 'retype', [], 'train_cfg.val_interval: it must be a number of epochs'),
+        (
+            'SSKD',
+            ('train_dataloader', 'num_workers'),
+            'retype',
+            1.5,
+            'train_dataloader.num_workers: it must be a whole',
+        ),
         ('KD', ('val_dataloader', 'persistent_workers'), 'retype', 'x', 'val_dataloader does not fit'),
     ],
 )

@@ -53,7 +53,7 @@ def check_training(cfg: Config) -> None:
 def check_toolboxes(cfg: Config) -> None:
     """Every toolbox that the config uses is installed; the others are not looked for."""
     scope = cfg.get('default_scope')
-    if not isinstance(scope, str | None):
+    if not isinstance(scope, str | None) or scope == '':
         raise UserError(f"default_scope: it must be the name of a toolbox, such as 'mmpretrain', not {scope!r}.")
     scopes = {scope, *_scopes(cfg.to_dict())}
     for toolbox, extra in TOOLBOXES.items():

@@ -1,5 +1,7 @@
 """Knowledge distillation by soft targets (Hinton et al., arXiv 1503.02531): everybody's first baseline."""
 
+from functools import partial
+
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
@@ -56,8 +58,9 @@ class KD(Distiller):
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The student's own losses and the soft one; the teacher runs only for a weight."""
-        student = self.task.student_outcome(inputs, data_samples, self.gamma)
+        student = partial(self.task.student_outcome, inputs, data_samples, self.gamma)
         if not self.alpha:
-            return student.losses
-        teacher = self.task.teacher_outcome(self.teacher_inputs(inputs, data_samples), student)
-        return {**student.losses, 'loss_soft': self.alpha * self.soft_loss(student.scores, teacher.scores)}
+            return student().losses
+        teacher = partial(self.task.teacher_outcome, self.teacher_inputs(inputs, data_samples))
+        own, theirs = self.task.run_both(student, teacher)
+        return {**own.losses, 'loss_soft': self.alpha * self.soft_loss(own.scores, theirs.scores)}

@@ -1,6 +1,7 @@
 """Multi-head knowledge distillation (Wang et al., arXiv 2012.02911)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import ALL, Phase, check_name
 from mmkd.stages import Stage
-from mmkd.tasks import Outcome, Scores, task_of
+from mmkd.tasks import Scores, task_of
 
 STUDENT_HEADS, TEACHER_HEADS = 'student_heads', 'teacher_heads'
 
@@ -174,8 +175,9 @@ class MHKD(SSKD):
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The whole loss, a term each."""
         stages = [point.student for point in self.points]
-        outcome = self.task.student_outcome(inputs, data_samples, self.gamma, stages)
-        final, features = self._run_teacher(self.teacher_inputs(inputs, data_samples), outcome)
+        student = partial(self.task.student_outcome, inputs, data_samples, self.gamma, stages)
+        teacher = partial(self._run_teacher, self.teacher_inputs(inputs, data_samples))
+        outcome, (final, features) = self.task.run_both(student, teacher)
         losses = dict(outcome.losses)
         if self.alpha:
             losses['loss_soft'] = self.alpha * self.soft_loss(outcome.scores, final)
@@ -238,11 +240,11 @@ class MHKD(SSKD):
     def _scores(self, whose: str, outputs: dict[str, tuple[nn.Module, Any]]) -> dict[str, Any]:
         return {f'{whose}/{name}': self.task.scores(*output) for name, output in outputs.items()}
 
-    def _run_teacher(self, teacher_inputs: Tensor, student: Outcome) -> tuple[Scores | None, list[Feature]]:
+    def _run_teacher(self, teacher_inputs: Tensor, proposals: Sequence[Tensor]) -> tuple[Scores | None, list[Feature]]:
         """Its scores and features, as far as the loss reads them."""
         stages = [point.teacher for point in self.points] if self.has_teacher_heads else []
         if self.alpha or (self.points and self.target == 'final'):
-            outcome = self.task.teacher_outcome(teacher_inputs, student, stages)
+            outcome = self.task.teacher_outcome(teacher_inputs, proposals, stages)
             return outcome.scores, outcome.features
         return None, self.teacher.run_to(stages, teacher_inputs) if stages else []
 

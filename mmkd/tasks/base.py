@@ -1,9 +1,9 @@
 """What a method that compares scores must know of the networks' task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from mmkd.losses import ClassScores
 from mmkd.prefix import Feature
 from mmkd.stages import Stage, StagePlan
 from mmkd.teacher import Teacher
+
+T = TypeVar('T')
 
 Scores = Tensor | ClassScores
 """Of a classifier (images, classes), or of a detector."""
@@ -54,6 +56,24 @@ class Task(ABC):
         self.student = student
         self.teacher = teacher
 
+    @property
+    def needs_proposals(self) -> bool:
+        """Whether the teacher scores what the student proposes, and so comes after it."""
+        return False
+
+    def run_both(self, student: Callable[[], Outcome], teacher: Callable[[Sequence[Tensor]], T]) -> tuple[Outcome, T]:
+        """The teacher first if it can be: then the student keeps nothing for its gradient yet.
+
+        Args:
+            student: Runs the student.
+            teacher: Runs the teacher on the student's proposals, of which there are none where it is the first.
+        """
+        if self.needs_proposals:
+            outcome = student()
+            return outcome, teacher(outcome.proposals)
+        theirs = teacher(())
+        return student(), theirs
+
     def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:  # noqa: B027
         """Refuse options of the method that make no sense here; by default none."""
 
@@ -85,7 +105,9 @@ class Task(ABC):
         """The student's own losses times a weight, its scores and features; without weight no losses are computed."""
 
     @abstractmethod
-    def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
+    def teacher_outcome(
+        self, inputs: Tensor, proposals: Sequence[Tensor] = (), stages: Sequence[Stage] = ()
+    ) -> Outcome:
         """The teacher's scores and features on its own inputs, without gradient."""
 
     @abstractmethod

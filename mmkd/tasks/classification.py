@@ -62,7 +62,9 @@ class Classification(Task):
         return Outcome(losses, outputs[HEAD.end], [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
 
     @torch.no_grad()
-    def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
+    def teacher_outcome(
+        self, inputs: Tensor, proposals: Sequence[Tensor] = (), stages: Sequence[Stage] = ()
+    ) -> Outcome:
         """All out of one forward."""
         padded = self.teacher.pad(inputs)
         with recording(self.teacher.network, stages) as outputs:

@@ -30,6 +30,11 @@ class Detection(Task):
     has_accuracy = False
     own: HeadPair | None = None  # how the networks' own heads are compared, if they are
 
+    @property
+    def needs_proposals(self) -> bool:
+        """Two-stage detectors."""
+        return self.own is not None and self.own.needs_proposals
+
     def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:
         """Boxes learn from the ground truth only, and no auxiliary head scores the places of the detector's own."""
         for key, share in (('gamma', gamma), ('ce_share', ce_share)):
@@ -88,14 +93,16 @@ class Detection(Task):
         return Outcome(weighted(losses, weight), scores, features, proposals)
 
     @torch.no_grad()
-    def teacher_outcome(self, inputs: Tensor, student: Outcome, stages: Sequence[Stage] = ()) -> Outcome:
+    def teacher_outcome(
+        self, inputs: Tensor, proposals: Sequence[Tensor] = (), stages: Sequence[Stage] = ()
+    ) -> Outcome:
         """As far as the head that is compared; no boxes are made of it."""
         assert self.own is not None
         network, padded = self.teacher.network, self.teacher.pad(inputs)
         with recording(network, stages) as outputs:
             pyramid = network.extract_feat(padded.inputs)  # type: ignore[operator]
         features = [padded.cut(feature_of(outputs[stage.end], len(inputs))) for stage in stages]
-        return Outcome({}, self.own.of_teacher(network, padded.cut(pyramid), student.proposals), features)
+        return Outcome({}, self.own.of_teacher(network, padded.cut(pyramid), proposals), features)
 
     def scores(self, head: nn.Module, output: tuple) -> ClassScores:
         """Of a dense head."""

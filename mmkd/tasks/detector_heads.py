@@ -18,6 +18,8 @@ LEAVE_OUT = 'set model.alpha=0 to leave the soft loss between the own heads out'
 class HeadPair(Protocol):
     """How the own heads of two detectors are compared."""
 
+    needs_proposals: bool  # of the student, for the teacher to score
+
     def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
         """Refuse heads that score other places."""
 
@@ -56,6 +58,8 @@ def pair_heads(student: nn.Module, teacher: nn.Module) -> HeadPair:
 class DenseHeads:
     """Both score the same anchors or points."""
 
+    needs_proposals = False
+
     def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
         """Compare the anchors or points of both, and how they are scored."""
         (own, own_scores), (theirs, their_scores) = _priors(student, inputs), _priors(teacher, teacher_inputs)
@@ -88,6 +92,8 @@ class DenseHeads:
 
 class ProposalHeads:
     """The teacher scores the proposals that the student sampled for its own loss; of a cascade, stage by stage."""
+
+    needs_proposals = True
 
     def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
         """Compare how many heads there are, and whether each scores all classes and the background."""

@@ -231,3 +231,22 @@ def test_without_soft_targets_of_the_own_heads_kinds_can_be_mixed():
     losses = distiller(**data, mode='loss')
     assert 'loss_soft' not in losses
     assert losses['loss_soft_layer2'] > 0
+
+
+@pytest.mark.parametrize('method', ['KD', 'MHKD'])
+@pytest.mark.parametrize(
+    ('name', 'first'),
+    [
+        ('retinanet/retinanet_r18_fpn_1x_coco', 'teacher'),
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'student'),  # it samples the proposals that the teacher scores
+    ],
+)
+def test_the_teacher_runs_while_the_student_keeps_nothing_yet(method, name, first):
+    distiller = distiller_of(name, type=f'mmkd.{method}')
+    data = batch_for(distiller)
+    begin(distiller, data)
+    ran = []
+    for whose, network in (('student', distiller.student), ('teacher', distiller.teacher.network)):
+        network.backbone.conv1.register_forward_pre_hook(lambda *_, whose=whose: ran.append(whose))
+    distiller(**data, mode='loss')
+    assert ran == [first, 'student' if first == 'teacher' else 'teacher']

@@ -21,7 +21,7 @@ TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 TESTING_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # and the extra that brings it
 
-MOST_WORKERS = 1024
+MOST_WORKERS = 1024  # torch starts as many as it is told, until the machine stands still
 
 
 def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
@@ -148,10 +148,13 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
         if loader is not None:
             if not isinstance(loader, dict):
                 raise UserError(f'{name}: it must be a dict, not {loader!r}.')
-            _check_workers(f'{name}.num_workers', loader.get('num_workers', 0))
-            for key in ('dataset', 'sampler'):
-                if not isinstance(loader.get(key, {}), dict):
-                    raise UserError(f'{name}.{key}: it must be a dict, not {loader.get(key)!r}.')
+            _check_number(f'{name}.batch_size', 'images', loader.get('batch_size', 1), least=1)
+            _check_number(f'{name}.num_workers', 'processes', loader.get('num_workers', 0), least=0)
+            if loader.get('num_workers', 0) > MOST_WORKERS:
+                raise UserError(f'{name}.num_workers: so many processes are more than a machine can run; take 2 to 16.')
+            for key, part in dict(dataset=loader.get('dataset'), sampler=loader.get('sampler', {})).items():
+                if not isinstance(part, dict):
+                    raise UserError(f'{name}.{key}: it must be a dict, not {part!r}.')
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
                 _check_dataset(key, dataset, cfg)
 
@@ -206,12 +209,9 @@ def _datasets(key: str, dataset) -> Iterator[tuple[str, dict]]:
         yield key, dataset
 
 
-def _check_workers(key: str, number) -> None:
-    """Torch starts as many processes as it is told, until the machine stands still."""
-    if not isinstance(number, int) or number < 0:
-        raise UserError(f'{key}: it must be a whole number of processes, 0 or more, not {number!r}.')
-    if number > MOST_WORKERS:
-        raise UserError(f'{key}: {number} processes are more than a machine has use for; take 2 to 16.')
+def _check_number(key: str, what: str, number, least: int) -> None:
+    if not isinstance(number, int) or number < least:
+        raise UserError(f'{key}: it must be a whole number of {what}, {least} or more, not {number!r}.')
 
 
 def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:

@@ -69,7 +69,17 @@ def test_damaged_arrays(coco, tmp_path):
         check(coco)
 
 
-@pytest.mark.parametrize(('loader', 'key'), [(3, ''), (dict(num_workers=10**9), '.num_workers')])
+@pytest.mark.parametrize(
+    ('loader', 'key'),
+    [
+        (3, ''),
+        ({}, '.dataset'),
+        (dict(num_workers=10**9), '.num_workers'),
+        (dict(num_workers=-1), '.num_workers'),
+        (dict(batch_size=0), '.batch_size'),
+        (dict(batch_size=None), '.batch_size'),
+    ],
+)
 def test_data_loaders_that_cannot_be(coco, loader, key):
     coco.val_dataloader = loader
     with pytest.raises(UserError, match=rf'^val_dataloader{key}: '):

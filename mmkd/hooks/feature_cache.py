@@ -214,7 +214,6 @@ class FeatureCacheHook(Hook):
                 'mmkd.FeatureCacheHook: the training images differ in size, so their features depend on the batch that '
                 'they are padded in; resize or crop them to one size in the pipeline, or leave the hook out.'
             )
-        self.distiller.train()
         with runner.optim_wrapper.optim_context(runner.model):
             data = self.distiller.data_preprocessor(batch, True)
             return self.rows.pack(self.distiller.student.extract_feat(data['inputs']), data['data_samples'])

@@ -37,7 +37,7 @@ class Views(Dataset):
         seed = int.from_bytes(hashlib.sha256(f'{self.seed} {view} {image}'.encode()).digest()[:4], 'little')
         random.seed(seed)
         np.random.seed(seed)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes longer than a small image's pipeline
         return self.dataset[image]
 
 

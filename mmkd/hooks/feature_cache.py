@@ -103,8 +103,8 @@ class FeatureCacheHook(Hook):
 
     def _begin(self, runner: Runner) -> None:
         """Learn from the file, which is filled if it is not there."""
-        file: RowFile = in_first_process(lambda: self._choose(runner))
-        if file.is_whole():
+        file, is_whole = in_first_process(lambda: self._choose(runner))
+        if is_whole:
             runner.logger.info(f'Feature cache: {file.path} holds the features of these weights and data; it is used.')
         else:
             self._fill(runner, file)
@@ -118,10 +118,11 @@ class FeatureCacheHook(Hook):
             runner.train_loop.dataloader, self.plain = self.plain, None
             self.shortcut.take_off()
 
-    def _choose(self, runner: Runner) -> RowFile:
-        """The file of these weights and data; what others are there go, and if it is not whole, its room is made."""
+    def _choose(self, runner: Runner) -> tuple[RowFile, bool]:
+        """The file of these weights and data, and whether it is whole; else others go and its room is made."""
         file = self._file(runner, self._fingerprint(runner))
-        if not file.is_whole():
+        is_whole = file.is_whole()
+        if not is_whole:
             for old in self._old():
                 if old.suffix == SUFFIX:  # else it was never whole
                     runner.logger.info(f'Feature cache: {old} is of other weights, data or settings; it is made anew.')
@@ -136,7 +137,7 @@ class FeatureCacheHook(Hook):
                     f'({error.strerror or error}); make room, take fewer views or another dir, then go on with '
                     '--resume.'
                 ) from error
-        return file
+        return file, is_whole
 
     def _file(self, runner: Runner, name: str) -> RowFile:
         images = len(runner.train_dataloader.dataset)

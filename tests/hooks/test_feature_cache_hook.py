@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import MODELS
 from torch import nn
+from torch.utils.data import BatchSampler
 
 from mmkd.errors import UserError
 from mmkd.feature_cache import RowFile, Views
@@ -265,6 +266,14 @@ REFUSED = {
         {'model.student.neck': dict(type='mmengine.DroppingNeck')},
         {},
         'differs between training and evaluation',
+    ),
+    'batches': (
+        {
+            'train_dataloader.batch_sampler': dict(type=BatchSampler, drop_last=False),
+            'train_dataloader.batch_size': 16,
+        },
+        {},
+        'train_dataloader.batch_sampler makes batches of its own',
     ),
     'dir': (cache(dir='/proc/none'), {}, 'FeatureCacheHook.dir: /proc/none cannot be written'),
 }

@@ -55,7 +55,13 @@ def file_of(training):
     return [path.name for path in (training.work_dir / 'feature_cache').iterdir()]
 
 
-@pytest.mark.parametrize('fault', [a(while_filling, 5), a(at_iteration, 14)], ids=['filling', 'learning'])
+@pytest.mark.parametrize(
+    'fault',
+    [
+        pytest.param(a(while_filling, 5), id='filling'),
+        pytest.param(a(at_iteration, 14), id='learning', marks=pytest.mark.long),
+    ],
+)
 def test_killed(config, whole, tmp_path, fault):
     training = Training(config, tmp_path / 'run')
     assert training.run(fault) == -signal.SIGKILL

@@ -26,7 +26,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise UserError(
             f'default_hooks.checkpoint: {path} cannot be written ({error.strerror or error}); what was saved before is '
@@ -77,7 +77,7 @@ class _WholeFileBackend(LocalBackend):
         write_whole(filepath, obj)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Put the name on the disk too; not every file system knows how."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

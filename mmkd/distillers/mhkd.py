@@ -64,6 +64,7 @@ class MHKD(SSKD):
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
     compares_scores = True
+    head_learns_from_features = False
 
     def __init__(
         self,

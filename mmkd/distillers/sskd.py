@@ -39,6 +39,8 @@ class SSKD(Distiller):
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
+    head_learns_from_features = True
+
     def __init__(
         self,
         student: dict,

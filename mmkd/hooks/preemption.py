@@ -58,8 +58,8 @@ class PreemptionHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Leave here, unless the epoch is over anyway or gradients are being accumulated."""
         if self.by_epoch:
-            if not self.end_of_epoch(runner.train_dataloader, batch_idx) and self._wanted_back(runner.iter):
-                self._leave(runner)
+            if not self.end_of_epoch(runner.train_dataloader, batch_idx):
+                self.leave_if_wanted(runner, runner.iter)
         elif self._wanted_back(runner.iter) and runner.optim_wrapper.should_update():
             self._keep(runner, runner.epoch, runner.iter + 1)
             self._leave(runner)
@@ -80,6 +80,11 @@ class PreemptionHook(Hook):
         """From now on signals mean what they meant."""
         for number, handler in self.previous.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+    def leave_if_wanted(self, runner: Runner, step: int) -> None:
+        """Within an epoch, or in long work before it: leave here, to go on from the last epoch's end."""
+        if self._wanted_back(step):
+            self._leave(runner)
 
     def _catch(self, number: int, frame) -> None:
         if self.caught and number == signal.SIGINT:

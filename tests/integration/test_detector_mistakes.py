@@ -154,3 +154,8 @@ def test_a_teacher_that_cannot_run_on_the_images_is_told(distil, tmp_path):
     runner = distil(tmp_path / 'padded', model=untrained(yolox), **changes)
     runner.train()
     assert runner.epoch == 6
+
+
+def test_features_of_a_detector_are_not_kept(distil, tmp_path):
+    runner = distil(tmp_path / 'run', **{'default_hooks.cache': dict(type='mmkd.FeatureCacheHook', views=1)})
+    assert 'FeatureCacheHook: only features of classifiers with one task can be kept' in told(runner)

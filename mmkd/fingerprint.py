@@ -1,0 +1,34 @@
+"""What something was computed from, in a few letters: when any of it changes, they do."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def fingerprint(tensors: dict[str, Tensor], dataset: Any, *settings: Any) -> str:
+    """Of tensors byte for byte, of the samples of a data set and of settings that JSON or ``str`` can tell."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    for part in _samples(dataset):
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _samples(dataset: Any) -> Iterable[bytes]:
+    """What is known of each sample without opening it; of an image file its size and time, too."""
+    yield str(len(dataset)).encode()
+    for i in range(len(dataset) if hasattr(dataset, 'get_data_info') else 0):
+        info = dataset.get_data_info(i)
+        yield pickle.dumps(info)
+        with contextlib.suppress(OSError):  # it may be no local file
+            file = os.stat(info.get('img_path') or '')
+            yield f'{file.st_size} {file.st_mtime_ns}'.encode()

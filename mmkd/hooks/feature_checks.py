@@ -1,0 +1,131 @@
+"""Whether features can be kept for the stage of the head, found out long before it begins."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils._pytree import tree_leaves
+
+from mmkd.distillers.base import Distiller
+from mmkd.dry_run import unchanged
+from mmkd.errors import UserError, in_one_line
+from mmkd.feature_rows import RowFormat, Shortcut
+from mmkd.hooks.first_batch import first_batch
+from mmkd.hooks.stage_schedule import StageScheduleHook
+from mmkd.random_state import get_random_state, set_random_state
+
+SWITCHES = ('SwitchRecipeHook', 'PipelineSwitchHook')  # of mmpretrain and mmdet: another pipeline from an epoch on
+UNITS = ('bytes', 'kB', 'MB', 'GB', 'TB')
+
+
+def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) -> None:
+    """Refuse runs in which no stage learns from features alone, the same ones in each epoch."""
+    model, switches = hook.distiller, [type(hook).__name__ for hook in runner.hooks]
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        raise UserError(
+            'mmkd.FeatureCacheHook: train_cfg counts iterations, and features are kept for epochs; set '
+            'train_cfg.by_epoch=True, or leave the hook out.'
+        )
+    if not model.head_learns_from_features:
+        raise UserError(
+            f'mmkd.FeatureCacheHook: {type(model).__name__} needs the images with the head, since the teacher looks at '
+            'them, too; leave the hook out.'
+        )
+    if head not in hook.schedule.phases:
+        raise UserError(
+            f'mmkd.FeatureCacheHook: no stage learns {head[0]} alone ({hook.schedule}), and features that learn '
+            'change; leave the hook out.'
+        )
+    if getattr(model.data_preprocessor, 'batch_augments', None) is not None:
+        raise UserError(
+            'mmkd.FeatureCacheHook: model.student.train_cfg.augments mixes the images of a batch, whose features are '
+            'then new ones each time; leave the augments or the hook out.'
+        )
+    if found := [name for name in SWITCHES if name in switches]:
+        raise UserError(
+            f'mmkd.FeatureCacheHook: {found[0]} changes the pipeline in between, and features are computed once; leave '
+            'one of the two out.'
+        )
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """The folder can be made and written, and its disk has room."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f'mmkd.FeatureCacheHook.dir: {folder} cannot be written ({error.strerror}); choose another.'
+        ) from error
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f'mmkd.FeatureCacheHook: the features need {in_bytes(needed)} more in {folder}, and {in_bytes(free)} are '
+            'free; make room, take fewer views or another dir.'
+        )
+
+
+def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowFormat:
+    """The format of a row; nothing of the distiller changes.
+
+    Refused is a student whose features learn or draw lots with the head, or whose loss with kept features is another.
+    """
+    student = distiller.student
+    with unchanged(distiller), runner.optim_wrapper.optim_context(runner.model):
+        distiller.enter(head)
+        distiller.train()
+        batch = first_batch(runner, distiller)
+        inputs, samples = batch['inputs'], batch['data_samples']
+        feature = student.extract_feat(inputs)
+        parts = [part for part in tree_leaves(feature) if isinstance(part, torch.Tensor)]
+        distiller.eval()
+        fixed = [part for part in tree_leaves(student.extract_feat(inputs)) if isinstance(part, torch.Tensor)]
+        same = all(
+            torch.allclose(part, other, rtol=1e-2, atol=1e-3) for part, other in zip(parts, fixed)
+        )  # on GPUs, too
+        if any(part.requires_grad for part in parts) or not same:
+            raise UserError(
+                'mmkd.FeatureCacheHook: what extract_feat of the student puts out is learned in part with the head, or '
+                'differs between training and evaluation, so it cannot be kept; leave the hook out.'
+            )
+        distiller.train()
+        rows = RowFormat(feature, samples)
+        packed = rows.pack(feature, samples)
+        drawn = get_random_state()
+        with torch.no_grad():
+            expected = _loss(distiller, dict(inputs=inputs, data_samples=samples))
+            set_random_state(drawn)
+            shortcut = Shortcut(student, rows)
+            shortcut.put_on()
+            try:
+                found = _loss(distiller, distiller.data_preprocessor(dict(inputs=packed), True))
+            except Exception as error:  # a toolbox's heads may raise anything
+                raise UserError(
+                    "mmkd.FeatureCacheHook: the student's loss cannot be computed from its features and its ground "
+                    f'truth alone ({in_one_line(error)}); leave the hook out.'
+                ) from error
+            finally:
+                shortcut.take_off()
+        if not torch.allclose(found, expected, rtol=1e-3, equal_nan=True):
+            raise UserError(
+                f"mmkd.FeatureCacheHook: the student's loss of the first sample is {found:.4g} from its features and "
+                f'{expected:.4g} from the image; leave the hook out.'
+            )
+    if runner.train_dataloader.batch_size is None:
+        raise UserError(
+            'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'
+        )
+    return rows
+
+
+def in_bytes(count: float) -> str:
+    """A number of them, in the unit that fits."""
+    step = min(max(0, len(str(int(count))) - 1) // 3, len(UNITS) - 1)
+    return f'{count / 1000**step:.{1 if step else 0}f} {UNITS[step]}'
+
+
+def _loss(distiller: Distiller, batch: dict) -> torch.Tensor:
+    return distiller.parse_losses(distiller(**batch, mode='loss'))[0]

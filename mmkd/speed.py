@@ -1,17 +1,19 @@
 """What makes networks faster and leaves their numbers as they are: how they lie in memory, and compiling."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from textwrap import shorten
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 from torch import Tensor, nn
 
 from mmkd.dry_run import Call, dry_run, unchanged
 from mmkd.errors import UserError, in_one_line
 from mmkd.folding import fold_waiting
 
-_VARIANTS = 32  # of a part's code: learned or frozen, training or validation, with and without gradient, other sizes
+_VARIANTS = 32  # of a part's code: learned or frozen, behind something learned or frozen, other sizes
 
 
 class SpeedUps:
@@ -30,7 +32,8 @@ class SpeedUps:
                 f"dict(mode='max-autotune'), not {compile!r}."
             )
         self.channels_last = channels_last
-        self.options: dict | None = None if compile is False else dict(compile or {}) if compile is not True else {}
+        self.options: dict | None = None if compile is False else {} if compile is True else dict(compile)
+        self.compiles = False  # now: parts run as they were until the training sets in
         if self.options is not None:
             _check(self.options)
 
@@ -46,7 +49,30 @@ class SpeedUps:
         if self.channels_last:
             put_channels_last(key, network, inputs)
         if self.options is not None:
-            compile_parts(key, network, inputs, read, self.options)
+            self.compile_parts(key, network, inputs, read)
+
+    def compile_parts(self, key: str, network: nn.Module, inputs: Tensor, read: Collection[str]) -> None:
+        """Compile a network in place, but never all of it: where an output is read, the forward is watched, or left."""
+        config: Any = torch._dynamo.config
+        config.cache_size_limit = max(config.cache_size_limit, _VARIANTS)  # behind it a part would run as before
+        for path in find_parts(network, inputs, read):
+            module = network.get_submodule(path)
+            module._compiled_call_impl = _CompiledPart(f'{key}.{path}', module, self)
+        with self.tried():
+            _try(network, inputs)
+
+    @contextmanager
+    def tried(self) -> Iterator[None]:
+        """Compile what runs inside, to be told before the training what cannot be, and forget it: a batch is larger."""
+        if self.options is None:
+            yield
+            return
+        self.compiles = True
+        try:
+            yield
+        finally:
+            self.compiles = False
+            torch.compiler.reset()
 
 
 def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
@@ -58,20 +84,6 @@ def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
         raise UserError(
             f'model.channels_last: {key} cannot run with its channels last ({in_one_line(error)}); leave it out.'
         ) from error
-
-
-def compile_parts(key: str, network: nn.Module, inputs: Tensor, read: Collection[str], options: dict) -> None:
-    """Compile a network in place and run it once, so that what cannot be compiled is told before the training.
-
-    Never all of it: where an output is read, the forward is watched, or left by an exception.
-    """
-    parts = find_parts(network, inputs, read)
-    config: Any = torch._dynamo.config
-    config.cache_size_limit = max(config.cache_size_limit, _VARIANTS)  # behind it a part would run as before
-    for path in parts:
-        module = network.get_submodule(path)
-        module._compiled_call_impl = _CompiledPart(f'{key}.{path}', module, options)
-    _try(network, inputs)
 
 
 def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str]) -> list[str]:
@@ -95,12 +107,14 @@ def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str]) -> lis
 class _CompiledPart:
     """What a module runs instead of its own call."""
 
-    def __init__(self, key: str, module: nn.Module, options: dict):
-        self.key = key
+    def __init__(self, key: str, module: nn.Module, speed_ups: SpeedUps):
+        self.key, self.module, self.speed_ups = key, module, speed_ups
         self.inside = list(module.modules())
-        self.run = torch.compile(_own_code(module, key), **options)
+        self.run = torch.compile(_own_code(module, key), **(speed_ups.options or {}))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.speed_ups.compiles:
+            return self.module._call_impl(*args, **kwargs)
         fold_waiting(self.inside)  # not within: it would be compiled along
         try:
             return self.run(*args, **kwargs)
@@ -125,7 +139,7 @@ def _own_code(module: nn.Module, name: str) -> Callable:
 def _check(options: dict) -> None:
     """Compile what is smallest: unknown options, and a machine without a compiler, show at once."""
     try:
-        torch.compile(lambda x: (x + 1).sin(), **options)(torch.zeros(2, 2))
+        torch.compile(lambda x: (x + 1).sin(), **options)(torch.zeros(2, 2, device=get_device()))
     except Exception as error:  # backends may raise anything
         raise UserError(
             f'model.compile: {options} does not work here ({_said(error)}); mend it or leave it out.'

@@ -199,6 +199,8 @@ class Distiller(BaseModel):
             self.extras.eval()
             for extra in self.trained_extras():
                 extra.train(mode)
+        # The validation has batches of another size, for whose sake torch would compile the training for any.
+        self.speed_ups.compiles = bool(mode and self.current)
         if turns:  # averaged weights are swapped in for the validation
             self.frozen_norms.refresh()
         return self

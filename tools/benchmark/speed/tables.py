@@ -56,7 +56,8 @@ def compiled_tables(result: dict) -> str:
         lines.append(f'| {row["pair"]}, {title(row)} | {cells} |')
     starts = {f'{row["pair"]}, {row["method"]}': row['start'] for row in result['rows']}
     took = '; '.join(f'{name}: {seconds:.0f}' for name, seconds in starts.items())
-    return '\n'.join([*lines, '', f'Seconds that the start took longer, where everything is compiled on trial: {took}.'])
+    told = f'Seconds that the start took longer, where everything is compiled on trial: {took}.'
+    return '\n'.join([*lines, '', told])
 
 
 def where(result: dict) -> list[str]:

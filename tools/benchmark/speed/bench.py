@@ -79,6 +79,7 @@ def measure_compiled(name: str, pair: Pair, methods: Sequence[str], rounds: int)
     batch = pair.batch[GPU]
     for method in methods:
         with tempfile.TemporaryDirectory() as work_dir:
+            os.environ['TORCHINDUCTOR_CACHE_DIR'] = f'{work_dir}/compiled'  # as on a machine's first run
             heads = dict(heads=pair.heads) if method == 'MHKD' else {}
             begins = [time.perf_counter()]
             products = []

@@ -1,7 +1,7 @@
 """Batch norms of what is frozen, folded into the convolutions before them: the same numbers in less time."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -104,16 +104,21 @@ class FrozenNorms:
     """
 
     def __init__(self, network: nn.Module, pairs: Sequence[Pair]):
-        self.pairs = [(network.get_submodule(conv), network.get_submodule(norm)) for conv, norm in pairs]
+        # Made once: to compiled code another one would be other code.
+        self.forwards = [
+            _FoldedForward(network.get_submodule(conv), network.get_submodule(norm)) for conv, norm in pairs
+        ]
 
     def refresh(self) -> None:
         """Fold what is frozen now, unfold what learns."""
-        for conv, norm in self.pairs:
+        for forward in self.forwards:
+            conv, norm = forward.conv, forward.norm
             frozen = not norm.training and not any(p.requires_grad for m in (conv, norm) for p in m.parameters())
             for module in (conv, norm):
                 unfold(module)
+            forward.weight = forward.bias = None
             if frozen:
-                vars(conv)['forward'], vars(norm)['forward'] = _FoldedForward(conv, norm), _unchanged
+                vars(conv)['forward'], vars(norm)['forward'] = forward, _unchanged
 
 
 def unfold(network: nn.Module) -> None:
@@ -122,21 +127,30 @@ def unfold(network: nn.Module) -> None:
         vars(module).pop('forward', None)
 
 
+def fold_waiting(modules: Iterable[nn.Module]) -> None:
+    """Fold now what would be folded when it first runs."""
+    for module in modules:
+        forward = vars(module).get('forward')
+        if isinstance(forward, _FoldedForward) and forward.weight is None:
+            forward.fold()
+
+
 class _FoldedForward:
     """What a convolution runs instead; folded when it first runs, since stages after the one at hand never do."""
 
     def __init__(self, conv: Any, norm: Any):
         self.conv, self.norm = conv, norm
         self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.weight is None:
-            self._fold()
+            self.fold()
         return self.conv._conv_forward(x, self.weight, self.bias)
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _fold(self) -> None:
+    def fold(self) -> None:
         conv, norm = self.conv, self.norm
         self.weight, self.bias = fuse_conv_bn_weights(
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

@@ -8,11 +8,11 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmkd.dry_run import unchanged
-from mmkd.errors import UserError, in_one_line
+from mmkd.errors import UserError
 from mmkd.folding import FrozenNorms, find_pairs
 from mmkd.padding import Padded, divisor_of
 from mmkd.schedule import ALL, Phase
+from mmkd.speed import SpeedUps
 from mmkd.stages import Stage, StagePlan
 from mmkd.teacher import Renormalise, Teacher, freeze_modes
 
@@ -31,6 +31,8 @@ class Distiller(BaseModel):
         teacher (dict): ``dict(config=..., checkpoint=...)``, see :class:`mmkd.teacher.Teacher`.
         channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
             Defaults to False.
+        compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
+            ``torch.compile``. Defaults to False.
         data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
     """
 
@@ -43,7 +45,12 @@ class Distiller(BaseModel):
     plan: StagePlan  # of the student, made by prepare()
 
     def __init__(
-        self, student: dict, teacher: dict, channels_last: bool = False, data_preprocessor: dict | None = None
+        self,
+        student: dict,
+        teacher: dict,
+        channels_last: bool = False,
+        compile: bool | dict = False,
+        data_preprocessor: dict | None = None,
     ):
         super().__init__()
         if not isinstance(student, dict):
@@ -69,7 +76,7 @@ class Distiller(BaseModel):
             self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
         )
         self.frozen_norms = FrozenNorms(self.student, [])
-        self.channels_last = channels_last
+        self.speed_ups = SpeedUps(channels_last, compile)
         self.register_state_dict_post_hook(_keep_student)
         self.register_load_state_dict_pre_hook(_from_student)
         self.register_load_state_dict_post_hook(_extras_travel_apart)
@@ -141,9 +148,9 @@ class Distiller(BaseModel):
         self.frozen_norms = FrozenNorms(self.student, [pair for pair in pairs if f'{pair[0]}.weight' in self.trainable])
         teacher_inputs = self.teacher_inputs(inputs)
         self.teacher.fold(teacher_inputs, read_of_teacher)
-        if self.channels_last:
-            put_channels_last('model.student', self.student, inputs)
-            put_channels_last('model.teacher', self.teacher.network, teacher_inputs)
+        self.speed_ups.apply('model.student', self.student, inputs, read)
+        self.speed_ups.apply('model.teacher', self.teacher.network, teacher_inputs, read_of_teacher)
+        if self.speed_ups.channels_last:
             self.extras.to(memory_format=torch.channels_last)
 
     def is_frozen(self, stage: Stage) -> bool:
@@ -199,22 +206,11 @@ class Distiller(BaseModel):
             self.extras.eval()
             for extra in self.trained_extras():
                 extra.train(mode)
+        # The validation has batches of another size, for whose sake torch would compile the training for any.
+        self.speed_ups.compiles = bool(mode and self.current)
         if turns:  # averaged weights are swapped in for the validation
             self.frozen_norms.refresh()
         return self
-
-
-def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
-    """Turn a network's layout in memory, if its code can live with it."""
-    network.to(memory_format=torch.channels_last)
-    try:
-        with unchanged(network), torch.no_grad():
-            network.eval()
-            network.extract_feat(inputs)  # type: ignore[operator]
-    except RuntimeError as error:
-        raise UserError(
-            f'model.channels_last: {key} cannot run with its channels last ({in_one_line(error)}); leave it out.'
-        ) from error
 
 
 def _build_teacher(teacher: dict, parts: Sequence[str]) -> Teacher:

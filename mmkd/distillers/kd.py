@@ -26,6 +26,8 @@ class KD(Distiller):
         alpha (float, optional): The weight of the soft loss. Defaults to 0.9 for classifiers, 1.0 for detectors.
         channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
             Defaults to False.
+        compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
+            ``torch.compile``. Defaults to False.
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
@@ -40,9 +42,10 @@ class KD(Distiller):
         gamma: float | None = None,
         alpha: float | None = None,
         channels_last: bool = False,
+        compile: bool | dict = False,
         data_preprocessor: dict | None = None,
     ):
-        super().__init__(student, teacher, channels_last, data_preprocessor)
+        super().__init__(student, teacher, channels_last, compile, data_preprocessor)
         self.task = task_of(self.student, self.teacher)
         self.soft_loss = MODELS.build(soft_loss or self.task.soft_loss)
         self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)

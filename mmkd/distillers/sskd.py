@@ -36,6 +36,8 @@ class SSKD(Distiller):
             teacher. By default each network's resolutions, paired by stride.
         channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
             Defaults to False.
+        compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
+            ``torch.compile``. Defaults to False.
         data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
@@ -49,9 +51,10 @@ class SSKD(Distiller):
         stage_losses: dict[str, dict] | None = None,
         pairs: Sequence[tuple[str, str]] | None = None,
         channels_last: bool = False,
+        compile: bool | dict = False,
         data_preprocessor: dict | None = None,
     ):
-        super().__init__(student, teacher, channels_last, data_preprocessor)
+        super().__init__(student, teacher, channels_last, compile, data_preprocessor)
         self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
         self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
         for name, loss in self.stage_losses.items():

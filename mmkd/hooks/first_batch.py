@@ -81,6 +81,8 @@ def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) ->
         with unchanged(student), torch.no_grad():
             student.train()
             student.parse_losses(student.loss(inputs, data_samples))
+    except UserError:  # compiling failed
+        raise
     except Exception as error:  # a toolbox's heads may raise anything
         raise UserError(
             f'model.student: its own loss of the first training sample cannot be computed ({in_one_line(error)}); mend '

@@ -96,7 +96,8 @@ class StageScheduleHook(Hook):
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
         if heads:
             check_ground_truth(self.distiller.student, batch.get('data_samples'))
-            check_head(self.distiller.student, batch['inputs'], batch.get('data_samples'))
+            with self.distiller.speed_ups.tried():
+                check_head(self.distiller.student, batch['inputs'], batch.get('data_samples'))
         begin = heads[0] if heads else sum(self.schedule.lengths)
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin + 1)
         self._log_plan(runner)

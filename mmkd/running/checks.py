@@ -47,6 +47,7 @@ def check_training(cfg: Config) -> None:
     check_optimizer(cfg)
     check_teacher(cfg)
     check_data_parallel(cfg)
+    check_compile(cfg)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
 
 
@@ -111,6 +112,15 @@ def check_data_parallel(cfg: Config) -> None:
         raise UserError(
             f'{key}: distillation runs under plain DDP only so far, not under FSDP or other strategies; '
             f'leave {key} out.'
+        )
+
+
+def check_compile(cfg: Config) -> None:
+    """An iteration of a distiller is not compiled as one piece: in it networks are left early and watched."""
+    if cfg.get('compile') and 'student' in cfg.model:
+        raise UserError(
+            'compile: it makes one piece of an iteration, in which a distiller runs networks only as far as a stage; '
+            'write model.compile=True instead, which compiles their parts.'
         )
 
 

@@ -89,11 +89,12 @@ def profiled_iterations(text: str) -> int:
 def add_profile(cfg: Config, iterations: int | None) -> None:
     """Without the flag nothing of it is in the run."""
     if iterations is not None:
-        if cfg.get('compile'):
-            raise UserError(
-                '--profile: compile makes one piece of an iteration, whose parts cannot be told apart; '
-                'leave it out (--cfg-options compile=False).'
-            )
+        for key, on in (('compile', cfg.get('compile')), ('model.compile', cfg.model.get('compile'))):
+            if on:
+                raise UserError(
+                    f'--profile: {key} makes one piece of what runs, whose parts cannot be told apart; '
+                    f'leave it out (--cfg-options {key}=False).'
+                )
         cfg.default_hooks.profile = dict(type='mmkd.ProfileHook', iterations=iterations)
 
 

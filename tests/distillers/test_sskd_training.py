@@ -10,10 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from mmkd.distillers.base import put_channels_last
 from mmkd.errors import UserError
 from mmkd.folding import unfold
-from tests.stage_networks import build
 
 
 def bytes_of(network, names=None) -> dict[str, bytes]:
@@ -306,10 +304,3 @@ def test_channels_last_is_that_of_all_networks(distil):
         weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
         assert weights
         assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
-
-
-def test_a_network_that_needs_its_channels_first_is_told():
-    network, side = build('VGG_classifier')
-    said = r'^model\.channels_last: model\.teacher cannot run with its channels last \(RuntimeError'
-    with pytest.raises(UserError, match=said):
-        put_channels_last('model.teacher', network, torch.rand(2, 3, side, side))

@@ -60,6 +60,7 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         kd=case(dict(score_teacher=False), dict(type='mmkd.KD'), **{norm: dict(type='GN', num_groups=4)}),
         batch_norm=case(**{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1)}),
         steps=case(**{norm: dict(type='GN', num_groups=4)}, **stepping),
+        compiled=case(model=dict(compile=dict(backend='eager')), **{norm: dict(type='GN', num_groups=4)}),
         together=case(together, **stepping),
         plain=in_place(copy.deepcopy(network), folder / 'run', **stepping),
     )
@@ -96,7 +97,7 @@ def same(one: dict, two: dict, names) -> bool:
     return all(torch.equal(one[name], two[name]) for name in names)
 
 
-@pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'kd', 'steps'])
+@pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'kd', 'steps', 'compiled'])
 def test_the_same_parameters_as_one_process(runs, name):
     alone, ranks = (run[name] for run in runs[:2])
     ends = list(zip(alone['ends'], *(rank['ends'] for rank in ranks), strict=True))

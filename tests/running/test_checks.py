@@ -202,6 +202,13 @@ def test_a_distiller_is_not_sharded(changes, key):
     checks.check_data_parallel(Config(dict(model=dict(type='Net'), **changes)))  # a plain model may be
 
 
+def test_a_distiller_is_not_compiled_as_one_piece():
+    with pytest.raises(UserError, match=r'^compile: it makes one piece .* write model\.compile=True instead'):
+        checks.check_compile(Config(dict(model=dict(student=dict()), compile=True)))
+    checks.check_compile(Config(dict(model=dict(student=dict(), compile=True), compile=False)))
+    checks.check_compile(Config(dict(model=dict(type='Net'), compile=True)))  # a plain model may be
+
+
 def test_ddp_is_welcome():
     for wrapper in (None, dict(type='MMDistributedDataParallel'), dict(find_unused_parameters=True)):
         checks.check_data_parallel(Config(dict(model=dict(student=dict()), model_wrapper_cfg=wrapper)))

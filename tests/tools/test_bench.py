@@ -210,6 +210,24 @@ def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
     assert all(row['bytes']['mmkd'] > 1000 for row in rows)
 
 
+def test_compiled_is_measured_apart(bench, monkeypatch, tmp_path):
+    page = tmp_path / 'benchmarks.md'
+    page.write_text('above\n<!-- cpu-compiled: written by make bench -->\nold\n<!-- cpu-compiled: end -->\nbelow\n')
+    product = bench.Product
+    backend = dict(backend='eager')
+    monkeypatch.setattr(
+        bench, 'Product', lambda *args, compile, **kw: product(*args, compile=compile and backend, **kw)
+    )
+    run(bench, monkeypatch, '--compile', '--methods', 'SSKD', '--out', page)
+    text = page.read_text()
+    assert 'old' not in text
+    for phase in ('layer1', 'layer4', 'head'):
+        assert f'\n| small, SSKD, {phase} | ' in text
+    assert 'Seconds that the start took longer, where everything is compiled on trial: small, SSKD: ' in text
+    rows = json.loads((tmp_path / 'benchmarks.cpu-compiled.json').read_text())['rows']
+    assert all(set(row['seconds']) == {'mmkd', 'compiled'} for row in rows)
+
+
 def test_mistakes_are_told(bench, monkeypatch, tmp_path):
     page = tmp_path / 'benchmarks.md'
     page.write_text('no place\n')

@@ -36,6 +36,10 @@ SHORT = (
             'error: --profile: it must be a whole number of iterations, 1 or more, not 2.5.',
         ),
         ((CONFIG, '--profile', '9', '--cfg-options', 'compile=True'), 'error: --profile: compile makes one piece of'),
+        (
+            (CONFIG, '--profile', '9', '--cfg-options', 'model.compile=True'),
+            'error: --profile: model.compile makes one piece of',
+        ),
         ((CONFIG, '--work-dir', '/proc/nowhere'), 'error: work_dir: /proc/nowhere cannot be written'),
         ((CONFIG, '--cfg-options', 'train_dataloader=None'), 'error: config'),
         (

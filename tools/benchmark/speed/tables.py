@@ -27,19 +27,43 @@ def around(page: Path, kind: str) -> tuple[str, str]:
 def write(page: Path, result: dict, kind: str) -> None:
     """Put the tables in their place on the page; the text around them stays."""
     before, after = around(page, kind)
-    page.write_text(f'{before}\n{tables(result)}\n{after}')
+    made = compiled_tables(result) if kind.endswith('-compiled') else tables(result)
+    page.write_text(f'{before}\n{made}\n{after}')
 
 
 def tables(result: dict) -> str:
     """All that was measured in one run."""
-    lines = [f'- {title}: {result[key]}' for key, title in (('device', 'Device'), ('versions', 'Versions'))]
-    lines += [f'- Measured on {result["date"]}, commit {result["commit"]}, {result["rounds"]} rounds', '']
+    lines = where(result)
     for pair in dict.fromkeys(row['pair'] for row in result['rows']):
         rows = [row for row in result['rows'] if row['pair'] == pair]
         lines += [f'### {pair}', '', f'{rows[0]["batch"]} images of {rows[0]["size"]} pixels.', '', HEAD]
         lines += [line(row) for row in rows]
         lines += [schedule(rows), ''] if any(row['method'] == 'SSKD' for row in rows) else ['']
     return '\n'.join([*lines, *foreign(result['rows']), *loading(result['loading']), *goals(result['rows'])])
+
+
+def compiled_tables(result: dict) -> str:
+    """What ``model.compile=True`` gains, and what it takes to compile."""
+    lines = [
+        *where(result),
+        '| | Seconds | Compiled | Times as fast | Seconds of the first iteration |',
+        '|---|---|---|---|---|',
+    ]
+    for row in result['rows']:
+        plain, compiled = row['seconds']['mmkd'], row['seconds']['compiled']
+        ratio = spread(Ratio.of(plain, compiled))
+        cells = f'{median(plain):.3f} | {median(compiled):.3f} | {ratio} | {row["first"]:.0f}'
+        lines.append(f'| {row["pair"]}, {title(row)} | {cells} |')
+    starts = {f'{row["pair"]}, {row["method"]}': row['start'] for row in result['rows']}
+    took = '; '.join(f'{name}: {seconds:.0f}' for name, seconds in starts.items())
+    told = f'Seconds that the start took longer, where everything is compiled on trial: {took}.'
+    return '\n'.join([*lines, '', told])
+
+
+def where(result: dict) -> list[str]:
+    """The surroundings of all that was measured in one run."""
+    lines = [f'- {title}: {result[key]}' for key, title in (('device', 'Device'), ('versions', 'Versions'))]
+    return [*lines, f'- Measured on {result["date"]}, commit {result["commit"]}, {result["rounds"]} rounds', '']
 
 
 def line(row: dict) -> str:

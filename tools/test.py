@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
-from mmkd.running import checks, flags
+from mmkd.running import checks, data_checks, flags
 from mmkd.running.launch import prepare_launch
 from mmkd.untrusted import guarded
 
@@ -37,7 +37,7 @@ def main() -> None:
     flags.apply_testing(cfg, args)
     checks.check_toolboxes(cfg)
     checks.check_checkpoint('checkpoint', args.checkpoint)
-    checks.check_data(cfg, ('test_dataloader',))
+    data_checks.check_data(cfg, ('test_dataloader',))
     checks.check_work_dir(cfg.work_dir)
 
     prepare_cpu_node(cfg)

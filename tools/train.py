@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
-from mmkd.running import checks, flags
+from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
 from mmkd.running.launch import prepare_launch
 from mmkd.running.safety import add_safety_hooks, explain_dead_workers
@@ -62,7 +62,7 @@ def main() -> None:
     prepare_cpu_node(cfg)
     with explained(cfg), guarded(cfg), explain_dead_workers():
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        checks.check_images(runner)
+        data_checks.check_images(runner)
         runner.train()
 
 

@@ -1,9 +1,7 @@
 """Expected mistakes, found in a config before anything is built or written."""
 
-import inspect
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,17 +9,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import DATASETS
-from mmengine.runner import Runner
 
 from mmkd.configs import find_config
 from mmkd.errors import UserError, did_you_mean
+from mmkd.running.data_checks import check_data
 
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 TESTING_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # and the extra that brings it
-
-MOST_WORKERS = 1024  # torch starts as many as it is told, until the machine stands still
 
 
 def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
@@ -151,24 +146,6 @@ def check_teacher(cfg: Config) -> None:
         check_checkpoint('model.teacher.checkpoint', checkpoint)
 
 
-def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
-    """The files and folders that the data sets read are there and whole."""
-    for name in loaders:
-        loader = cfg.get(name)
-        if loader is not None:
-            if not isinstance(loader, dict):
-                raise UserError(f'{name}: it must be a dict, not {loader!r}.')
-            _check_number(f'{name}.batch_size', 'images', loader.get('batch_size', 1), least=1)
-            _check_number(f'{name}.num_workers', 'processes', loader.get('num_workers', 0), least=0)
-            if loader.get('num_workers', 0) > MOST_WORKERS:
-                raise UserError(f'{name}.num_workers: so many processes are more than a machine can run; take 2 to 16.')
-            for key, part in dict(dataset=loader.get('dataset'), sampler=loader.get('sampler', {})).items():
-                if not isinstance(part, dict):
-                    raise UserError(f'{name}.{key}: it must be a dict, not {part!r}.')
-            for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
-                _check_dataset(key, dataset, cfg)
-
-
 def check_work_dir(work_dir: str) -> None:
     """The work dir can be made and written. The last check, since it makes the folder."""
     try:
@@ -181,21 +158,6 @@ def check_work_dir(work_dir: str) -> None:
         ) from error
 
 
-def check_images(runner: Runner) -> None:
-    """The training set holds images. It is built by this, and the training takes it from the runner."""
-    try:
-        images = len(runner.train_dataloader.dataset)
-    except ValueError as error:
-        if 'need at least one array to concatenate' not in str(error):  # what mmengine makes of a set that is empty
-            raise
-        images = 0
-    if not images:
-        raise UserError(
-            'train_dataloader.dataset: it holds no image, or filter_cfg leaves none; check that metainfo.classes names '
-            "classes of ann_file as they are spelled there, that images of theirs have boxes, and 'indices'."
-        )
-
-
 def _scopes(node) -> Iterator[str]:
     """The scopes that a config names, in ``_scope_`` or before the dot of a ``type``."""
     if isinstance(node, dict):
@@ -204,60 +166,3 @@ def _scopes(node) -> Iterator[str]:
     if not isinstance(node, str) and isinstance(node, Iterable):
         for inner in node:
             yield from _scopes(inner)
-
-
-def _datasets(key: str, dataset) -> Iterator[tuple[str, dict]]:
-    """The data sets inside wrappers, with their place in the config."""
-    if not isinstance(dataset, dict):
-        return
-    if 'dataset' in dataset:
-        yield from _datasets(f'{key}.dataset', dataset['dataset'])
-    elif 'datasets' in dataset:
-        for i, inner in enumerate(dataset['datasets']):
-            yield from _datasets(f'{key}.datasets.{i}', inner)
-    else:
-        yield key, dataset
-
-
-def _check_number(key: str, what: str, number, least: int) -> None:
-    if not isinstance(number, int) or number < least:
-        raise UserError(f'{key}: it must be a whole number of {what}, {least} or more, not {number!r}.')
-
-
-def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:
-    if dataset.get('backend_args') or _downloads(dataset, cfg):
-        return
-    root = Path(dataset.get('data_root') or '').expanduser()
-    cure = f'prepare the data or set {key}.data_root to where it is (relative to {Path.cwd()}).'
-    if not root.is_dir():
-        raise UserError(f'{key}.data_root: folder {root} does not exist; {cure}')
-    prefixes = dataset.get('data_prefix') or {}
-    for name, prefix in prefixes.items() if isinstance(prefixes, dict) else [('', prefixes)]:
-        folder = root / prefix
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            state = 'is empty' if folder.exists() else 'does not exist'
-            raise UserError(f'{key}.data_prefix{"." * bool(name)}{name}: folder {folder} {state}; {cure}')
-    if dataset.get('ann_file'):
-        _check_annotations(f'{key}.ann_file', root / dataset['ann_file'], cure)
-
-
-def _check_annotations(key: str, file: Path, cure: str) -> None:
-    if not file.is_file():
-        raise UserError(f'{key}: {file} does not exist; {cure}')
-    if file.suffix == '.json':  # reading COCO's whole takes half a minute; a broken download shows at its end
-        with file.open('rb') as stream:
-            stream.seek(max(0, file.stat().st_size - 16))
-            whole = stream.read().rstrip()[-1:] in (b'}', b']')
-    else:
-        whole = file.suffix != '.npz' or zipfile.is_zipfile(file)
-    if not whole:
-        raise UserError(f'{key}: {file} is cut off or no {file.suffix[1:]} file; get it again.')
-
-
-def _downloads(dataset: dict, cfg: Config) -> bool:
-    """Whether the data set's class fetches what is missing by itself, as mmpretrain's CIFAR does."""
-    kind = dataset.get('type')
-    if isinstance(kind, str) and kind:
-        with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-            kind = registry.get(kind)
-    return callable(kind) and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)

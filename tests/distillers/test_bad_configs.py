@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.running import checks, flags
+from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
 from mmkd.running.safety import add_safety_hooks
 
@@ -89,7 +89,7 @@ def run(config: dict, folder) -> None:
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with explained(cfg):
         runner = Runner.from_cfg(cfg)
-        checks.check_images(runner)
+        data_checks.check_images(runner)
         runner.register_hook(Stop())
         runner.train()
 

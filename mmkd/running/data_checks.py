@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmkd.errors import UserError
 
@@ -33,7 +33,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
 
 
 def check_images(runner: Runner) -> None:
-    """The training set holds images. It is built by this, and the training takes it from the runner."""
+    """The training set makes a batch. It is built by this, and the training takes it from the runner."""
     try:
         images = len(runner.train_dataloader.dataset)
     except ValueError as error:
@@ -44,6 +44,11 @@ def check_images(runner: Runner) -> None:
         raise UserError(
             'train_dataloader.dataset: it holds no image, or filter_cfg leaves none; check that metainfo.classes names '
             "classes of ann_file as they are spelled there, that images of theirs have boxes, and 'indices'."
+        )
+    if isinstance(runner.train_loop, EpochBasedTrainLoop) and not len(runner.train_dataloader):
+        raise UserError(
+            f'train_dataloader.batch_size: no batch of {runner.train_dataloader.batch_size} can be made of {images} '
+            'images where drop_last leaves out what is incomplete; take a smaller one, or drop_last=False.'
         )
 
 

@@ -208,6 +208,7 @@ def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
     assert [row['phase'] for row in rows] == ['layer1', 'layer2', 'layer3', 'layer4', 'head', 'all', 'all']
     assert all(len(seconds) == 2 for row in rows for seconds in row['seconds'].values())
     assert all(row['bytes']['mmkd'] > 1000 for row in rows)
+    assert 'pixels; the memory is that of 32 images.' in text
 
 
 def test_compiled_is_measured_apart(bench, monkeypatch, tmp_path):
@@ -216,7 +217,7 @@ def test_compiled_is_measured_apart(bench, monkeypatch, tmp_path):
     product = bench.Product
     backend = dict(backend='eager')
     monkeypatch.setattr(
-        bench, 'Product', lambda *args, compile, **kw: product(*args, compile=compile and backend, **kw)
+        bench, 'Product', lambda *args, compile=False, **kw: product(*args, compile=compile and backend, **kw)
     )
     run(bench, monkeypatch, '--compile', '--methods', 'SSKD', '--out', page)
     text = page.read_text()

@@ -8,8 +8,10 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -28,27 +30,23 @@ from product import Product
 from rivals import Floor, RunEverything
 from surroundings import surroundings
 from tables import around, write
+from torch import nn
 
+from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 
 METHODS = ('SSKD', 'KD', 'MHKD')
+MORE = 1 if GPU else 8  # times the images that are timed: with few, the memory is that of the weights
 FOREIGN = {('SSKD', 'layer2'): 'layer2', ('KD', 'all'): 'kd'}  # what torchdistill can do, too, of the first pair
 
 
-def measure(product: Product, phase: str, rounds: int, others: dict[str, TorchDistill]) -> dict:
-    """Seconds of each competitor in each round, and bytes, of one phase."""
-    product.enter(phase)
-    floor, everything = Floor(product), RunEverything(product)
-    distiller = product.distiller
-    steps = {'mmkd': product.step, 'floor': floor.step, 'run everything': everything.step}
-    seconds = alternate({**steps, **{name: other.step for name, other in others.items()}}, rounds)
-    trained = distiller.student, distiller.teacher.network, distiller.extras
-    those = everything.student, everything.teacher, everything.extras
-    memory = {
-        'mmkd': peak_bytes(product.step, product.optimizer, *trained),
-        'run everything': peak_bytes(everything.step, everything.optimizer, *those),
-    }
-    return dict(phase=phase, seconds=seconds, bytes=memory)
+@contextmanager
+def training(pair: Pair, method: str, batch: int, **options: bool) -> Iterator[Product]:
+    """Of mmkd, as it is measured."""
+    heads = dict(heads=pair.heads) if method == 'MHKD' else {}
+    with tempfile.TemporaryDirectory() as work_dir:
+        yield Product(pair, method, Path(work_dir), batch, channels_last=True, **options, **heads)
+    gc.collect()
 
 
 def measure_pair(name: str, pair: Pair, methods: Sequence[str], rounds: int, foreign: Path | None) -> list[dict]:
@@ -56,21 +54,60 @@ def measure_pair(name: str, pair: Pair, methods: Sequence[str], rounds: int, for
     rows = []
     batch = pair.batch[GPU]
     for method in methods:
-        with tempfile.TemporaryDirectory() as work_dir:
-            heads = dict(heads=pair.heads) if method == 'MHKD' else {}
-            product = Product(pair, method, Path(work_dir), batch, channels_last=True, **heads)
-            for phase in product.phases:
-                asked = FOREIGN.get((method, phase)) if foreign and pair is next(iter(PAIRS.values())) else None
-                others = {'torchdistill': TorchDistill(foreign, asked, batch)} if foreign and asked else {}
-                row = measure(product, phase, rounds, others)
-                for other in others.values():
-                    other.close()
-                rows.append(dict(pair=name, size=pair.size, batch=batch, method=method, **row))
-                medians = {who: f'{sorted(s)[len(s) // 2]:.3f} s' for who, s in row['seconds'].items()}
-                print(name, method, phase, medians, flush=True)
-            del product
-            gc.collect()
+        seconds = measure_seconds(name, pair, method, rounds, foreign)
+        memory = measure_bytes(pair, method, batch * MORE)
+        for phase in seconds:
+            shared = dict(pair=name, size=pair.size, batch=batch, method=method, phase=phase)
+            rows.append(dict(**shared, seconds=seconds[phase], bytes=memory[phase], images=batch * MORE))
     return rows
+
+
+def measure_seconds(name: str, pair: Pair, method: str, rounds: int, foreign: Path | None) -> dict[str, dict]:
+    """Of each competitor in each round, by the phases of a method."""
+    found = {}
+    batch = pair.batch[GPU]
+    with training(pair, method, batch) as product:
+        for phase in product.phases:
+            product.enter(phase)
+            steps = {'mmkd': product.step, 'floor': Floor(product).step, 'run everything': RunEverything(product).step}
+            asked = FOREIGN.get((method, phase)) if foreign and pair is next(iter(PAIRS.values())) else None
+            others = {'torchdistill': TorchDistill(foreign, asked, batch)} if foreign and asked else {}
+            steps |= {other: process.step for other, process in others.items()}
+            found[phase] = alternate(steps, rounds)
+            for process in others.values():
+                process.close()
+            print(name, method, phase, medians(found[phase]), flush=True)
+    return found
+
+
+def measure_bytes(pair: Pair, method: str, batch: int) -> dict[str, dict]:
+    """At the peak of an iteration, of mmkd and of running everything, by the phases of a method."""
+    found = {}
+    with training(pair, method, batch) as product:
+        for phase in product.phases:
+            product.enter(phase)
+            found[phase] = {
+                'mmkd': peak_bytes(product.step, product.optimizer, *networks(product.distiller)),
+                'run everything': bytes_of_everything(product),
+            }
+    return found
+
+
+def networks(distiller: Distiller) -> tuple[nn.Module, ...]:
+    """All that holds weights."""
+    return distiller.student, distiller.teacher.network, distiller.extras
+
+
+def bytes_of_everything(product: Product) -> int:
+    """Its optimizer has moments from the second step on, as that of the training has."""
+    rival = RunEverything(product)
+    rival.step()
+    return peak_bytes(rival.step, rival.optimizer, rival.student, rival.teacher, rival.extras)
+
+
+def medians(seconds: dict[str, list[float]]) -> dict[str, str]:
+    """To be read while the rest is measured."""
+    return {who: f'{median(those):.3f} s' for who, those in seconds.items()}
 
 
 def measure_compiled(name: str, pair: Pair, methods: Sequence[str], rounds: int) -> list[dict]:
@@ -78,33 +115,22 @@ def measure_compiled(name: str, pair: Pair, methods: Sequence[str], rounds: int)
     rows = []
     batch = pair.batch[GPU]
     for method in methods:
-        with tempfile.TemporaryDirectory() as work_dir:
-            os.environ['TORCHINDUCTOR_CACHE_DIR'] = f'{work_dir}/compiled'  # as on a machine's first run
-            heads = dict(heads=pair.heads) if method == 'MHKD' else {}
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ['TORCHINDUCTOR_CACHE_DIR'] = cache  # as on a machine's first run
             begins = [time.perf_counter()]
-            products = []
-            for compiled in (False, True):
-                products.append(
-                    Product(pair, method, Path(work_dir), batch, channels_last=True, compile=compiled, **heads)
-                )
+            with training(pair, method, batch) as plain:
                 begins.append(time.perf_counter())
-            plain, compiled_one = products
-            start = (begins[2] - begins[1]) - (begins[1] - begins[0])
-            for phase in plain.phases:
-                plain.enter(phase)
-                begin = time.perf_counter()
-                compiled_one.enter(phase)
-                first = time.perf_counter() - begin
-                seconds = alternate({'mmkd': plain.step, 'compiled': compiled_one.step}, rounds)
-                row = dict(phase=phase, seconds=seconds, start=start, first=first)
-                rows.append(dict(pair=name, size=pair.size, batch=batch, method=method, **row))
-                print(
-                    name,
-                    method,
-                    phase,
-                    {who: f'{sorted(s)[len(s) // 2]:.3f} s' for who, s in seconds.items()},
-                    flush=True,
-                )
+                with training(pair, method, batch, compile=True) as compiled:
+                    start = time.perf_counter() - begins[1] - (begins[1] - begins[0])
+                    for phase in plain.phases:
+                        plain.enter(phase)
+                        begin = time.perf_counter()
+                        compiled.enter(phase)
+                        first = time.perf_counter() - begin
+                        seconds = alternate({'mmkd': plain.step, 'compiled': compiled.step}, rounds)
+                        shared = dict(pair=name, size=pair.size, batch=batch, method=method, phase=phase)
+                        rows.append(dict(**shared, seconds=seconds, start=start, first=first))
+                        print(name, method, phase, medians(seconds), flush=True)
     return rows
 
 

@@ -36,7 +36,9 @@ def tables(result: dict) -> str:
     lines = where(result)
     for pair in dict.fromkeys(row['pair'] for row in result['rows']):
         rows = [row for row in result['rows'] if row['pair'] == pair]
-        lines += [f'### {pair}', '', f'{rows[0]["batch"]} images of {rows[0]["size"]} pixels.', '', HEAD]
+        first = rows[0]
+        images = f'{first["batch"]} images of {first["size"]} pixels; the memory is that of {first["images"]} images.'
+        lines += [f'### {pair}', '', images, '', HEAD]
         lines += [line(row) for row in rows]
         lines += [schedule(rows), ''] if any(row['method'] == 'SSKD' for row in rows) else ['']
     return '\n'.join([*lines, *foreign(result['rows']), *loading(result['loading']), *goals(result['rows'])])

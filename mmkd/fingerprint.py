@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import pickle
 from collections.abc import Iterable
@@ -13,8 +12,8 @@ from torch import Tensor
 
 
 def fingerprint(tensors: dict[str, Tensor], dataset: Any, *settings: Any) -> str:
-    """Of tensors byte for byte, of the samples of a data set and of settings that JSON or ``str`` can tell."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    """Of tensors byte for byte, of the samples of a data set and of settings as ``repr`` tells them."""
+    digest = hashlib.sha256(repr(settings).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
         digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
@@ -29,6 +28,7 @@ def _samples(dataset: Any) -> Iterable[bytes]:
     for i in range(len(dataset) if hasattr(dataset, 'get_data_info') else 0):
         info = dataset.get_data_info(i)
         yield pickle.dumps(info)
+        path = info.get('img_path')
         with contextlib.suppress(OSError):  # it may be no local file
-            file = os.stat(info.get('img_path') or '')
-            yield f'{file.st_size} {file.st_mtime_ns}'.encode()
+            for file in map(os.stat, path if isinstance(path, list | tuple) else [path or '']):
+                yield f'{file.st_size} {file.st_mtime_ns}'.encode()

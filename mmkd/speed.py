@@ -29,7 +29,7 @@ class SpeedUps:
         if not isinstance(compile, bool | dict):
             raise UserError(
                 f"model.compile: it must be True or a dict of torch.compile's options, such as "
-                f"dict(mode='max-autotune'), not {compile!r}."
+                f'dict(dynamic=True), not {compile!r}.'
             )
         self.channels_last = channels_last
         self.options: dict | None = None if compile is False else {} if compile is True else dict(compile)

@@ -56,5 +56,19 @@ def test_it_tells_of_other_files_under_the_same_names(folder):
     assert of(folder) != before
 
 
+def test_of_images_in_several_files_and_keys_that_are_no_strings(folder):
+    class Pairs(Files):
+        def load_data_list(self):
+            return [dict(img_path=[str(folder / 'a'), str(folder / 'b')])]
+
+    def of_pairs():
+        return fingerprint({}, Pairs(data_prefix=dict(img=folder)), {1: 'x', ('a', 'b'): 'y'})
+
+    before = of_pairs()
+    assert of_pairs() == before
+    os.utime(folder / 'b', (1, 1))
+    assert of_pairs() != before
+
+
 def test_a_data_set_that_tells_nothing_has_its_length():
     assert fingerprint({}, range(3)) != fingerprint({}, range(4))

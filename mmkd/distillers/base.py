@@ -120,7 +120,7 @@ class Distiller(BaseModel):
         return Padded.to_multiples(inputs, math.lcm(divisor_of(self.data_preprocessor), self.teacher.divisor)).inputs
 
     def prepare(self, inputs: Tensor) -> None:
-        """Make ``plan``, the stage plan of the student, with a batch :meth:`for_both`."""
+        """Make ``plan``, the stage plan of the student, with a preprocessed batch."""
         raise NotImplementedError
 
     @property
@@ -141,7 +141,8 @@ class Distiller(BaseModel):
         return {stage.end for stage in self.plan.stages}, set()
 
     def speed_up(self, inputs: Tensor) -> None:
-        """Leave out of the networks what need not be computed; after :meth:`equip`, with a batch :meth:`for_both`."""
+        """Leave out of the networks what need not be computed; comes after :meth:`equip`, with a preprocessed batch."""
+        inputs = self.for_both(inputs)
         read, read_of_teacher = self.read
         pairs = find_pairs(self.student, inputs, read)
         # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.

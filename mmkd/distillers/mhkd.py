@@ -110,10 +110,11 @@ class MHKD(SSKD):
     def prepare(self, inputs: Tensor) -> None:
         """Find the stages of both networks and where heads sit."""
         super().prepare(inputs)
-        student, teacher = (self.student, inputs), (self.teacher.network, self.teacher_inputs(inputs))
+        both = self.for_both(inputs)
+        student, teacher = (self.student, both), (self.teacher.network, self.teacher_inputs(both))
         points: list[Attachment] = []
         with own_randomness():
-            self.classes = self.task.check(inputs, teacher[1], own_scores=bool(self.alpha))
+            self.classes = self.task.check(inputs, self.teacher_inputs(inputs), own_scores=bool(self.alpha))
             if self.beta:
                 wanted = self.task.places(self.plan) if self.attach is None else self.attach
                 points = attach_points(wanted, self.plan, self.teacher_stages, student, teacher)
@@ -122,6 +123,7 @@ class MHKD(SSKD):
             check_name(name, names, 'model.head_weights')
             check_weight(f'model.head_weights.{name}', weight)
         self.points = [point for point in points if self.head_weights.get(point.name, 1)]
+        self.check_cut(point.teacher for point in self.points)
         for point in self.points:
             self.task.check_place(point)
 

@@ -1,6 +1,6 @@
 """Stage-by-stage knowledge distillation (Gao et al., arXiv 1812.01819)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -64,17 +64,22 @@ class SSKD(Distiller):
 
     def prepare(self, inputs: Tensor) -> None:
         """Find the stages of both networks with a real batch."""
+        both = self.for_both(inputs)
         with own_randomness():
             self.plan, teacher_plan = pair_plans(
-                self.student, inputs, self.teacher.network, self.teacher_inputs(inputs), self.pairs
+                self.student, both, self.teacher.network, self.teacher_inputs(both), self.pairs
             )
         names = [stage.name for stage in self.plan.stages]
         self.teacher_stages = dict(zip(names, teacher_plan.stages))
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
+        self.check_cut(self.teacher_stages.values())
+
+    def check_cut(self, stages: Iterable[Stage]) -> None:
+        """Refuse a teacher's features that could not be cut back, if its batches are padded further."""
         if divisor_of(self.data_preprocessor) % self.teacher.divisor:
-            for stage in self.teacher_stages.values():
-                _check_cut(stage, self.teacher.divisor)
+            for stage in stages:
+                _check_maps(stage, self.teacher.divisor)
 
     @property
     def read(self) -> tuple[set[str], set[str]]:
@@ -149,8 +154,7 @@ class SSKD(Distiller):
         return adapter
 
 
-def _check_cut(stage: Stage, divisor: int) -> None:
-    """Of a batch that is padded further for the teacher, maps can be cut back."""
+def _check_maps(stage: Stage, divisor: int) -> None:
     layouts = [Layout.of(stage, shape) for shape in stage.shapes]
     if any(layout.prefix is not None or layout.channels_last for layout in layouts):
         raise UserError(

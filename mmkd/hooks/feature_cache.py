@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 from mmkd.feature_cache import RowFile, Views
 from mmkd.feature_rows import Shortcut
 from mmkd.fingerprint import fingerprint
@@ -158,7 +158,8 @@ class FeatureCacheHook(Hook):
             if name not in head.parameters and name.rpartition('.')[0] not in head.modules
         }
         dataset = runner.train_dataloader.dataset
-        data = [cfg.get('train_dataloader', {}).get('dataset'), cfg.get('data_preprocessor')]
+        loader = cfg.get('train_dataloader', {})
+        data = [loader.get('dataset'), str(loader.get('collate_fn')), cfg.get('data_preprocessor')]
         how = [type(runner.optim_wrapper).__name__, str(getattr(runner.optim_wrapper, 'cast_dtype', None))]
         where = [__version__, torch.__version__, str(next(student.parameters()).device.type)]
         settings = [self.views, self._seed(runner), str(self.rows), cfg.model.get('student'), *data, *how, *where]
@@ -221,13 +222,15 @@ class FeatureCacheHook(Hook):
 
 
 def in_first_process(act: Callable[[], Any]) -> Any:
-    """What the first process finds or refuses, in all of them."""
+    """What the first process finds or refuses, in all of them; else the others would wait for it."""
     told: list = [None]
     if is_main_process():
         try:
             told = [act()]
         except UserError as error:
             told = [error]
+        except Exception as error:  # of a file system, or of a data set's samples
+            told = [UserError(f'mmkd.FeatureCacheHook: the file cannot be made ({in_one_line(error)}); see dir.')]
     broadcast_object_list(told)
     if isinstance(told[0], UserError):
         raise told[0]

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils._pytree import tree_leaves
 
@@ -22,7 +23,7 @@ UNITS = ('bytes', 'kB', 'MB', 'GB', 'TB')
 
 def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) -> None:
     """Refuse runs in which no stage learns from features alone, the same ones in each epoch."""
-    model, switches = hook.distiller, [type(hook).__name__ for hook in runner.hooks]
+    model, kinds = hook.distiller, {kind.__name__ for hook in runner.hooks for kind in type(hook).__mro__}
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
         raise UserError(
             'mmkd.FeatureCacheHook: train_cfg counts iterations, and features are kept for epochs; set '
@@ -43,7 +44,13 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
             'mmkd.FeatureCacheHook: model.student.train_cfg.augments mixes the images of a batch, whose features are '
             'then new ones each time; leave the augments or the hook out.'
         )
-    if found := [name for name in SWITCHES if name in switches]:
+    collate = runner.train_dataloader.collate_fn
+    if getattr(collate, 'func', collate) not in (pseudo_collate, default_collate):
+        raise UserError(
+            "mmkd.FeatureCacheHook: train_dataloader.collate_fn is not one of mmengine's, which keep images apart; "
+            'leave it or the hook out.'
+        )
+    if found := [name for name in SWITCHES if name in kinds]:
         raise UserError(
             f'mmkd.FeatureCacheHook: {found[0]} changes the pipeline in between, and features are computed once; leave '
             'one of the two out.'
@@ -74,7 +81,8 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
     Refused is a student whose features learn or draw lots with the head, or whose loss with kept features is another.
     """
     student = distiller.student
-    with unchanged(distiller), runner.optim_wrapper.optim_context(runner.model):
+    trial = distiller.speed_ups.tried()
+    with unchanged(distiller), trial, runner.optim_wrapper.optim_context(runner.model):
         distiller.enter(head)
         distiller.train()
         batch = first_batch(runner, distiller)

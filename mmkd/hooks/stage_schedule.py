@@ -82,8 +82,7 @@ class StageScheduleHook(Hook):
             check_scratch(model.student)
         with own_randomness():
             batch = first_batch(runner, self.distiller)
-            inputs = self.distiller.for_both(batch['inputs'])
-            self.distiller.prepare(inputs)
+            self.distiller.prepare(batch['inputs'])
         check_classes(self.distiller, runner.train_dataloader.dataset)
         if self.best is not None and runner.val_loop is None:
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
@@ -91,7 +90,7 @@ class StageScheduleHook(Hook):
         self.schedule = self._plan(runner)
         self.distiller.equip(self.schedule.phases)
         check_optimizers(runner, self.distiller, self.overrides)
-        self.distiller.speed_up(inputs)
+        self.distiller.speed_up(batch['inputs'])
         head = self.distiller.plan.head.name
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
         if heads:

@@ -28,6 +28,9 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
         for batch in loader:
             data = distiller.data_preprocessor(copy.deepcopy(batch), False)  # a data set may keep its samples
             inputs = distiller.teacher.pad(distiller.teacher_inputs(data['inputs'], data['data_samples'])).inputs
+            for sample in data['data_samples']:
+                if 'batch_input_shape' in sample:  # a DETR masks what lies outside of its image by it
+                    sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[-2:])))
             results = _predict(distiller.teacher.network, inputs, data['data_samples'])
             evaluator.process(data_samples=results, data_batch=batch)
         score = evaluator.evaluate(len(loader.dataset))

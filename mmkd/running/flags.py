@@ -90,7 +90,7 @@ def add_profile(cfg: Config, iterations: int | None) -> None:
     """Without the flag nothing of it is in the run."""
     if iterations is not None:
         for key, on in (('compile', cfg.get('compile')), ('model.compile', cfg.model.get('compile'))):
-            if on:
+            if on not in (None, False):
                 raise UserError(
                     f'--profile: {key} makes one piece of what runs, whose parts cannot be told apart; '
                     f'leave it out (--cfg-options {key}=False).'

@@ -27,7 +27,7 @@ class Classification(Task):
     def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
         """Run both heads once and count what they put out."""
         own = _count_classes('student', self.student, inputs)
-        theirs = _count_classes('teacher', self.teacher.network, teacher_inputs)
+        theirs = _count_classes('teacher', self.teacher.network, self.teacher.pad(teacher_inputs).inputs)
         if own != theirs:
             raise UserError(
                 f'model.teacher: it knows {theirs} classes, the student {own}, so their scores cannot be '

@@ -11,6 +11,7 @@ from mmkd.attach import Attachment
 from mmkd.errors import UserError
 from mmkd.heads import DenseHead, build_dense_head, class_scores
 from mmkd.losses import ClassScores
+from mmkd.padding import Padded
 from mmkd.prefix import feature_of, recording
 from mmkd.stages import Stage, StagePlan
 from mmkd.tasks.base import Outcome, Task, total, weighted
@@ -56,7 +57,8 @@ class Detection(Task):
             )
         if own_scores:
             self.own = pair_heads(self.student, self.teacher.network)
-            self.own.check(self.student, inputs, self.teacher.network, teacher_inputs)
+            own_inputs, their_inputs = Padded.to_multiples(inputs, 1), self.teacher.pad(teacher_inputs)
+            self.own.check(self.student, own_inputs, self.teacher.network, their_inputs)
         return own
 
     def places(self, plan: StagePlan) -> list[str]:

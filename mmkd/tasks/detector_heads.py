@@ -10,6 +10,7 @@ from mmkd.dry_run import unchanged
 from mmkd.errors import UserError
 from mmkd.heads import class_scores, scores_classes
 from mmkd.losses import ClassScores
+from mmkd.padding import Padded
 from mmkd.prefix import End, StageEnd, Start
 
 LEAVE_OUT = 'set model.alpha=0 to leave the soft loss between the own heads out'
@@ -20,7 +21,7 @@ class HeadPair(Protocol):
 
     needs_proposals: bool  # of the student, for the teacher to score
 
-    def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
+    def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
         """Refuse heads that score other places."""
 
     def ends(self, student: nn.Module) -> Sequence[StageEnd]:
@@ -60,7 +61,7 @@ class DenseHeads:
 
     needs_proposals = False
 
-    def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
+    def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
         """Compare the anchors or points of both, and how they are scored."""
         (own, own_scores), (theirs, their_scores) = _priors(student, inputs), _priors(teacher, teacher_inputs)
         same = len(own) == len(theirs) and all(s.shape == t.shape and torch.equal(s, t) for s, t in zip(own, theirs))
@@ -95,7 +96,7 @@ class ProposalHeads:
 
     needs_proposals = True
 
-    def check(self, student: nn.Module, inputs: Tensor, teacher: nn.Module, teacher_inputs: Tensor) -> None:
+    def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
         """Compare how many heads there are, and whether each scores all classes and the background."""
         own, theirs = (len(_box_heads(network)) for network in (student, teacher))
         if own != theirs:
@@ -146,14 +147,14 @@ def _extractor(path: str) -> str:
     return path.replace('bbox_head', 'bbox_roi_extractor')
 
 
-def _priors(network: nn.Module, inputs: Tensor) -> tuple[list[Tensor], ClassScores]:
+def _priors(network: nn.Module, padded: Padded) -> tuple[list[Tensor], ClassScores]:
     """The anchors or points that a dense head scores on a batch, by levels, and the scores."""
     head = network.get_submodule('bbox_head')
     with torch.no_grad(), unchanged(network):
         network.eval()
-        output = head(network.extract_feat(inputs))  # type: ignore[operator]
+        output = head(padded.cut(network.extract_feat(padded.inputs)))  # type: ignore[operator]
     sizes = [tuple(level.shape[-2:]) for level in output[0]]
-    return head.prior_generator.grid_priors(sizes, device=inputs.device), class_scores(head, output)  # type: ignore[union-attr,operator]
+    return head.prior_generator.grid_priors(sizes, device=padded.inputs.device), class_scores(head, output)  # type: ignore[union-attr,operator]
 
 
 def _listed(priors: Sequence[Tensor]) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
-from mmengine.registry import MODELS
+from mmengine.registry import FUNCTIONS, HOOKS, MODELS
+from mmpretrain.engine.hooks import SwitchRecipeHook
 from torch import nn
 from torch.utils.data import BatchSampler
 
@@ -245,6 +247,20 @@ SMOOTH = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
 GROUP_NORM = {'model.student.backbone.norm_cfg': dict(type='GN', num_groups=4)}
 MIXUP = dict(augments=[dict(type='Mixup', alpha=0.2)])
 SWITCH = dict(type='mmpretrain.SwitchRecipeHook', schedule=[dict(action_epoch=3, batch_augments=None)])
+
+
+@HOOKS.register_module()
+class OwnSwitch(SwitchRecipeHook):
+    pass
+
+
+@FUNCTIONS.register_module()
+def mixed(batch):
+    batch = pseudo_collate(batch)
+    batch['inputs'] = [(a // 2 + b // 2) for a, b in zip(batch['inputs'], batch['inputs'][::-1])]
+    return batch
+
+
 REFUSED = {
     'iterations': (
         {'train_cfg': dict(by_epoch=False, max_iters=16), 'param_scheduler': None},
@@ -261,6 +277,12 @@ REFUSED = {
     'all': ({}, dict(stages=['layer1', 'all']), 'no stage learns head alone (Schedule in epochs: layer1 4, all 4)'),
     'unfreeze_last': ({}, dict(unfreeze_last=True), 'no stage learns head alone'),
     'switch': ({'custom_hooks': [SWITCH]}, {}, 'SwitchRecipeHook changes the pipeline in between'),
+    'a switch of their own': (
+        {'custom_hooks': [dict(SWITCH, type='mmengine.OwnSwitch')]},
+        {},
+        'SwitchRecipeHook changes',
+    ),
+    'collate': ({'train_dataloader.collate_fn': dict(type='mixed')}, {}, 'train_dataloader.collate_fn is not one of'),
     'cut': ({'model': dict(pairs=[('layer3', 'layer3')]), **GROUP_NORM}, {}, 'is learned in part with the head'),
     'dropout': (
         {'model.student.neck': dict(type='mmengine.DroppingNeck')},
@@ -362,3 +384,28 @@ def test_mixed_precision(distil, tmp_path, monkeypatch):
     assert watches[0].losses == watches[1].losses
     assert bytes_of(kept) == bytes_of(whole)
     assert '(136 bytes each)' in log(tmp_path / 'kept')
+
+
+def test_the_trial_leaves_compiling_off(distil):
+    """Else the teacher's score and a smaller batch would be compiled before the training."""
+    compiling = []
+
+    class Look(Hook):
+        priority = 'LOWEST'
+
+        def before_run(self, runner):
+            compiling.append(runner.model.speed_ups.compiles)
+
+    trained(distil, watch=Look(), model=dict(compile=dict(backend='eager')), **cache())
+    assert compiling == [False]
+
+
+def test_what_the_first_process_meets_is_told(distil, tmp_path, monkeypatch):
+    """The others wait for what it says."""
+
+    def denied(*_):
+        raise PermissionError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr('mmkd.feature_cache.os.replace', denied)
+    with pytest.raises(UserError, match=r'the file cannot be made \(PermissionError: .*Permission denied\); see dir'):
+        trained(distil, **cache())

@@ -60,7 +60,7 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         kd=case(dict(score_teacher=False), dict(type='mmkd.KD'), **{norm: dict(type='GN', num_groups=4)}),
         batch_norm=case(**{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1)}),
         steps=case(**{norm: dict(type='GN', num_groups=4)}, **stepping),
-        compiled=case(model=dict(compile=dict(backend='eager')), **{norm: dict(type='GN', num_groups=4)}),
+        compiled=case(model=dict(compile=dict(backend='aot_eager')), **{norm: dict(type='GN', num_groups=4)}),
         together=case(together, **stepping),
         plain=in_place(copy.deepcopy(network), folder / 'run', **stepping),
     )

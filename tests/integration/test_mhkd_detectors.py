@@ -46,7 +46,7 @@ def batch_for(distiller, boxes: int | None = None) -> dict:
 
 def equip(distiller, data) -> tuple[str, ...]:
     """For one phase, in which these stages learn: everything."""
-    distiller.prepare(distiller.for_both(data['inputs']))
+    distiller.prepare(data['inputs'])
     names = tuple(stage.name for stage in distiller.plan)
     distiller.equip([names])
     return names
@@ -110,6 +110,23 @@ def test_a_teacher_that_pads_to_larger_multiples(name):
     conv.register_forward_pre_hook(lambda _, inputs: sides.append(tuple(inputs[0].shape[2:])))
     assert 'loss_soft' in learn_everything(distiller, batches)
     assert sides[-2:] == [(96, 128), (64, 64)]
+
+
+def test_tokens_that_cannot_be_cut_are_refused_where_heads_sit():
+    students, teachers = 'retinanet/retinanet_r18_fpn_1x_coco', 'swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco'
+    options = dict(alpha=0, pairs=[('neck', 'neck')], attach=[('backbone.layer2', 'backbone.stages.0')])
+    distiller = distiller_of(students, teachers, student_divisor=8, **options)
+    with pytest.raises(UserError, match=r'what it puts out at backbone\.stages\.0, of the shape .* cannot be cut back'):
+        equip(distiller, batch_for(distiller))
+
+
+def test_heads_that_score_other_places_on_the_images_at_hand_only():
+    """A stem that rounds down against a teacher whose batch is padded: at multiples of both their sizes they agree."""
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco', type='mmkd.KD', student_divisor=1)
+    distiller.student.backbone.conv1.padding = (0, 0)
+    data = batches_for(distiller, sizes=[[(70, 70), (70, 70)]])[0]
+    with pytest.raises(UserError, match=r'model\.teacher: its head scores .* and where they are not the very same'):
+        equip(distiller, data)
 
 
 def test_soft_targets_of_a_dense_head_are_those_of_both_heads_outputs():

@@ -45,7 +45,7 @@ def prepared(student: str, teacher: str | None = None, student_divisor: int = 32
     distiller = MODELS.build(dict(type='mmkd.SSKD', student=model, teacher=dict(config=config, checkpoint=None)))
     distiller.init_weights()
     batches = batches_for(distiller, with_mask='mask' in student)
-    distiller.prepare(distiller.for_both(batches[0]['inputs']))
+    distiller.prepare(batches[0]['inputs'])
     distiller.equip([(name,) for name in distiller.default_phases()])
     return distiller, batches
 

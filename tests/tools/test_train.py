@@ -37,7 +37,7 @@ SHORT = (
         ),
         ((CONFIG, '--profile', '9', '--cfg-options', 'compile=True'), 'error: --profile: compile makes one piece of'),
         (
-            (CONFIG, '--profile', '9', '--cfg-options', 'model.compile=True'),
+            (CONFIG, '--profile', '9', '--cfg-options', "model.compile={'backend': 'eager'}"),
             'error: --profile: model.compile makes one piece of',
         ),
         ((CONFIG, '--work-dir', '/proc/nowhere'), 'error: work_dir: /proc/nowhere cannot be written'),

@@ -46,7 +46,7 @@ def tables(result: dict) -> str:
 
 def compiled_tables(result: dict) -> str:
     """What ``model.compile=True`` gains, and what it takes to compile."""
-    lines = [
+    lines = [  # what was measured with a warm cache of compiled code was taken out of the figures
         *where(result),
         '| | Seconds | Compiled | Times as fast | Seconds of the first iteration |',
         '|---|---|---|---|---|',
@@ -54,12 +54,13 @@ def compiled_tables(result: dict) -> str:
     for row in result['rows']:
         plain, compiled = row['seconds']['mmkd'], row['seconds']['compiled']
         ratio = spread(Ratio.of(plain, compiled))
-        cells = f'{median(plain):.3f} | {median(compiled):.3f} | {ratio} | {row["first"]:.0f}'
+        first = f'{row["first"]:.0f}' if 'first' in row else '-'
+        cells = f'{median(plain):.3f} | {median(compiled):.3f} | {ratio} | {first}'
         lines.append(f'| {row["pair"]}, {title(row)} | {cells} |')
-    starts = {f'{row["pair"]}, {row["method"]}': row['start'] for row in result['rows']}
+    starts = {f'{row["pair"]}, {row["method"]}': row['start'] for row in result['rows'] if 'start' in row}
     took = '; '.join(f'{name}: {seconds:.0f}' for name, seconds in starts.items())
     told = f'Seconds that the start took longer, where everything is compiled on trial: {took}.'
-    return '\n'.join([*lines, '', told])
+    return '\n'.join([*lines, '', told] if took else lines)
 
 
 def where(result: dict) -> list[str]:

@@ -73,6 +73,7 @@ def test_a_training_is_the_same_to_the_last_bit_also_when_it_is_resumed(distil, 
     assert same(resumed.model.student.state_dict(), plain.model.student.state_dict())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('method', ['KD', 'MHKD'])
 def test_other_methods_train_the_same(method, distil):
     model = dict(type=f'mmkd.{method}')

@@ -103,7 +103,7 @@ def test_the_same_parameters_as_one_process(runs, name):
     ends = list(zip(alone['ends'], *(rank['ends'] for rank in ranks), strict=True))
     assert len(ends) == 4
     for i, (one, two, other) in enumerate(ends):
-        assert distance(one, two) < 1e-5  # float32, sums in another order: 2e-6 was seen
+        assert distance(one, two) < 1e-4  # float32, sums in another order: 2e-6 was seen, once 4e-5 with fixed norms
         assert same(two, other, two)
         assert i == 0 or distance(one, ends[i - 1][0]) > 1e-3  # it learns
 

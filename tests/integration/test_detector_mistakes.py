@@ -147,11 +147,12 @@ def test_a_teacher_that_cannot_run_on_the_images_is_told(distil, tmp_path):
         'train_dataloader.dataset.pipeline.2.scale': (70, 70),
         'model.student.data_preprocessor.pad_size_divisor': 1,
     }
+    padded = copy.deepcopy(yolox)  # to multiples of 32
+    yolox['model']['data_preprocessor']['pad_size_divisor'] = 1
     assert told(distil(tmp_path, model=untrained(yolox), **changes)).startswith(
         'model.teacher: YOLOX cannot run on the training images of 70x70 pixels (RuntimeError: Sizes of tensors'
     )
-    changes['model.student.data_preprocessor.pad_size_divisor'] = 32
-    runner = distil(tmp_path / 'padded', model=untrained(yolox), **changes)
+    runner = distil(tmp_path / 'padded', model=untrained(padded), **changes)
     runner.train()
     assert runner.epoch == 6
 

@@ -21,6 +21,7 @@ def scalars(work_dir: Path) -> list[dict]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
+@pytest.mark.long  # `make demo` trains as much
 def test_the_demo_classifier_learns_the_digits(run_tool, tmp_path):
     pytest.importorskip('mmpretrain')
     config = BASELINES / 'resnet18-w16_digits.py'

@@ -62,6 +62,29 @@ def other_teacher(teacher, plain, tmp_path):
 # The right score
 
 
+def test_samples_tell_the_size_that_the_teacher_sees(ready, other_teacher, monkeypatch):
+    """As mmdet's do; a DETR masks by it what lies outside of an image."""
+    runner, _ = ready(
+        **{'model.teacher': other_teacher(lambda config: config.data_preprocessor.update(pad_size_divisor=20))}
+    )
+    preprocess, sizes = runner.model.data_preprocessor.forward, []
+
+    def with_size(*args):
+        data = preprocess(*args)
+        for sample in data['data_samples']:
+            sample.set_metainfo(dict(batch_input_shape=tuple(data['inputs'].shape[-2:])))
+        return data
+
+    def predict(network, inputs, samples):
+        sizes.extend((tuple(inputs.shape[-2:]), sample.batch_input_shape) for sample in samples)
+        return network(inputs, samples, mode='predict')
+
+    monkeypatch.setitem(vars(runner.model.data_preprocessor), 'forward', with_size)
+    monkeypatch.setattr('mmkd.hooks.teacher_score._predict', predict)
+    score_teacher(runner, runner.model)
+    assert set(sizes) == {((20, 20), (20, 20))}
+
+
 def test_the_teacher_s_predictions_are_scored_as_in_its_own_test(ready, other_teacher):
     def preprocess(config):
         config.data_preprocessor.update(

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,16 @@ from mmengine.fileio.backends.registry_utils import prefix_to_backends
 from mmkd.errors import UserError
 
 PARTIAL = '.mmkd-partial'  # what ends with it is being written, or was when its process ended
+
+
+def check_folder(key: str, folder: str | Path, cure: str) -> None:
+    """A folder that a config names can be made and written; it is made by this."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f'{key}: {folder} cannot be written ({error.strerror}); {cure}.') from error
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

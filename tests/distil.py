@@ -48,12 +48,7 @@ def teacher(plain, tmp_path_factory) -> dict:
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
     torch.save(dict(state_dict=get_model(copy.deepcopy(cfg), pretrained=False).state_dict()), path)
-    return dict(
-        config=dict(
-            model=cfg.model.to_dict(), data_preprocessor=cfg.data_preprocessor.to_dict(), default_scope='mmpretrain'
-        ),
-        checkpoint=str(path),
-    )
+    return dict(config=own_config(cfg), checkpoint=str(path))
 
 
 def distillation(
@@ -64,6 +59,23 @@ def distillation(
     cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
     cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **(hook or {}))
     return in_place(cfg, work_dir, **changes)
+
+
+def without_chance(plain: Config) -> tuple[Config, dict]:
+    """A student of 4 epochs whose images several processes see alike, and an untrained teacher of its kind."""
+    network = copy.deepcopy(plain)
+    network.train_dataloader.dataset.pipeline = [dict(type='Resize', scale=16), dict(type='PackInputs')]
+    network.train_cfg.max_epochs = 4
+    network.val_cfg = network.val_dataloader = network.val_evaluator = None
+    network.default_hooks.checkpoint = None
+    return network, dict(config=own_config(plain), checkpoint=None)
+
+
+def own_config(cfg: Config) -> dict:
+    """What a teacher's config needs of it."""
+    return dict(
+        model=cfg.model.to_dict(), data_preprocessor=cfg.data_preprocessor.to_dict(), default_scope='mmpretrain'
+    )
 
 
 def in_place(cfg: Config, work_dir: Path, **changes) -> Config:

@@ -1,13 +1,11 @@
 """Whether features can be kept for the stage of the head, found out long before it begins."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils._pytree import tree_leaves
 
 from mmkd.distillers.base import Distiller
 from mmkd.dry_run import unchanged
@@ -15,7 +13,9 @@ from mmkd.errors import UserError, in_one_line
 from mmkd.feature_rows import RowFormat, Shortcut
 from mmkd.hooks.first_batch import first_batch
 from mmkd.hooks.stage_schedule import StageScheduleHook
+from mmkd.prefix import tensors_in
 from mmkd.random_state import get_random_state, set_random_state
+from mmkd.whole_files import check_folder
 
 SWITCHES = ('SwitchRecipeHook', 'PipelineSwitchHook')  # of mmpretrain and mmdet: another pipeline from an epoch on
 UNITS = ('bytes', 'kB', 'MB', 'GB', 'TB')
@@ -50,6 +50,10 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
             "mmkd.FeatureCacheHook: train_dataloader.collate_fn is not one of mmengine's, which keep images apart; "
             'leave it or the hook out.'
         )
+    if runner.train_dataloader.batch_size is None:
+        raise UserError(
+            'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'
+        )
     if found := [name for name in SWITCHES if name in kinds]:
         raise UserError(
             f'mmkd.FeatureCacheHook: {found[0]} changes the pipeline in between, and features are computed once; leave '
@@ -59,14 +63,7 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
 
 def check_room(folder: Path, needed: int) -> None:
     """The folder can be made and written, and its disk has room."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f'mmkd.FeatureCacheHook.dir: {folder} cannot be written ({error.strerror}); choose another.'
-        ) from error
+    check_folder('mmkd.FeatureCacheHook.dir', folder, 'choose another')
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -88,12 +85,11 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
         batch = first_batch(runner, distiller)
         inputs, samples = batch['inputs'], batch['data_samples']
         feature = student.extract_feat(inputs)
-        parts = [part for part in tree_leaves(feature) if isinstance(part, torch.Tensor)]
+        parts = tensors_in(feature)
         distiller.eval()
-        fixed = [part for part in tree_leaves(student.extract_feat(inputs)) if isinstance(part, torch.Tensor)]
-        same = all(
-            torch.allclose(part, other, rtol=1e-2, atol=1e-3) for part, other in zip(parts, fixed)
-        )  # on GPUs, too
+        fixed = tensors_in(student.extract_feat(inputs))
+        pairs = zip(parts, fixed)
+        same = all(torch.allclose(part, other, rtol=1e-2, atol=1e-3) for part, other in pairs)  # on GPUs, too
         if any(part.requires_grad for part in parts) or not same:
             raise UserError(
                 'mmkd.FeatureCacheHook: what extract_feat of the student puts out is learned in part with the head, or '
@@ -122,10 +118,6 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
                 f"mmkd.FeatureCacheHook: the student's loss of the first sample is {found:.4g} from its features and "
                 f'{expected:.4g} from the image; leave the hook out.'
             )
-    if runner.train_dataloader.batch_size is None:
-        raise UserError(
-            'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'
-        )
     return rows
 
 

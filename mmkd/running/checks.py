@@ -1,7 +1,5 @@
 """Expected mistakes, found in a config before anything is built or written."""
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +11,7 @@ from mmengine.device import get_device
 from mmkd.configs import find_config
 from mmkd.errors import UserError, did_you_mean
 from mmkd.running.data_checks import check_data
+from mmkd.whole_files import check_folder
 
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 TESTING_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
@@ -148,14 +147,7 @@ def check_teacher(cfg: Config) -> None:
 
 def check_work_dir(work_dir: str) -> None:
     """The work dir can be made and written. The last check, since it makes the folder."""
-    try:
-        os.makedirs(work_dir, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
-            pass
-    except OSError as error:
-        raise UserError(
-            f'work_dir: {work_dir} cannot be written ({error.strerror}); choose another with --work-dir.'
-        ) from error
+    check_folder('work_dir', work_dir, 'choose another with --work-dir')
 
 
 def _scopes(node) -> Iterator[str]:

@@ -83,7 +83,7 @@ class Task(ABC):
 
         Args:
             inputs: A batch as the student gets it.
-            teacher_inputs: The same as the teacher gets it.
+            teacher_inputs: The same, normalised for the teacher and not yet padded further.
             own_scores: Whether those of the networks' own heads are to be compared.
         """
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.distil import distillation, in_place, plain, teacher  # noqa: F401  (fixtures)
+from tests.distil import distillation, in_place, plain, teacher, without_chance  # noqa: F401  (fixtures)
 from tests.integration.two_processes import train
 
 pytest.importorskip('mmpretrain')
@@ -30,17 +30,7 @@ STEPS = dict(
 def runs(plain, tmp_path_factory):  # noqa: F811
     """What each case did: in one process, and on both ranks of two."""
     folder = tmp_path_factory.mktemp('parallel')
-    network = copy.deepcopy(plain)
-    network.train_dataloader.dataset.pipeline = [dict(type='Resize', scale=16), dict(type='PackInputs')]  # no chance
-    network.train_cfg.max_epochs = 4
-    network.val_cfg = network.val_dataloader = network.val_evaluator = None
-    network.default_hooks.checkpoint = None
-    peer = dict(
-        config=dict(
-            model=plain.model.to_dict(), data_preprocessor=plain.data_preprocessor.to_dict(), default_scope='mmpretrain'
-        ),
-        checkpoint=None,
-    )
+    network, peer = without_chance(plain)
     learned = tmp_path_factory.mktemp('student') / 'student.pth'
 
     from mmpretrain import get_model

@@ -1,6 +1,5 @@
 """Kept features in whole trainings: killed, in two processes, and as good as without."""
 
-import copy
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.distil import distillation, plain, teacher  # noqa: F401  (fixtures)
+from tests.distil import distillation, plain, teacher, without_chance  # noqa: F401  (fixtures)
 from tests.faults import CONFIG, Training, a, at_iteration
 
 pytest.importorskip('mmpretrain')
@@ -75,18 +74,8 @@ def test_killed(config, whole, tmp_path, fault):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
 def test_two_processes(plain, tmp_path):  # noqa: F811
-    network = copy.deepcopy(plain)
-    network.train_dataloader.dataset.pipeline = [dict(type='Resize', scale=16), dict(type='PackInputs')]  # no chance
+    network, peer = without_chance(plain)
     network.train_dataloader.dataset.indices = 35  # no share is even
-    network.train_cfg.max_epochs = 4
-    network.val_cfg = network.val_dataloader = network.val_evaluator = None
-    network.default_hooks.checkpoint = None
-    peer = dict(
-        config=dict(
-            model=plain.model.to_dict(), data_preprocessor=plain.data_preprocessor.to_dict(), default_scope='mmpretrain'
-        ),
-        checkpoint=None,
-    )
     hook = dict(stages=['layer2', 'head'], lengths=[1, 3], score_teacher=False)
     for name in ('images', 'kept'):
         cfg = distillation(network, peer, tmp_path / name, hook)

@@ -17,7 +17,7 @@ from mmkd.errors import UserError, in_one_line
 from mmkd.feature_cache import RowFile, Views
 from mmkd.feature_rows import Shortcut
 from mmkd.fingerprint import fingerprint
-from mmkd.hooks.feature_checks import check_room, check_run, in_bytes, try_out
+from mmkd.hooks.feature_checks import check_batches, check_room, check_run, in_bytes, try_out
 from mmkd.hooks.preemption import PreemptionHook
 from mmkd.hooks.stage_schedule import StageScheduleHook
 from mmkd.random_state import own_randomness
@@ -74,6 +74,7 @@ class FeatureCacheHook(Hook):
             )
             return
         self.rows = try_out(runner, self.distiller, head)
+        check_batches(runner)
         self.phase = head
         self.preemption = next((hook for hook in runner.hooks if isinstance(hook, PreemptionHook)), None)
         self.folder = Path(self.dir or Path(runner.work_dir, 'feature_cache'))

@@ -50,14 +50,18 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
             "mmkd.FeatureCacheHook: train_dataloader.collate_fn is not one of mmengine's, which keep images apart; "
             'leave it or the hook out.'
         )
-    if runner.train_dataloader.batch_size is None:
-        raise UserError(
-            'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'
-        )
     if found := [name for name in SWITCHES if name in kinds]:
         raise UserError(
             f'mmkd.FeatureCacheHook: {found[0]} changes the pipeline in between, and features are computed once; leave '
             'one of the two out.'
+        )
+
+
+def check_batches(runner: Runner) -> None:
+    """Refuse batches that are made by other rules; after :func:`try_out`, which tells a detector more than that."""
+    if runner.train_dataloader.batch_size is None:
+        raise UserError(
+            'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'
         )
 
 

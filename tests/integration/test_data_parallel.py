@@ -35,6 +35,7 @@ def runs(plain, tmp_path_factory):  # noqa: F811
 
     from mmpretrain import get_model
 
+    torch.manual_seed(0)  # with 1 of 16 seeds some value falls over a ReLU's kink by rounding
     torch.save(dict(state_dict=get_model(copy.deepcopy(plain), pretrained=False).state_dict()), learned)
 
     def case(hook=SCHEDULE, model=None, **changes):
@@ -89,12 +90,11 @@ def same(one: dict, two: dict, names) -> bool:
 
 @pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'kd', 'steps', 'compiled'])
 def test_the_same_parameters_as_one_process(runs, name):
-    most = 1e-4 if name == 'fixed_batch_norm' else 1e-5  # 4e-5 was seen once there; why is not known
     alone, ranks = (run[name] for run in runs[:2])
     ends = list(zip(alone['ends'], *(rank['ends'] for rank in ranks), strict=True))
     assert len(ends) == 4
     for i, (one, two, other) in enumerate(ends):
-        assert distance(one, two) < most  # float32, sums in another order: 2e-6 was seen
+        assert distance(one, two) < 1e-5  # float32, sums in another order: 2e-6 was seen
         assert same(two, other, two)
         assert i == 0 or distance(one, ends[i - 1][0]) > 1e-3  # it learns
 

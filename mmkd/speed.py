@@ -1,4 +1,4 @@
-"""What makes networks faster and leaves their numbers as they are: how they lie in memory, and compiling."""
+"""What makes networks faster: how they lie in memory, compiling, and half the bits for what is frozen."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from mmkd.dry_run import Call, dry_run, unchanged
 from mmkd.errors import UserError, in_one_line
 from mmkd.folding import fold_waiting
+from mmkd.low_precision import LowPrecision
+from mmkd.prefix import tensors_in
 
 _VARIANTS = 32  # of a part's code: learned or frozen, behind something learned or frozen, other sizes
 
@@ -23,9 +25,10 @@ class SpeedUps:
         channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
         compile (bool | dict): Compile the parts of the networks that a stage runs as a whole; a dict holds options of
             ``torch.compile``.
+        frozen_dtype (str, optional): What is frozen runs in it, ``'bfloat16'`` or ``'float16'``.
     """
 
-    def __init__(self, channels_last: bool = False, compile: bool | dict = False):
+    def __init__(self, channels_last: bool = False, compile: bool | dict = False, frozen_dtype: str | None = None):
         if not isinstance(compile, bool | dict):
             raise UserError(
                 f"model.compile: it must be True or a dict of torch.compile's options, such as "
@@ -33,7 +36,9 @@ class SpeedUps:
             )
         self.channels_last = channels_last
         self.options: dict | None = None if compile is False else {} if compile is True else dict(compile)
-        self.compiles = False  # now: parts run as they were until the training sets in
+        self.active = False  # now: parts run as they were until the training sets in
+        self.frozen_dtype = frozen_dtype
+        self.low_precision = None if frozen_dtype is None else LowPrecision(frozen_dtype, lambda: self.active)
         if self.options is not None:
             _check(self.options)
 
@@ -50,6 +55,10 @@ class SpeedUps:
             put_channels_last(key, network, inputs)
         if self.options is not None:
             self.compile_parts(key, network, inputs, read)
+        if self.low_precision is not None:  # around what is compiled
+            paths = find_parts(network, inputs, read, operators=True)
+            self.low_precision.put_on(map(network.get_submodule, paths), inputs.device.type)
+            self._try_low_precision(key, network, inputs)
 
     def compile_parts(self, key: str, network: nn.Module, inputs: Tensor, read: Collection[str]) -> None:
         """Compile a network in place, but never all of it: where an output is read, the forward is watched, or left."""
@@ -63,16 +72,32 @@ class SpeedUps:
 
     @contextmanager
     def tried(self) -> Iterator[None]:
-        """Compile what runs inside, to be told before the training what cannot be, and forget it: a batch is larger."""
-        if self.options is None:
-            yield
-            return
-        self.compiles = True
+        """What runs inside runs as in the training, to be told before what cannot be.
+
+        What was compiled is forgotten: a batch is larger.
+        """
+        self.active = True
         try:
             yield
         finally:
-            self.compiles = False
-            torch.compiler.reset()
+            self.active = False
+            if self.options is not None:
+                torch.compiler.reset()
+
+    def _try_low_precision(self, key: str, network: nn.Module, inputs: Tensor) -> None:
+        plain = _try(network, inputs)
+        try:
+            with self.tried():
+                found = _try(network, inputs)
+        except RuntimeError as error:
+            raise UserError(
+                f'model.frozen_dtype: {key} cannot run in {self.frozen_dtype} ({in_one_line(error)}); leave it out.'
+            ) from error
+        if _is_finite(plain) and not _is_finite(found):
+            raise UserError(
+                f'model.frozen_dtype: what {key} computes of the first training sample is too large for '
+                f"{self.frozen_dtype}; take 'bfloat16', or leave it out."
+            )
 
 
 def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
@@ -86,10 +111,10 @@ def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
         ) from error
 
 
-def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str]) -> list[str]:
+def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str], operators: bool = False) -> list[str]:
     """Paths of the largest modules inside which nothing is read, and of the heads.
 
-    One without others inside is a single operator, which nothing is gained for.
+    One without others inside is a single operator: compiling gains nothing for it.
     """
     top, _ = dry_run(network, inputs)
     found: list[str] = []
@@ -97,7 +122,7 @@ def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str]) -> lis
     for call in waiting:
         if any(path.startswith(f'{call.name}.') for path in read):
             waiting += call.children
-        elif call.children:
+        elif call.children or operators:
             found.append(call.name)
     ran = {call.name.split('.')[0] for call in top} | {'data_preprocessor'}
     heads = [name for name, child in network.named_children() if name not in ran and list(child.children())]
@@ -113,7 +138,7 @@ class _CompiledPart:
         self.run = torch.compile(_own_code(module, key), **(speed_ups.options or {}))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.speed_ups.compiles:
+        if not self.speed_ups.active:
             return self.module._call_impl(*args, **kwargs)
         fold_waiting(self.inside)  # not within: it would be compiled along
         try:
@@ -150,7 +175,13 @@ def _said(error: Exception) -> str:
     return shorten(in_one_line(getattr(error, 'inner_exception', error)), 200, placeholder=' ...')
 
 
-def _try(network: nn.Module, inputs: Tensor) -> None:
+def _try(network: nn.Module, inputs: Tensor) -> Any:
+    """What it puts out when all of it is frozen."""
     with unchanged(network), torch.no_grad():
         network.eval()
-        network.extract_feat(inputs)  # type: ignore[operator]
+        network.requires_grad_(False)
+        return network.extract_feat(inputs)  # type: ignore[operator]
+
+
+def _is_finite(output: Any) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors_in(output))

@@ -35,7 +35,7 @@ def compile_parts(network: nn.Module, images: torch.Tensor, read: set, backend) 
     """As at a distiller's start, and training sets in."""
     speed_ups = SpeedUps(compile=dict(backend=backend))
     speed_ups.apply('model.student', network, images[:1], read)
-    speed_ups.compiles = True
+    speed_ups.active = True
 
 
 class Counting:

@@ -33,6 +33,8 @@ class Distiller(BaseModel):
             Defaults to False.
         compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
             ``torch.compile``. Defaults to False.
+        frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
+            ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
         data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
     """
 
@@ -50,6 +52,7 @@ class Distiller(BaseModel):
         teacher: dict,
         channels_last: bool = False,
         compile: bool | dict = False,
+        frozen_dtype: str | None = None,
         data_preprocessor: dict | None = None,
     ):
         super().__init__()
@@ -76,7 +79,7 @@ class Distiller(BaseModel):
             self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
         )
         self.frozen_norms = FrozenNorms(self.student, [])
-        self.speed_ups = SpeedUps(channels_last, compile)
+        self.speed_ups = SpeedUps(channels_last, compile, frozen_dtype)
         self.register_state_dict_post_hook(_keep_student)
         self.register_load_state_dict_pre_hook(_from_student)
         self.register_load_state_dict_post_hook(_extras_travel_apart)
@@ -207,8 +210,9 @@ class Distiller(BaseModel):
             self.extras.eval()
             for extra in self.trained_extras():
                 extra.train(mode)
-        # The validation has batches of another size, for whose sake torch would compile the training for any.
-        self.speed_ups.compiles = bool(mode and self.current)
+        # The validation is the plain student's, and has batches of another size, for whose sake torch would compile the
+        # training for any.
+        self.speed_ups.active = bool(mode and self.current)
         if turns:  # averaged weights are swapped in for the validation
             self.frozen_norms.refresh()
         return self

@@ -58,8 +58,8 @@ class MHKD(SSKD):
         head_weights (dict[str, float], optional): w_i by the name of the stage; 1 where nothing is said.
         target (str): The student's heads learn from the teacher's ``'heads'`` or its ``'final'`` scores.
         soft_until (float): The part of the phase after which the heads' soft loss stops. Defaults to 1.0.
-        kwargs: ``mimic_loss``, ``stage_losses``, ``pairs``, ``channels_last``, ``compile``, ``data_preprocessor`` as
-            :class:`SSKD` has them.
+        kwargs: ``mimic_loss``, ``stage_losses``, ``pairs``, ``channels_last``, ``compile``, ``frozen_dtype``,
+            ``data_preprocessor`` as :class:`SSKD` has them.
     """
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')

@@ -162,6 +162,7 @@ class FeatureCacheHook(Hook):
         loader = cfg.get('train_dataloader', {})
         data = [loader.get('dataset'), str(loader.get('collate_fn')), cfg.get('data_preprocessor')]
         how = [type(runner.optim_wrapper).__name__, str(getattr(runner.optim_wrapper, 'cast_dtype', None))]
+        how.append(str(self.distiller.speed_ups.frozen_dtype))
         where = [__version__, torch.__version__, str(next(student.parameters()).device.type)]
         settings = [self.views, self._seed(runner), str(self.rows), cfg.model.get('student'), *data, *how, *where]
         return fingerprint(frozen, dataset, *settings)
@@ -189,6 +190,7 @@ class FeatureCacheHook(Hook):
             pin_memory=plain.pin_memory,
         )
         runner.logger.info(f'Feature cache: {file.path} is being filled.')
+        self.distiller.train()  # a validation may have come before
         handle = file.open()
         try:
             done = 0

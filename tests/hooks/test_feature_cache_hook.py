@@ -386,6 +386,27 @@ def test_mixed_precision(distil, tmp_path, monkeypatch):
     assert '(136 bytes each)' in log(tmp_path / 'kept')
 
 
+def test_frozen_in_half_the_bits(distil, tmp_path):
+    half = dict(frozen_dtype='bfloat16')
+    watches = Watch(), Watch()
+    whole = trained(distil, 'whole', watches[0], model=half, **{PIPELINE: PLAIN_PIPELINE})
+    kept = trained(distil, 'kept', watches[1], model=half, **{PIPELINE: PLAIN_PIPELINE}, **cache())
+    assert watches[1].calls['train head'] == 0
+    assert watches[0].losses == watches[1].losses
+    assert bytes_of(kept) == bytes_of(whole)
+
+
+def test_features_of_another_dtype_are_other_features(distil, tmp_path):
+    """Of the very same weights: the stage before is left out."""
+    folder = dict(dir=str(tmp_path / 'features'))
+    hook = dict(stages=['head'], score_teacher=False)
+    for dtype in (None, 'bfloat16', 'bfloat16'):
+        trained(distil, str(dtype), hook=hook, model=dict(frozen_dtype=dtype), **cache(**folder))
+    assert log(tmp_path / 'None').count('is being filled') == 1
+    assert 'it is made anew' in log(tmp_path / 'bfloat16')
+    assert log(tmp_path / 'bfloat16').count('is being filled') == 1
+
+
 def test_the_trial_leaves_compiling_off(distil):
     """Else the teacher's score and a smaller batch would be compiled before the training."""
     compiling = []
@@ -394,7 +415,7 @@ def test_the_trial_leaves_compiling_off(distil):
         priority = 'LOWEST'
 
         def before_run(self, runner):
-            compiling.append(runner.model.speed_ups.compiles)
+            compiling.append(runner.model.speed_ups.active)
 
     trained(distil, watch=Look(), model=dict(compile=dict(backend='eager')), **cache())
     assert compiling == [False]

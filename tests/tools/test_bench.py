@@ -92,6 +92,22 @@ def test_all_compute_the_same(method, pair, speed, tmp_path):
         distiller.zero_grad()
 
 
+@pytest.mark.parametrize('method', ['SSKD', 'KD', 'MHKD'])
+def test_in_half_the_bits_it_computes_nearly_the_same(method, speed, tmp_path):
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['CIFAR'])
+    losses = []
+    for kind, options in (('full', {}), ('half', speed('iterations').LOW)):
+        product = speed('product').Product(pair, method, tmp_path / kind, 4, **options)
+        losses.append([])
+        for phase in product.phases:
+            product.enter(phase)
+            torch.manual_seed(0)
+            losses[-1].append(product.distiller.parse_losses(product.distiller(*product.processed(), mode='loss'))[0])
+    for full, half in zip(*losses, strict=True):
+        assert full != half
+        torch.testing.assert_close(half, full, rtol=1e-2, atol=0)
+
+
 def test_the_floor_runs_no_hook_of_mmkd(speed, tmp_path, monkeypatch):
     """It would be no floor if it called the code that it is compared with."""
     pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
@@ -178,85 +194,155 @@ def test_a_ratio_is_taken_round_by_round(speed):
     assert ratio.low <= 2 <= ratio.high
 
 
+def place(part: str, content: str = 'old') -> str:
+    """Where the tables of a part stand on a page."""
+    return (
+        f'above {part}\n<!-- cpu {part}: written by make bench -->\n{content}\n<!-- cpu {part}: end -->\nbelow {part}\n'
+    )
+
+
 @pytest.fixture
-def bench(speed, monkeypatch):
-    """The tool, for a small pair."""
+def bench(speed, monkeypatch, tmp_path):
+    """The tool, for a small pair, with a page to write."""
     module = speed('bench')
     monkeypatch.setattr(module, 'PAIRS', {'small': speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])})
+    (tmp_path / 'benchmarks.md').write_text(''.join(place(part) for part in module.TABLES))
     return module
 
 
-def run(bench, monkeypatch, *args):
+def run(bench, monkeypatch, folder, *args):
     monkeypatch.chdir(TOOLS)
-    monkeypatch.setattr(sys, 'argv', ['bench.py', '--pairs', 'small', '--rounds', '2', *map(str, args)])
+    page = folder / 'benchmarks.md'
+    options = ['--pairs', 'small', '--rounds', '2', '--no-torchdistill', '--out', page]
+    monkeypatch.setattr(sys, 'argv', ['bench.py', *map(str, [*options, *args])])
     bench.main()
+    return page.read_text(), json.loads((folder / 'benchmarks.cpu.json').read_text())
 
 
 def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
-    page = tmp_path / 'benchmarks.md'
-    page.write_text('above\n<!-- cpu: written by make bench -->\nold\n<!-- cpu: end -->\nbelow\n')
-    run(bench, monkeypatch, '--no-torchdistill', '--out', page)
-    text = page.read_text()
-    assert text.startswith('above\n<!-- cpu: written by make bench -->\n- Device: ')
-    assert text.endswith('<!-- cpu: end -->\nbelow\n')
-    assert 'old' not in text
-    for row in ('SSKD, layer1', 'SSKD, head', 'SSKD, equal epochs', 'KD', 'MHKD'):
-        assert f'\n| {row} | ' in text
+    text, _ = run(bench, monkeypatch, tmp_path, 'kept', 'loading')
     assert '\n| `mmkd.ResidentArrayDataset` | ' in text
+    assert '\n| small, 4 images of 16 pixels | ' in text
+    assert 'small, equal epochs' not in text  # nothing to compute it from
+    assert place('iterations') in text
+    text, figures = run(bench, monkeypatch, tmp_path, 'iterations', '--methods', 'SSKD', 'MHKD')
+    assert text.startswith(place('startup') + 'above loading\n<!-- cpu loading: written by make bench -->\n- Device: ')
+    assert text.endswith('<!-- cpu kept: end -->\nbelow kept\n' + place('compiled'))
+    for row in ('SSKD, layer1', 'SSKD, head', 'SSKD, equal epochs', 'MHKD', 'small, MHKD', 'small, SSKD, layer1'):
+        assert f'\n| {row} | ' in text
+    assert '\n| small, equal epochs | ' in text
+    assert '\n| small, half of the epochs for the head | ' in text
     assert '| MHKD against running everything, small | at least 1.3 | ' in text
-    rows = json.loads((tmp_path / 'benchmarks.cpu.json').read_text())['rows']
-    assert [row['phase'] for row in rows] == ['layer1', 'layer2', 'layer3', 'layer4', 'head', 'all', 'all']
-    assert all(len(seconds) == 2 for row in rows for seconds in row['seconds'].values())
-    assert all(row['bytes']['mmkd'] > 1000 for row in rows)
     assert 'pixels; the memory is that of 32 images.' in text
+    rows = figures['iterations']['rows']
+    assert [row['phase'] for row in rows] == ['layer1', 'layer2', 'layer3', 'layer4', 'head', 'all']
+    assert all(set(row['seconds']) == {'mmkd', 'frozen_dtype', 'floor', 'run everything'} for row in rows)
+    assert all(len(seconds) == 2 for row in rows for seconds in row['seconds'].values())
+    assert all(row['bytes'][who] > 1000 for row in rows for who in ('mmkd', 'frozen_dtype', 'run everything'))
 
 
-def test_compiled_is_measured_apart(bench, monkeypatch, tmp_path):
-    page = tmp_path / 'benchmarks.md'
-    page.write_text('above\n<!-- cpu-compiled: written by make bench -->\nold\n<!-- cpu-compiled: end -->\nbelow\n')
-    product = bench.Product
+def test_compiled_is_measured_apart(bench, speed, monkeypatch, tmp_path):
+    iterations = speed('iterations')
+    product = iterations.Product
     backend = dict(backend='eager')
     monkeypatch.setattr(
-        bench, 'Product', lambda *args, compile=False, **kw: product(*args, compile=compile and backend, **kw)
+        iterations, 'Product', lambda *args, compile=False, **kw: product(*args, compile=compile and backend, **kw)
     )
-    run(bench, monkeypatch, '--compile', '--methods', 'SSKD', '--out', page)
-    text = page.read_text()
-    assert 'old' not in text
+    text, figures = run(bench, monkeypatch, tmp_path, 'compiled')
+    assert text.startswith(''.join(place(part) for part in bench.TABLES if part != 'compiled'))
     for phase in ('layer1', 'layer4', 'head'):
         assert f'\n| small, SSKD, {phase} | ' in text
-    assert 'Seconds that the start took longer, where everything is compiled on trial: small, SSKD: ' in text
-    rows = json.loads((tmp_path / 'benchmarks.cpu-compiled.json').read_text())['rows']
-    assert all(set(row['seconds']) == {'mmkd', 'compiled'} for row in rows)
+    assert 'Seconds that the start took longer, where everything is compiled on trial: small: ' in text
+    assert all(set(row['seconds']) == {'mmkd', 'compiled'} for row in figures['compiled']['rows'])
 
 
-def test_mistakes_are_told(bench, monkeypatch, tmp_path):
+def test_the_start_is_measured_in_programs_of_their_own(bench, speed, monkeypatch, tmp_path):
+    startup = speed('startup')
+    teacher = tmp_path / startup.TEACHER
+    monkeypatch.setattr(startup, 'ROOT', tmp_path)
+    programs = {
+        'Imports': {'nothing': ('pass',), 'numbers': ('import numbers, sys; assert sys.argv[1:] == ["a"]', 'a')}
+    }
+    monkeypatch.setattr(startup, 'PROGRAMS', programs)
+    with pytest.raises(bench.UserError, match=f'{startup.TEACHER} does not exist; train it with: make '):
+        run(bench, monkeypatch, tmp_path, 'startup')
+    teacher.parent.mkdir(parents=True)
+    teacher.touch()
+    text, figures = run(bench, monkeypatch, tmp_path, 'startup')
+    assert '\n| Imports: nothing | 0.' in text
+    assert '\n| Imports: numbers | 0.' in text
+    assert [len(row['seconds']) for row in figures['startup']['rows']] == [2, 2]
+    programs['Imports']['broken'] = ('import nowhere',)
+    with pytest.raises(bench.UserError, match="No module named 'nowhere'"):
+        run(bench, monkeypatch, tmp_path, 'startup')
+
+
+def test_programs_reach_their_first_iteration(speed, tmp_path):
+    """Those of the benchmark stop there; this is what they would go on with."""
+    startup = speed('startup')
+    seconds, on_cpu = startup._run(startup.PLAIN, startup.STUDENT, '--work-dir', str(tmp_path))
+    assert seconds > 0 < on_cpu
+    assert list(tmp_path.glob('*/*.log')), 'the run never began'
+    assert not list(tmp_path.glob('*.pth')), 'the run went on'
+
+
+def test_mistakes_are_told(bench, speed, monkeypatch, tmp_path):
     page = tmp_path / 'benchmarks.md'
-    page.write_text('no place\n')
-    monkeypatch.setattr(bench, 'measure_pair', None)  # before hours of measuring
-    with pytest.raises(bench.UserError, match='no place for the tables between <!-- cpu'):
-        run(bench, monkeypatch, '--no-torchdistill', '--out', page)
-    assert page.read_text() == 'no place\n'
+    text = page.read_text().replace('<!-- cpu kept: end -->', '')
+    page.write_text(text)
+    monkeypatch.setattr(speed('loading'), 'measure', None)  # before hours of measuring
+    with pytest.raises(bench.UserError, match='no place for tables between <!-- cpu kept: written'):
+        run(bench, monkeypatch, tmp_path, 'loading')
     with pytest.raises(bench.UserError, match='--rounds: quartiles need 2 or more'):
-        run(bench, monkeypatch, '--rounds', '1', '--out', page)
+        run(bench, monkeypatch, tmp_path, 'loading', '--rounds', '1')
+    with pytest.raises(bench.UserError, match='speed is no part; take some of: startup, loading, iterations'):
+        run(bench, monkeypatch, tmp_path, 'speed')
+    assert page.read_text() == text
+    assert not (tmp_path / 'benchmarks.cpu.json').exists()
+
+
+def test_a_new_page_is_made(bench, speed, monkeypatch, tmp_path):
+    monkeypatch.setattr(speed('loading'), 'measure', lambda rounds: {'ArrayDataset': [1.0, 1.0]})
+    (tmp_path / 'benchmarks.md').unlink()
+    text, _ = run(bench, monkeypatch, tmp_path, 'loading')
+    assert '\n| `mmkd.ArrayDataset` | 2,048 |\n' in text
+    again, _ = run(bench, monkeypatch, tmp_path, 'loading')
+    assert again == text
+
+
+def test_schedules_are_means_of_their_stages(speed):
+    def row(phase, **seconds):
+        times = {'mmkd': 1, 'frozen_dtype': 0.5, 'run everything': 3, **seconds}
+        return dict(pair='a', method='SSKD', phase=phase, seconds={who: [value] * 3 for who, value in times.items()})
+
+    rows = [row('layer1'), row('layer2', mmkd=2), row('head', mmkd=3)]
+    kept = [dict(pair='a', seconds=dict(images=[1.0], kept=[0.05], filling=[1.0]))]  # 4 views in 20 epochs: a fourth
+    lines = speed('schedules').table(rows, kept)[2:]
+    found = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines]
+    assert found == [
+        ['a, equal epochs', f'{9 / 6:.2f}', f'{9 / 1.5:.2f}', f'{9 / 3.75:.2f}', f'{9 / 1.125:.2f}'],
+        ['a, half of the epochs for the head', f'{3 / 2.25:.2f}', '6.00', f'{3 / 1.125:.2f}', f'{3 / 0.3125:.2f}'],
+    ]
 
 
 def test_goals_say_what_is_missed(speed):
     def row(pair, method, phase, mmkd, floor, everything, memory):
-        seconds = {'mmkd': [mmkd] * 3, 'floor': [floor] * 3, 'run everything': [everything] * 3}
+        seconds = {'mmkd': mmkd, 'frozen_dtype': mmkd / 1.5, 'floor': floor, 'run everything': everything}
+        seconds = {who: [value] * 3 for who, value in seconds.items()}
         return dict(pair=pair, method=method, phase=phase, seconds=seconds, bytes=memory)
 
-    memory = {'mmkd': 30, 'run everything': 100}
+    memory = {'mmkd': 30, 'frozen_dtype': 20, 'run everything': 100}
     rows = [
         row('ResNet-34 -> ResNet-18', 'SSKD', 'layer1', 1.0, 1.0, 3.0, memory),
         row('ResNet-34 -> ResNet-18', 'SSKD', 'head', 2.0, 1.9, 3.0, {**memory, 'mmkd': 61}),
         row('ResNet-34 -> ResNet-18', 'MHKD', 'all', 2.0, 2.0, 2.8, memory),
     ]
     table = speed('tables').goals(rows)
-    assert [line.split('|')[2:5] for line in table[4:]] == [
-        [' at most 1.05 ', ' 1.05 ', ' no '],
-        [' at least 2.2 ', ' 2.00 ', ' no '],
-        [' at least 1.3 ', ' 1.40 ', ' yes '],
-        [' at most 0.6 ', ' 0.61 ', ' no '],
+    assert [[cell.strip() for cell in line.split('|')[2:-1]] for line in table[3:]] == [
+        ['at most 1.05', '1.05', 'no', '-', '-'],
+        ['at least 2.2', '2.00', 'no', '3.00', 'yes'],
+        ['at least 1.3', '1.40', 'yes', '2.10', 'yes'],
+        ['at most 0.6', '0.61', 'no', '0.20', 'yes'],
     ]
 
 

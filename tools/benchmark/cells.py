@@ -14,8 +14,13 @@ METHODS = {  # the names in the report, and the configs
     'kd': ('KD', 'kd/kd_{pair}_cifar100.py'),
     'sskd': ('SSKD', 'sskd/sskd_{pair}_cifar100.py'),
     'sskd-unfrozen': ('SSKD, all unfrozen with the head', 'sskd/sskd_{pair}_cifar100.py'),
+    'sskd-bfloat16': ('SSKD, what is frozen in bfloat16', 'sskd/sskd_{pair}_cifar100.py'),
     'mhkd': ('MHKD', 'mhkd/mhkd_{pair}_cifar100.py'),
     'sskd-mhkd': ('SSKD, then MHKD', 'mhkd/sskd-mhkd_{pair}_cifar100.py'),
+}
+VARIANTS: dict[str, dict[str, object]] = {  # what they change in the config
+    'sskd-unfrozen': {'default_hooks.stages.unfreeze_last': True},
+    'sskd-bfloat16': {'model.frozen_dtype': 'bfloat16'},
 }
 
 
@@ -68,8 +73,7 @@ class Cell:
         if self.teacher:  # mmengine has left the config that trained it, with its options, beside its checkpoint
             options['model.teacher.config'] = str(self.teacher.folder / self.teacher.config.name)
             options['model.teacher.checkpoint'] = str(self.teacher.folder / f'epoch_{self.teacher.epochs}.pth')
-        if self.method == 'sskd-unfrozen':
-            options['default_hooks.stages.unfreeze_last'] = True
+        options |= VARIANTS.get(self.method, {})
         if 'mhkd' in self.method and self.protocol.head_width:
             options['model.heads.type'] = 'mmkd.AuxiliaryHead'
             options['model.heads.width'] = self.protocol.head_width

@@ -1,33 +1,34 @@
-#!/usr/bin/env python3
-"""Measure what an iteration of SSKD's head costs from images and from kept features, and what it costs to keep them."""
+"""What an iteration of SSKD's head costs from images and from kept features, and what it costs to keep them."""
 
-import sys
 import tempfile
-from argparse import ArgumentParser
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from statistics import median
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[2]), str(HERE), str(HERE.parent)]
-
+import schedules
 import torch
-from measuring import GPU, Ratio, alternate
-from pairs import PAIRS, Pair
-from product import Product
-from surroundings import surroundings
-from tables import spread
+from iterations import training
+from measuring import GPU, Ratio, alternate, medians
+from pairs import Pair
 
-import mmkd  # noqa: F401
 from mmkd.feature_cache import RowFile
 from mmkd.feature_rows import Shortcut
 from mmkd.hooks.feature_checks import try_out
 
 
-def measure(pair: Pair, rounds: int) -> tuple[dict[str, list[float]], int]:
-    """Seconds of each in each round, and the bytes of a view."""
-    with tempfile.TemporaryDirectory() as folder:
-        product = Product(pair, 'SSKD', Path(folder), pair.batch[GPU], channels_last=True)
+def measure(pairs: Mapping[str, Pair], rounds: int) -> list[dict]:
+    """Seconds of each in each round, and the bytes of a view; features of detectors cannot be kept."""
+    rows = []
+    for name, pair in pairs.items():
+        if not pair.boxes:
+            rows.append(dict(pair=name, batch=pair.batch[GPU], size=pair.size, **_measure(pair, rounds)))
+            print(name, 'kept features', medians(rows[-1]['seconds']), flush=True)
+    return rows
+
+
+def _measure(pair: Pair, rounds: int) -> dict:
+    with training(pair, 'SSKD', pair.batch[GPU]) as product, tempfile.TemporaryDirectory() as folder:
         product.enter('head')
         runner, student, loop = product.runner, product.distiller.student, product.loop
         rows = try_out(runner, product.distiller, ('head',))
@@ -51,30 +52,26 @@ def measure(pair: Pair, rounds: int) -> tuple[dict[str, list[float]], int]:
             loop.run_iter(next(batches))
             shortcut.take_off()
 
-        return alternate(dict(images=product.step, kept=learn, filling=fill), rounds), rows.size
+        return dict(seconds=alternate(dict(images=product.step, kept=learn, filling=fill), rounds), view=rows.size)
 
 
-def main() -> None:
-    classifiers = [name for name, pair in PAIRS.items() if not pair.boxes]
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument('--pairs', nargs='+', choices=classifiers, default=classifiers, metavar='PAIR', help='[all]')
-    parser.add_argument('--rounds', type=int, default=10, help='iterations of each that count [10]')
-    args = parser.parse_args()
-    print(*surroundings().values(), sep='\n')
-    print('| | From images, seconds | From kept features | Images, against kept | Filling, against images | Bytes |')
-    print('|---|---|---|---|---|---|')
-    for name in args.pairs:
-        seconds, size = measure(PAIRS[name], args.rounds)
+def table(results: Mapping[str, dict]) -> list[str]:
+    """What is gained in the head's stage, and in whole schedules where their iterations were measured, too."""
+    lines = [
+        '| | From images, seconds | From kept features | Images, against kept | Filling, against images | Bytes |',
+        '|---|---|---|---|---|---|',
+    ]
+    kept = results['kept']['rows']
+    for row in kept:
+        seconds = row['seconds']
         cells = [
-            name,
+            f'{row["pair"]}, {row["batch"]} images of {row["size"]} pixels',
             f'{median(seconds["images"]):.3f}',
             f'{median(seconds["kept"]):.4f}',
-            spread(Ratio.of(seconds['images'], seconds['kept'])),
-            spread(Ratio.of(seconds['filling'], seconds['images'])),
-            f'{size:,}',
+            str(Ratio.of(seconds['images'], seconds['kept'])),
+            str(Ratio.of(seconds['filling'], seconds['images'])),
+            f'{row["view"]:,}',
         ]
-        print(f'| {" | ".join(cells)} |', flush=True)
-
-
-if __name__ == '__main__':
-    main()
+        lines.append(f'| {" | ".join(cells)} |')
+    iterations = results.get('iterations', {}).get('rows', ())
+    return [*lines, '', *schedules.table(iterations, kept)]

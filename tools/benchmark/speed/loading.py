@@ -1,7 +1,9 @@
 """How many CIFAR-size images a second come out of a data loader in one process."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from measuring import alternate
@@ -16,8 +18,8 @@ STEPS = [
 ]
 
 
-def seconds_of_an_epoch(rounds: int) -> dict[str, list[float]]:
-    """Of :class:`mmkd.ArrayDataset`, an image at a time, and of the one that augments batches on the device."""
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Seconds of an epoch of :class:`mmkd.ArrayDataset`, an image at a time, and of the one that augments batches."""
     with tempfile.TemporaryDirectory() as folder, DefaultScope.overwrite_default_scope('mmpretrain'):
         file = Path(folder) / 'images.npz'
         draw = np.random.default_rng(0)
@@ -29,3 +31,9 @@ def seconds_of_an_epoch(rounds: int) -> dict[str, list[float]]:
             loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=list)
             epochs[kind] = lambda loader=loader: [None for _ in loader]
         return alternate(epochs, rounds)
+
+
+def table(results: Mapping[str, dict]) -> list[str]:
+    """The rate of each data set."""
+    rates = [f'| `mmkd.{kind}` | {IMAGES / median(those):,.0f} |' for kind, those in results['loading']['rows'].items()]
+    return ['| | Images a second |', '|---|---|', *rates]

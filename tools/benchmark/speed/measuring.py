@@ -3,7 +3,7 @@
 import statistics
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,11 @@ def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     return seconds
 
 
+def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """To be read while the rest is measured."""
+    return {who: f'{statistics.median(those):.4f} s' for who, those in seconds.items()}
+
+
 def _now() -> float:
     if GPU:
         torch.cuda.synchronize()
@@ -44,11 +49,14 @@ class Ratio:
     high: float
 
     @classmethod
-    def of(cls, these: list[float], those: list[float]) -> 'Ratio':
+    def of(cls, these: Sequence[float], those: Sequence[float]) -> 'Ratio':
         """Round by round: what was measured side by side is compared."""
         ratios = [a / b for a, b in zip(these, those, strict=True)]
         low, median, high = statistics.quantiles(ratios, n=4)
         return cls(median, low, high)
+
+    def __str__(self) -> str:
+        return f'{self.median:.2f} ({self.low:.2f} to {self.high:.2f})'
 
 
 def peak_bytes(step: Callable[[], object], optimizer: Optimizer | None, *networks: nn.Module) -> int:

@@ -1,21 +1,18 @@
-#!/usr/bin/env python3
-"""What mmkd adds to the start of a training: python tools/benchmark/startup.py (make demo trains the teacher first).
-
-Two measurements, each of programs that take turns, in processes of their own: what `import mmkd` takes beyond
-`import mmengine`, and when tools/train.py reaches its first iteration, next to mmengine's Runner on the same config.
-"""
+"""What mmkd adds to the start of a training, in programs of their own that take turns."""
 
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
-ROOT = Path(__file__).resolve().parents[2]
+from mmkd.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
 STUDENT = 'configs/baselines/resnet18-w16_digits.py'
 DISTILLATION = 'configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py'
 TEACHER = 'work_dirs/resnet18-w32_digits/epoch_10.pth'
@@ -42,9 +39,37 @@ Runner.from_cfg(cfg).train()
 """
 )
 UNSCORED = ['--cfg-options', 'default_hooks.stages.score_teacher=False']
+PROGRAMS = {  # the first of each is what the others are compared with
+    'Imports': {'`mmengine`': ('import mmengine',), '`mmengine`, `mmkd`': ('import mmengine, mmkd',)},
+    'To the first iteration': {
+        "mmengine's Runner, the student alone": (PLAIN, STUDENT, '--work-dir', 'FOLDER'),
+        '`tools/train.py`, the student alone': (TOOL, STUDENT, '--work-dir', 'FOLDER'),
+        '`tools/train.py`, SSKD': (TOOL, DISTILLATION, '--work-dir', 'FOLDER'),
+        'the same, the teacher not scored': (TOOL, DISTILLATION, '--work-dir', 'FOLDER', *UNSCORED),
+    },
+}
 
 
-def measure(code: str, *args: str) -> tuple[float, float]:
+def measure(rounds: int) -> list[dict]:
+    """Seconds of each program in each round, and its seconds on a CPU."""
+    if not (ROOT / TEACHER).is_file():
+        raise UserError(f'{TEACHER} does not exist; train it with: make {TEACHER}')
+    rows = []
+    for group, programs in PROGRAMS.items():
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
+        for round_ in range(rounds + 1):
+            for name, program in programs.items():
+                times = _run(*program)
+                if round_:  # before, files are not in memory yet
+                    taken[name].append(times)
+        for name, pairs in taken.items():
+            seconds, on_cpu = zip(*pairs)
+            rows.append(dict(group=group, program=name, seconds=seconds, on_cpu=on_cpu))
+            print(group, name, f'{median(seconds):.2f} s', flush=True)
+    return rows
+
+
+def _run(code: str, *args: str) -> tuple[float, float]:
     """Seconds until a program ends, and its seconds on a CPU."""
     with tempfile.TemporaryDirectory() as folder:
         args = tuple(folder if arg == 'FOLDER' else arg for arg in args)
@@ -58,46 +83,19 @@ def measure(code: str, *args: str) -> tuple[float, float]:
         )
         seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if run.returncode:
-        sys.exit(f'error: a run failed:\n{run.stderr[-2000:]}')
+        raise UserError(f'a run of {args} failed:\n{run.stderr[-2000:]}')
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def compare(title: str, programs: dict[str, tuple[str, ...]], repeats: int) -> None:
-    """Print the medians of programs that take turns, and how far each is from the first."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
-    for turn in range(repeats + 1):
-        for name, program in programs.items():
-            times = measure(*program)
-            if turn:  # before, files are not in memory yet
-                taken[name].append(times)
-    print(f'{title} (medians of {repeats})')
-    print(f'  {"":<36}{"seconds":>9}{"more":>8}{"ratio":>7}{"on a CPU":>11}{"more":>8}{"ratio":>7}')
-    first: list[float] = []
-    for name, times in taken.items():
-        medians = [statistics.median(column) for column in zip(*times)]
-        first = first or medians
-        cells = [
-            f'{own:>{9 + 2 * i}.2f}{own - to:>+8.2f}{own / to:>7.2f}' for i, (own, to) in enumerate(zip(medians, first))
-        ]
-        print(f'  {name:<36}{"".join(cells)}', flush=True)
-
-
-def main() -> None:
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--repeats', type=int, default=5, help='[5]')
-    repeats = parser.parse_args().repeats
-    if not (ROOT / TEACHER).is_file():
-        sys.exit(f'error: {TEACHER} does not exist; train it with: make demo')
-    imports = {name: (f'import {name}',) for name in ('mmengine', 'mmengine, mmkd')}
-    compare('Imports', imports, repeats)
-    programs = {
-        'Runner, the student alone': (PLAIN, STUDENT, '--work-dir', 'FOLDER'),
-        'tools/train.py, the student alone': (TOOL, STUDENT, '--work-dir', 'FOLDER'),
-        'tools/train.py, SSKD': (TOOL, DISTILLATION, '--work-dir', 'FOLDER'),
-        'the same, the teacher not scored': (TOOL, DISTILLATION, '--work-dir', 'FOLDER', *UNSCORED),
-    }
-    compare('To the first iteration', programs, repeats)
-
-
-if __name__ == '__main__':
-    main()
+def table(results: Mapping[str, dict]) -> list[str]:
+    """How much more each program took than the first of its group."""
+    rows = results['startup']['rows']
+    lines = ['| | Seconds | More | On a CPU | More |', '|---|---|---|---|---|']
+    for row in rows:
+        first = next(other for other in rows if other['group'] == row['group'])
+        cells = [f'{row["group"]}: {row["program"]}']
+        for kind in ('seconds', 'on_cpu'):
+            own = median(row[kind])
+            cells += [f'{own:.2f}', f'{own - median(first[kind]):+.2f}' if row is not first else '']
+        lines.append(f'| {" | ".join(cells)} |')
+    return lines

@@ -109,6 +109,15 @@ def test_what_a_gradient_goes_through_stays_in_full(images):
     assert seen['parts.1.0'] == [torch.float32, HALF]
 
 
+def test_statistics_that_are_counted_stay_in_full(images):
+    """No weight learns, but the batch norms do: they are not in evaluation mode."""
+    network = Chain(part()).requires_grad_(False)
+    twin = copy.deepcopy(network)
+    put_on(network, images)
+    network.extract_feat(images), twin.extract_feat(images)
+    assert all(torch.equal(own, other) for own, other in zip(network.buffers(), twin.buffers(), strict=True))
+
+
 def test_what_a_frozen_part_puts_out_may_be_nested(images):
     class Nested(nn.Module):
         def __init__(self):

@@ -190,7 +190,6 @@ class FeatureCacheHook(Hook):
             pin_memory=plain.pin_memory,
         )
         runner.logger.info(f'Feature cache: {file.path} is being filled.')
-        self.distiller.train()  # a validation may have come before
         handle = file.open()
         try:
             done = 0

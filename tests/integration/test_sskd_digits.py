@@ -43,6 +43,7 @@ def test_every_stage_learns_and_the_student_is_good(run_tool, tmp_path):
     assert Runner.from_cfg(student).test()['accuracy/top1'] > 85
 
 
+@pytest.mark.long  # test_data_parallel trains as much, test_mhkd_digits and test_train by the same program
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
 def test_two_processes_over_stage_boundaries(tmp_path):
     config = tmp_path / 'config.py'

@@ -99,6 +99,12 @@ def kind(request) -> str:
     return request.param
 
 
+def one_kind_quick(quick: str) -> pytest.MarkDecorator:
+    """For a test that starts programs: with this kind always, with the others only among the long tests."""
+    kinds = [pytest.param(kind, marks=() if kind == quick else pytest.mark.long) for kind in KINDS]
+    return pytest.mark.parametrize('kind', kinds, indirect=True, scope='session')
+
+
 @pytest.fixture(scope='session')
 def teacher(kind, tmp_path_factory) -> dict:
     """A teacher half as wide again, with random weights in a file."""

@@ -34,6 +34,7 @@ SelectType=select/cons_tres
 MpiDefault=none
 ReturnToService=2
 KillWait=5
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 NodeName={first} NodeHostname={host} NodeAddr=127.0.0.1 Port={first_port} CPUs=2
 NodeName={second} NodeHostname={second} NodeAddr=127.0.0.1 Port={second_port} CPUs=2
 PartitionName=main Nodes={first} Default=YES

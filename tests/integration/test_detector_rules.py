@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmkd.errors import UserError
-from tests.distil_detectors import in_two_processes
+from tests.distil_detectors import in_two_processes, one_kind_quick
 
 EVERY_STAGE = ['layer1', 'layer2', 'layer3', 'layer4', 'neck', 'head']
 
@@ -168,6 +168,7 @@ def test_mixed_precision_in_every_stage(distil, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
+@one_kind_quick('FasterRCNN')  # test_detector_rules_mhkd takes the other
 def test_two_processes_end_with_the_same_student(config_of, plain, tmp_path):
     cfg = config_of(
         tmp_path / 'run',

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from tests.distil_detectors import in_two_processes
+from tests.distil_detectors import in_two_processes, one_kind_quick
 from tests.integration.test_detector_rules import Watch, bytes_of, check_plain_checkpoint, differences
 
 MHKD = dict(
@@ -88,6 +88,7 @@ def test_stages_first_then_many_heads_in_mixed_precision(distil, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
+@one_kind_quick('RetinaNet')  # test_detector_rules takes the other
 def test_two_processes_end_with_the_same_student(config_of, tmp_path):
     short = {'train_cfg': dict(by_epoch=True, max_epochs=2, val_interval=2)}
     cfg = config_of(tmp_path / 'run', dict(stages=['teacher_heads', 'all'], lengths=[1, 1]), MHKD, **short)

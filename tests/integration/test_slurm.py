@@ -1,4 +1,4 @@
-"""Jobs on a real SLURM: two ranks over a stage boundary, taken away twice and finished; and two ranks on two nodes."""
+"""Jobs on a real SLURM: two ranks over a stage boundary, taken away and finished; and two ranks on two nodes."""
 
 import os
 import pickle
@@ -36,14 +36,13 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class Hold(Hook):
-    '''Stands still in these epochs until a signal has come, so that nothing depends on how fast the machine is.'''
+    '''Stands still in an epoch until a signal has come, so that nothing depends on how fast the machine is.'''
 
-    def __init__(self, epochs):
-        self.epochs = epochs
+    epoch = int(os.environ.get('HOLD_AT', -1))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         mark = Path(runner.work_dir, f'held_{runner.epoch}_{runner.rank}')
-        if runner.epoch in self.epochs and not mark.exists():
+        if runner.epoch == self.epoch and not mark.exists():
             mark.touch()
             (preemption,) = (hook for hook in runner.hooks if type(hook).__name__ == 'PreemptionHook')
             end = time.monotonic() + 60
@@ -62,7 +61,7 @@ class Tell(Hook):
 CONFIG = """
 _base_ = '{sskd}'
 custom_imports = dict(imports=['hold'])
-custom_hooks = [dict(type='Hold', epochs=[1, 2])]
+custom_hooks = [dict(type='Hold')]
 model = dict(teacher=dict(checkpoint=None))
 train_cfg = dict(max_epochs=4)
 train_dataloader = dict(dataset=dict(indices=256))
@@ -103,49 +102,77 @@ def submit(slurm: Cluster, tmp_path):
     return start
 
 
-def test_a_job_that_is_taken_away_goes_on(slurm: Cluster, submit, tmp_path):
-    run = tmp_path / 'run'
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """Where the jobs train."""
+    return tmp_path / 'run'
 
-    def stands_still(epoch: int) -> None:
-        marks = [run / f'held_{epoch}_{rank}' for rank in (0, 1)]
-        wait_for(lambda: all(map(Path.exists, marks)) or first.poll() not in (None, 143), f'epoch {epoch}', tmp_path)
-        assert all(map(Path.exists, marks)), logs()
 
-    def logs() -> str:
-        return ''.join(log.read_text() for log in [*run.glob('*.log'), *tmp_path.glob('*.log')])
+def logs(run: Path) -> str:
+    return ''.join(log.read_text() for log in [*run.glob('*.log'), *run.parent.glob('*.log')])
 
-    first = submit()  # by srun; SIGTERM in the middle of the first stage
-    stands_still(1)
-    slurm.ask('scancel', '--signal=TERM', '--name=digits')
-    assert first.wait(120) == 143, logs()
-    assert 'GPU number: 2' in logs()  # mmengine's word for processes
-    assert 'SIGTERM at iteration 3: --resume goes on from' in logs()
-    assert [path.name for path in run.glob('*.pth') if not path.name.startswith('best')] == ['epoch_1.pth']
 
-    batch = submit('--requeue', flags=('--resume',))  # by sbatch; SIGUSR1, as at a time limit, in the second stage
-    assert batch.wait(120) == 0, logs()
-    stands_still(2)
+def stands_still(slurm: Cluster, run: Path, epoch: int) -> str:
+    """Wait until both ranks do, and return the job."""
+    marks = [run / f'held_{epoch}_{rank}' for rank in (0, 1)]
+    wait_for(lambda: slurm.ask('squeue', '--noheader'), 'a job', run.parent)
+    wait_for(
+        lambda: all(map(Path.exists, marks)) or not slurm.ask('squeue', '--noheader'), f'epoch {epoch}', run.parent
+    )
+    assert all(map(Path.exists, marks)), logs(run)
     (job,) = slurm.ask('squeue', '--noheader', '--format=%i').split()
-    slurm.ask('scancel', '--signal=USR1', job)
-    wait_for(lambda: 'Restarts=1 ' in slurm.ask('scontrol', 'show', 'job', job), 'another start', tmp_path)
-    wait_for(lambda: not slurm.ask('squeue', '--noheader'), 'the end', tmp_path)
-    assert 'JobState=COMPLETED' in slurm.ask('scontrol', 'show', 'job', job), logs()
+    return job
 
-    text = (run / f'slurm-{job}.log').read_text()
-    assert text.count('Distributed launcher: slurm') == 2
-    assert 'SIGUSR1 at iteration 5: --resume goes on from' in text
-    assert [line.split(' INFO - ')[1] for line in text.splitlines() if ' INFO - resumed epoch' in line] == [
-        'resumed epoch: 1, iter: 2',
-        'resumed epoch: 2, iter: 4',
-    ]
-    assert [line.split(' INFO - ')[1] for line in text.splitlines() if 'Stage head begins' in line] == [
-        'Stage head begins: 2 epochs.'
-    ] * 2  # before and after
+
+def told(text: str, what: str) -> list[str]:
+    return [line.split(' INFO - ')[1] for line in text.splitlines() if what in line]
+
+
+def check_student(run: Path) -> None:
+    """What is saved is of the last iteration, and the student as it is."""
     init_default_scope('mmpretrain')
     student = MODELS.build(load_config(str(STUDENT)).model)
     saved = torch.load(run / 'epoch_4.pth', weights_only=False)
     assert saved['meta']['iter'] == 8
     student.load_state_dict(saved['state_dict'], strict=True)
+
+
+def test_a_job_that_is_taken_away_goes_on(slurm: Cluster, submit, run, tmp_path):
+    """By sbatch; SIGUSR1, as at a time limit, in the second stage."""
+    batch = submit('--requeue', flags=('--resume',), HOLD_AT='2')
+    assert batch.wait(120) == 0, logs(run)
+    job = stands_still(slurm, run, 2)
+    slurm.ask('scancel', '--signal=USR1', job)
+    wait_for(lambda: 'Restarts=1 ' in slurm.ask('scontrol', 'show', 'job', job), 'another start', tmp_path)
+    wait_for(lambda: not slurm.ask('squeue', '--noheader'), 'the end', tmp_path)
+    assert 'JobState=COMPLETED' in slurm.ask('scontrol', 'show', 'job', job), logs(run)
+
+    text = (run / f'slurm-{job}.log').read_text()
+    assert text.count('Distributed launcher: slurm') == 2
+    assert text.count('GPU number: 2') == 2  # mmengine's word for processes
+    assert 'SIGUSR1 at iteration 5: --resume goes on from' in text
+    assert told(text, ' INFO - resumed epoch') == ['resumed epoch: 2, iter: 4']
+    assert told(text, 'Stage head begins') == ['Stage head begins: 2 epochs.'] * 2  # before and after
+    check_student(run)
+
+
+@pytest.mark.long  # programs have to start twice, as for the one above, which differs in the signal and the stage
+def test_a_job_that_is_ended_can_be_resumed(slurm: Cluster, submit, run):
+    """By srun; SIGTERM in the middle of the first stage."""
+    first = submit(HOLD_AT='1')
+    stands_still(slurm, run, 1)
+    slurm.ask('scancel', '--signal=TERM', '--name=digits')
+    assert first.wait(120) == 143, logs(run)
+    assert 'GPU number: 2' in logs(run)
+    assert 'SIGTERM at iteration 3: --resume goes on from' in logs(run)
+    assert [path.name for path in run.glob('*.pth') if not path.name.startswith('best')] == ['epoch_1.pth']
+
+    assert submit(flags=('--resume',)).wait(120) == 0, logs(run)
+    text = (run.parent / 'srun.log').read_text()
+    assert text.count('Distributed launcher: slurm') == 2
+    assert told(text, ' INFO - resumed epoch') == ['resumed epoch: 1, iter: 2']
+    assert told(text, 'Stage head begins') == ['Stage head begins: 2 epochs.']
+    check_student(run)
 
 
 def test_two_nodes_find_each_other(slurm: Cluster, submit, tmp_path):
@@ -158,8 +185,8 @@ def test_two_nodes_find_each_other(slurm: Cluster, submit, tmp_path):
     code, text = job.wait(120), (tmp_path / 'srun.log').read_text()
     assert code == 0, text
     first, second = slurm.nodes
-    told = sorted(line for line in text.splitlines() if line.startswith('Rank '))
-    assert told == [f'Rank 0 {first} 2 {first},{second} {first}', f'Rank 1 {second} 2 {first},{second} {first}']
+    ranks = sorted(line for line in text.splitlines() if line.startswith('Rank '))
+    assert ranks == [f'Rank 0 {first} 2 {first},{second} {first}', f'Rank 1 {second} 2 {first},{second} {first}']
 
     cfg.update(load_from=str(tmp_path / 'student.pth'), work_dir=str(tmp_path / 'alone'), experiment_name='alone')
     cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=str(tmp_path / 'one.pkl'))]

@@ -1,1 +1,20 @@
+from pathlib import Path
+
+import pytest
+from mmengine.runner import Runner
+
+from mmkd.configs import load_config
+from tests.conftest import ROOT
 from tests.distil_detectors import config_of, distil, few_digits, kind, plain, teacher  # noqa: F401  (fixtures)
+
+
+@pytest.fixture(scope='session')
+def trained_teacher(tmp_path_factory) -> Path:
+    """The demo's teacher, trained half as long: the checkpoint."""
+    folder = tmp_path_factory.mktemp('trained_teacher')
+    cfg = load_config(str(ROOT / 'configs' / 'baselines' / 'resnet18-w32_digits.py'))
+    cfg.update(work_dir=str(folder), experiment_name=folder.name, val_cfg=None, val_dataloader=None, val_evaluator=None)
+    cfg.train_cfg.max_epochs = 5
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=5)
+    Runner.from_cfg(cfg).train()
+    return folder / 'epoch_5.pth'

@@ -1,26 +1,19 @@
 """The stage of the head learned from features that were computed once."""
 
-import os
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, barrier, broadcast_object_list, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmkd.errors import UserError, in_one_line
-from mmkd.feature_cache import RowFile, Views
+from mmkd.errors import UserError
+from mmkd.feature_cache import RowFile
 from mmkd.feature_rows import Shortcut
 from mmkd.fingerprint import fingerprint
 from mmkd.hooks.feature_checks import check_batches, check_room, check_run, in_bytes, try_out
-from mmkd.hooks.preemption import PreemptionHook
+from mmkd.hooks.feature_filling import Filling, in_first_process
 from mmkd.hooks.stage_schedule import StageScheduleHook
-from mmkd.random_state import own_randomness
 from mmkd.registry import HOOKS
 from mmkd.version import __version__
 
@@ -55,7 +48,6 @@ class FeatureCacheHook(Hook):
         self.dir = dir
         self.schedule: StageScheduleHook | None = None
         self.phase: tuple[str, ...] | None = None  # that of the head, if features are kept for it
-        self.shapes: set[tuple[int, ...]] = set()  # of the images that were seen
         self.plain: DataLoader | None = None  # the loader of images, while another one takes its place
 
     def before_run(self, runner: Runner) -> None:
@@ -76,7 +68,6 @@ class FeatureCacheHook(Hook):
         self.rows = try_out(runner, self.distiller, head)
         check_batches(runner)
         self.phase = head
-        self.preemption = next((hook for hook in runner.hooks if isinstance(hook, PreemptionHook)), None)
         self.folder = Path(self.dir or Path(runner.work_dir, 'feature_cache'))
         file = self._file(runner, '')
         runner.logger.info(
@@ -108,7 +99,7 @@ class FeatureCacheHook(Hook):
         if is_whole:
             runner.logger.info(f'Feature cache: {file.path} holds the features of these weights and data; it is used.')
         else:
-            self._fill(runner, file)
+            Filling(runner, self.distiller, self.rows, self._seed(runner)).fill(file)
         self.plain = runner.train_loop.dataloader
         runner.train_loop.dataloader = file.loader(self.plain)
         self.shortcut = Shortcut(self.distiller.student, self.rows)
@@ -166,74 +157,3 @@ class FeatureCacheHook(Hook):
         where = [__version__, torch.__version__, str(next(student.parameters()).device.type)]
         settings = [self.views, self._seed(runner), str(self.rows), cfg.model.get('student'), *data, *how, *where]
         return fingerprint(frozen, dataset, *settings)
-
-    def _fill(self, runner: Runner, file: RowFile) -> None:
-        seen = torch.tensor(int(file.partial.exists()))
-        all_reduce(seen, op='min')
-        if not seen:
-            raise UserError(
-                f'mmkd.FeatureCacheHook.dir: {self.folder} is not the same folder for all processes; choose one on a '
-                'file system that all nodes share.'
-            )
-        begin = time.monotonic()
-        share = -(-file.images // get_world_size())
-        first = get_rank() * share
-        plain = runner.train_loop.dataloader
-        views = Views(plain.dataset, [i % file.images for i in range(first, first + share)], self._seed(runner))
-        loader = DataLoader(
-            views,
-            batch_size=plain.batch_size,
-            sampler=range(self.views * share),
-            num_workers=plain.num_workers,
-            collate_fn=plain.collate_fn,
-            worker_init_fn=plain.worker_init_fn,
-            pin_memory=plain.pin_memory,
-        )
-        runner.logger.info(f'Feature cache: {file.path} is being filled.')
-        handle = file.open()
-        try:
-            done = 0
-            with own_randomness():
-                for step, batch in enumerate(loader):
-                    rows = self._compute(runner, batch)
-                    file.write(handle, [views.place(done + i) for i in range(len(rows))], rows)
-                    done += len(rows)
-                    if done // share > (done - len(rows)) // share:
-                        runner.logger.info(f'Feature cache: {done // share} of {self.views} views are done.')
-                    if self.preemption is not None:
-                        self.preemption.leave_if_wanted(runner, step)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        barrier()
-        in_first_process(file.finish)
-        runner.logger.info(f'Feature cache: filled in {time.monotonic() - begin:.1f} s.')
-
-    @torch.no_grad()
-    def _compute(self, runner: Runner, batch: Any) -> Tensor:
-        """The rows of a batch, as its training would have them."""
-        self.shapes |= {tuple(image.shape) for image in batch['inputs']}
-        if len(self.shapes) > 1:
-            raise UserError(
-                'mmkd.FeatureCacheHook: the training images differ in size, so their features depend on the batch that '
-                'they are padded in; resize or crop them to one size in the pipeline, or leave the hook out.'
-            )
-        with runner.optim_wrapper.optim_context(runner.model):
-            data = self.distiller.data_preprocessor(batch, True)
-            return self.rows.pack(self.distiller.student.extract_feat(data['inputs']), data['data_samples'])
-
-
-def in_first_process(act: Callable[[], Any]) -> Any:
-    """What the first process finds or refuses, in all of them; else the others would wait for it."""
-    told: list = [None]
-    if is_main_process():
-        try:
-            told = [act()]
-        except UserError as error:
-            told = [error]
-        except Exception as error:  # of a file system, or of a data set's samples
-            told = [UserError(f'mmkd.FeatureCacheHook: the file cannot be made ({in_one_line(error)}); see dir.')]
-    broadcast_object_list(told)
-    if isinstance(told[0], UserError):
-        raise told[0]
-    return told[0]

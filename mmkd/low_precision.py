@@ -15,9 +15,10 @@ DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 class LowPrecision:
-    """Modules whose calls run under autocast while they are frozen and no gradient goes through them.
+    """Modules whose calls run under autocast while they are frozen.
 
-    What they put out is float32 again, so that nothing around them has to know. Where autocast is on already, as by
+    One that a gradient goes through learns in this sense, too: float16 may lose the gradient without a scaler. What
+    they put out is float32 again, so that nothing around them has to know. Where autocast is on already, as by
     ``--amp``, it rules.
 
     Args:
@@ -34,11 +35,13 @@ class LowPrecision:
     def put_on(self, modules: Iterable[nn.Module], device: str) -> None:
         """For good; a module that is compiled already runs so."""
         for module in modules:
-            run = module._compiled_call_impl or module._call_impl
-            module._compiled_call_impl = partial(self._call, module, run, device)
+            if weights := list(module.parameters()):  # nothing else takes long
+                run = module._compiled_call_impl or module._call_impl
+                module._compiled_call_impl = partial(self._call, module, weights, run, device)
 
-    def _call(self, module: nn.Module, run: Callable, device: str, *args: Any, **kwargs: Any) -> Any:
-        if not self.wanted() or torch.is_autocast_enabled(device) or not _is_frozen(module, (args, kwargs)):
+    def _call(self, module: nn.Module, weights: list, run: Callable, device: str, *args: Any, **kwargs: Any) -> Any:
+        learns = module.training or any(tensor.requires_grad for tensor in [*weights, *tensors_in([args, kwargs])])
+        if learns or not self.wanted() or torch.is_autocast_enabled(device):
             return run(*args, **kwargs)
         with torch.autocast(device, self.dtype):
             output = run(*args, **kwargs)
@@ -46,9 +49,3 @@ class LowPrecision:
 
     def _in_full(self, value: Any) -> Any:
         return value.float() if isinstance(value, Tensor) and value.dtype == self.dtype else value
-
-
-def _is_frozen(module: nn.Module, inputs: Any) -> bool:
-    """A gradient through it, which float16 may lose without a scaler, counts as learning."""
-    learns = module.training or any(parameter.requires_grad for parameter in module.parameters())
-    return not learns and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors_in(inputs)))

@@ -76,11 +76,11 @@ class SpeedUps:
 
         What was compiled is forgotten: a batch is larger.
         """
-        self.active = True
+        before, self.active = self.active, True
         try:
             yield
         finally:
-            self.active = False
+            self.active = before
             if self.options is not None:
                 torch.compiler.reset()
 
@@ -89,7 +89,9 @@ class SpeedUps:
         try:
             with self.tried():
                 found = _try(network, inputs)
-        except RuntimeError as error:
+        except UserError:
+            raise
+        except Exception as error:  # a toolbox's networks may raise anything
             raise UserError(
                 f'model.frozen_dtype: {key} cannot run in {self.frozen_dtype} ({in_one_line(error)}); leave it out.'
             ) from error
@@ -114,7 +116,11 @@ def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
 def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str], operators: bool = False) -> list[str]:
     """Paths of the largest modules inside which nothing is read, and of the heads.
 
-    One without others inside is a single operator: compiling gains nothing for it.
+    Args:
+        network: Runs ``extract_feat`` once.
+        inputs: A batch as it gets it.
+        read: Paths of modules whose output something reads.
+        operators: Those without others inside, too; compiling gains nothing for them.
     """
     top, _ = dry_run(network, inputs)
     found: list[str] = []

@@ -33,9 +33,9 @@ class Distiller(BaseModel):
             Defaults to False.
         compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
             ``torch.compile``. Defaults to False.
+        data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
-        data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
     """
 
     teacher_parts: Sequence[str] = ('backbone', 'neck')  # children of the teacher that run
@@ -52,8 +52,8 @@ class Distiller(BaseModel):
         teacher: dict,
         channels_last: bool = False,
         compile: bool | dict = False,
-        frozen_dtype: str | None = None,
         data_preprocessor: dict | None = None,
+        frozen_dtype: str | None = None,
     ):
         super().__init__()
         if not isinstance(student, dict):

@@ -28,9 +28,9 @@ class KD(Distiller):
             Defaults to False.
         compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
             ``torch.compile``. Defaults to False.
+        data_preprocessor (dict, optional): Passed on by the Runner.
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
-        data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
     teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
@@ -45,10 +45,10 @@ class KD(Distiller):
         alpha: float | None = None,
         channels_last: bool = False,
         compile: bool | dict = False,
-        frozen_dtype: str | None = None,
         data_preprocessor: dict | None = None,
+        frozen_dtype: str | None = None,
     ):
-        super().__init__(student, teacher, channels_last, compile, frozen_dtype, data_preprocessor)
+        super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
         self.task = task_of(self.student, self.teacher)
         self.soft_loss = MODELS.build(soft_loss or self.task.soft_loss)
         self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)

@@ -38,9 +38,9 @@ class SSKD(Distiller):
             Defaults to False.
         compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
             ``torch.compile``. Defaults to False.
+        data_preprocessor (dict, optional): Passed on by the Runner.
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
-        data_preprocessor (dict, optional): Passed on by the Runner.
     """
 
     head_learns_from_features = True
@@ -54,10 +54,10 @@ class SSKD(Distiller):
         pairs: Sequence[tuple[str, str]] | None = None,
         channels_last: bool = False,
         compile: bool | dict = False,
-        frozen_dtype: str | None = None,
         data_preprocessor: dict | None = None,
+        frozen_dtype: str | None = None,
     ):
-        super().__init__(student, teacher, channels_last, compile, frozen_dtype, data_preprocessor)
+        super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
         self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
         self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
         for name, loss in self.stage_losses.items():

@@ -99,6 +99,7 @@ class FeatureCacheHook(Hook):
         if is_whole:
             runner.logger.info(f'Feature cache: {file.path} holds the features of these weights and data; it is used.')
         else:
+            runner.model.train()  # as the loop does next: a validation may have come before
             Filling(runner, self.distiller, self.rows, self._seed(runner)).fill(file)
         self.plain = runner.train_loop.dataloader
         runner.train_loop.dataloader = file.loader(self.plain)

@@ -386,9 +386,11 @@ def test_mixed_precision(distil, tmp_path, monkeypatch):
     assert '(136 bytes each)' in log(tmp_path / 'kept')
 
 
-def test_frozen_in_half_the_bits(distil, monkeypatch):
+@pytest.mark.parametrize('first', ['layer4', 'all'])  # after all of it comes a validation
+def test_frozen_in_half_the_bits(first, distil, monkeypatch):
     """What the trial compares is equal, so that no tolerance has to be for this."""
-    changes = {PIPELINE: PLAIN_PIPELINE, 'model': dict(frozen_dtype='bfloat16')}
+    hook = {**STAGES, 'stages': [first, 'head']}
+    changes = {PIPELINE: PLAIN_PIPELINE, 'hook': hook, 'model': dict(frozen_dtype='bfloat16')}
     watches = Watch(), Watch()
     whole = trained(distil, 'whole', watches[0], **changes)
     monkeypatch.setattr('mmkd.hooks.feature_checks.torch.allclose', lambda one, two, **_: torch.equal(one, two))

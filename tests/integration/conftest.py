@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mmkd.configs import load_config
@@ -16,5 +17,8 @@ def trained_teacher(tmp_path_factory) -> Path:
     cfg.update(work_dir=str(folder), experiment_name=folder.name, val_cfg=None, val_dataloader=None, val_evaluator=None)
     cfg.train_cfg.max_epochs = 5
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=5)
+    scopes = dict(DefaultScope._instance_dict)
     Runner.from_cfg(cfg).train()
+    DefaultScope._instance_dict.clear()  # what it makes the default is no test's
+    DefaultScope._instance_dict.update(scopes)
     return folder / 'epoch_5.pth'

@@ -234,7 +234,7 @@ def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
     assert '\n| small, half of the epochs for the head | ' in text
     assert '| MHKD against running everything, small | at least 1.3 | ' in text
     assert 'pixels; the memory is that of 32 images.' in text
-    rows = figures['iterations']['rows']
+    rows = figures['iterations']
     assert [row['phase'] for row in rows] == ['layer1', 'layer2', 'layer3', 'layer4', 'head', 'all']
     assert all(set(row['seconds']) == {'mmkd', 'frozen_dtype', 'floor', 'run everything'} for row in rows)
     assert all(len(seconds) == 2 for row in rows for seconds in row['seconds'].values())
@@ -253,7 +253,7 @@ def test_compiled_is_measured_apart(bench, speed, monkeypatch, tmp_path):
     for phase in ('layer1', 'layer4', 'head'):
         assert f'\n| small, SSKD, {phase} | ' in text
     assert 'Seconds that the start took longer, where everything is compiled on trial: small: ' in text
-    assert all(set(row['seconds']) == {'mmkd', 'compiled'} for row in figures['compiled']['rows'])
+    assert all(set(row['seconds']) == {'mmkd', 'compiled'} for row in figures['compiled'])
 
 
 def test_the_start_is_measured_in_programs_of_their_own(bench, speed, monkeypatch, tmp_path):
@@ -271,7 +271,7 @@ def test_the_start_is_measured_in_programs_of_their_own(bench, speed, monkeypatc
     text, figures = run(bench, monkeypatch, tmp_path, 'startup')
     assert '\n| Imports: nothing | 0.' in text
     assert '\n| Imports: numbers | 0.' in text
-    assert [len(row['seconds']) for row in figures['startup']['rows']] == [2, 2]
+    assert [len(row['seconds']) for row in figures['startup']] == [2, 2]
     programs['Imports']['broken'] = ('import nowhere',)
     with pytest.raises(bench.UserError, match="No module named 'nowhere'"):
         run(bench, monkeypatch, tmp_path, 'startup')
@@ -302,12 +302,59 @@ def test_mistakes_are_told(bench, speed, monkeypatch, tmp_path):
 
 
 def test_a_new_page_is_made(bench, speed, monkeypatch, tmp_path):
-    monkeypatch.setattr(speed('loading'), 'measure', lambda rounds: {'ArrayDataset': [1.0, 1.0]})
+    monkeypatch.setattr(speed('loading'), 'measure', lambda rounds: [dict(dataset='ArrayDataset', seconds=[1.0, 1.0])])
     (tmp_path / 'benchmarks.md').unlink()
     text, _ = run(bench, monkeypatch, tmp_path, 'loading')
     assert '\n| `mmkd.ArrayDataset` | 2,048 |\n' in text
     again, _ = run(bench, monkeypatch, tmp_path, 'loading')
     assert again == text
+
+
+def row_of(pair: str, method: str, phase: str, second: float = 1.0) -> dict:
+    """As the iterations have it."""
+    seconds = {who: [second] * 3 for who in ('mmkd', 'frozen_dtype', 'floor', 'run everything')}
+    memory = dict.fromkeys(('mmkd', 'frozen_dtype', 'run everything'), 2**20)
+    return dict(pair=pair, method=method, phase=phase, size=1, batch=1, images=1, seconds=seconds, bytes=memory)
+
+
+def test_what_is_measured_again_replaces_itself_alone(bench, speed, monkeypatch, tmp_path):
+    seconds = 1.0
+    monkeypatch.setitem(bench.PAIRS, 'other', None)
+    monkeypatch.setattr(
+        speed('iterations'), 'measure', lambda name, pair, method, *_: [row_of(name, method, 'all', seconds)]
+    )
+    run(bench, monkeypatch, tmp_path, 'iterations', '--methods', 'KD')
+    text, figures = run(bench, monkeypatch, tmp_path, 'iterations', '--pairs', 'other', '--methods', 'KD', 'MHKD')
+    seconds = 2.0
+    monkeypatch.setattr(bench, 'surroundings', lambda: dict(device='a', versions='b', date='c', commit='another'))
+    text, figures = run(bench, monkeypatch, tmp_path, 'iterations', '--methods', 'KD')
+    assert [(row['pair'], row['method'], row['seconds']['mmkd'][0]) for row in figures['iterations']] == [
+        ('small', 'KD', 2.0),
+        ('other', 'KD', 1.0),
+        ('other', 'MHKD', 1.0),
+    ]
+    assert '- Commit: another; ' in text
+    assert '### small\n' in text
+    assert '### other\n' in text
+
+
+def test_what_is_measured_is_kept_when_what_comes_next_fails(bench, speed, monkeypatch, tmp_path):
+    def measure(name, pair, method, *_):
+        if method == 'KD':
+            raise RuntimeError
+        return [row_of(name, method, phase) for phase in ('layer1', 'head')]
+
+    monkeypatch.setattr(speed('iterations'), 'measure', measure)
+    with pytest.raises(RuntimeError):
+        run(bench, monkeypatch, tmp_path, 'iterations')
+    rows = json.loads((tmp_path / 'benchmarks.cpu.json').read_text())['iterations']
+    assert [row['phase'] for row in rows] == ['layer1', 'head']
+    assert '\n| SSKD, head | 1.000 |' in (tmp_path / 'benchmarks.md').read_text()
+    monkeypatch.setattr(speed('iteration_tables'), 'line', None)  # tables that cannot be made leave both as they are
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(TypeError):
+        run(bench, monkeypatch, tmp_path, 'iterations', '--methods', 'MHKD')
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
 def test_schedules_are_means_of_their_stages(speed):
@@ -316,12 +363,12 @@ def test_schedules_are_means_of_their_stages(speed):
         return dict(pair='a', method='SSKD', phase=phase, seconds={who: [value] * 3 for who, value in times.items()})
 
     rows = [row('layer1'), row('layer2', mmkd=2), row('head', mmkd=3)]
-    kept = [dict(pair='a', seconds=dict(images=[1.0], kept=[0.05], filling=[1.0]))]  # 4 views in 20 epochs: a fourth
+    kept = [dict(pair='a', seconds=dict(images=[1.0], kept=[0.05], filling=[1.0]))]  # 4 views in 20 epochs
     lines = speed('schedules').table(rows, kept)[2:]
     found = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines]
     assert found == [
-        ['a, equal epochs', f'{9 / 6:.2f}', f'{9 / 1.5:.2f}', f'{9 / 3.75:.2f}', f'{9 / 1.125:.2f}'],
-        ['a, half of the epochs for the head', f'{3 / 2.25:.2f}', '6.00', f'{3 / 1.125:.2f}', f'{3 / 0.3125:.2f}'],
+        ['a, equal epochs', f'{9 / 6:.2f}', f'{9 / 1.5:.2f}', f'{9 / 3.75:.2f}', f'{9 / 1.25:.2f}'],
+        ['a, half of the epochs for the head', f'{3 / 2.25:.2f}', '6.00', f'{3 / 1.125:.2f}', f'{3 / 0.375:.2f}'],
     ]
 
 
@@ -337,7 +384,7 @@ def test_goals_say_what_is_missed(speed):
         row('ResNet-34 -> ResNet-18', 'SSKD', 'head', 2.0, 1.9, 3.0, {**memory, 'mmkd': 61}),
         row('ResNet-34 -> ResNet-18', 'MHKD', 'all', 2.0, 2.0, 2.8, memory),
     ]
-    table = speed('tables').goals(rows)
+    table = speed('iteration_tables').goals(rows)
     assert [[cell.strip() for cell in line.split('|')[2:-1]] for line in table[3:]] == [
         ['at most 1.05', '1.05', 'no', '-', '-'],
         ['at least 2.2', '2.00', 'no', '3.00', 'yes'],

@@ -86,7 +86,12 @@ def read_json(path: Path) -> dict | None:
 
 
 def write_json(path: Path, content: dict) -> None:
+    """Write a file that :func:`read_json` reads."""
+    write_whole(path, json.dumps(content, indent=1) + '\n')
+
+
+def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is either there whole or not at all."""
     part = path.with_name(f'.{path.name}.{os.getpid()}')
-    part.write_text(json.dumps(content, indent=1))
+    part.write_text(text)
     os.replace(part, path)

@@ -3,7 +3,8 @@
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -16,11 +17,11 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 import compiled
+import iteration_tables
 import iterations
 import kept_features
 import loading
 import startup
-import tables
 from foreign import install
 from page import Page
 from pairs import PAIRS
@@ -29,10 +30,12 @@ from surroundings import surroundings
 from mmkd.errors import UserError
 
 METHODS = ('SSKD', 'KD', 'MHKD')
+SHORT = {'startup': startup, 'loading': loading}
+OF_A_PAIR = {'kept': kept_features, 'compiled': compiled}
 TABLES = {
     'startup': startup.table,
     'loading': loading.table,
-    'iterations': tables.table,
+    'iterations': iteration_tables.table,
     'kept': kept_features.table,
     'compiled': compiled.table,
 }
@@ -53,24 +56,27 @@ def main() -> None:
         raise UserError('--rounds: quartiles need 2 or more.')
     page = Page(args.out.resolve(), TABLES)
     os.chdir(ROOT)
-    parts, rounds = args.parts or list(TABLES), args.rounds
-    pairs = {name: PAIRS[name] for name in args.pairs}
-    foreign = Path('work_dirs/torchdistill').resolve()
-    if 'iterations' in parts and not args.no_torchdistill:
+    here = dict(**surroundings(), rounds=args.rounds)  # before the page is written: that is a change, too
+    for part in [part for part in TABLES if part in (args.parts or TABLES)]:  # what fails, fails early in their order
+        for rows in filter(None, measured(part, args)):
+            page.add(part, [{**row, **here} for row in rows])
+            print(f'{part}: wrote {page.path}', flush=True)
+
+
+def measured(part: str, args: Namespace) -> Iterator[list[dict]]:
+    """The rows of a part, as they come."""
+    if part in SHORT:
+        yield SHORT[part].measure(args.rounds)
+        return
+    foreign = None if args.no_torchdistill else Path('work_dirs/torchdistill').resolve()
+    if foreign and part == 'iterations':
         install(foreign)
-    measures = {
-        'startup': lambda: startup.measure(rounds),
-        'loading': lambda: loading.measure(rounds),
-        'iterations': lambda: iterations.measure(
-            pairs, args.methods, rounds, None if args.no_torchdistill else foreign
-        ),
-        'kept': lambda: kept_features.measure(pairs, rounds),
-        'compiled': lambda: compiled.measure(pairs, rounds),
-    }
-    here = surroundings()  # before the page is written: that is a change, too
-    for part in parts:
-        page.add(part, dict(**here, rounds=rounds, rows=measures[part]()))
-        print(f'wrote {page.path}', flush=True)
+    for name in args.pairs:
+        if part == 'iterations':
+            for method in args.methods:
+                yield iterations.measure(name, PAIRS[name], method, args.rounds, foreign)
+        else:
+            yield OF_A_PAIR[part].measure(name, PAIRS[name], args.rounds)
 
 
 if __name__ == '__main__':

@@ -2,14 +2,14 @@
 
 import gc
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from foreign import TorchDistill
 from measuring import GPU, alternate, medians, peak_bytes
-from pairs import PAIRS, Pair
+from pairs import Pair
 from product import Product
 from rivals import Floor, RunEverything
 from torch import nn
@@ -18,7 +18,10 @@ from mmkd.distillers.base import Distiller
 
 MORE = 1 if GPU else 8  # times the images that are timed: with few, the memory is that of the weights
 LOW = dict(frozen_dtype='bfloat16')
-FOREIGN = {('SSKD', 'layer2'): 'layer2', ('KD', 'all'): 'kd'}  # what torchdistill can do, too, of the first pair
+FOREIGN = {  # what torchdistill can do, too
+    ('ResNet-34 -> ResNet-18', 'SSKD', 'layer2'): 'layer2',
+    ('ResNet-34 -> ResNet-18', 'KD', 'all'): 'kd',
+}
 
 
 @contextmanager
@@ -30,18 +33,13 @@ def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[Pr
     gc.collect()
 
 
-def measure(pairs: Mapping[str, Pair], methods: Sequence[str], rounds: int, foreign: Path | None) -> list[dict]:
-    """Every phase of every method of every pair."""
-    rows = []
-    for name, pair in pairs.items():
-        batch = pair.batch[GPU]
-        for method in methods:
-            seconds = measure_seconds(name, pair, method, rounds, foreign)
-            memory = measure_bytes(pair, method, batch * MORE)
-            for phase in seconds:
-                shared = dict(pair=name, size=pair.size, batch=batch, method=method, phase=phase)
-                rows.append(dict(**shared, seconds=seconds[phase], bytes=memory[phase], images=batch * MORE))
-    return rows
+def measure(name: str, pair: Pair, method: str, rounds: int, foreign: Path | None) -> list[dict]:
+    """Every phase of a method."""
+    batch = pair.batch[GPU]
+    seconds = measure_seconds(name, pair, method, rounds, foreign)
+    memory = measure_bytes(pair, method, batch * MORE)
+    shared = dict(pair=name, size=pair.size, batch=batch, images=batch * MORE, method=method)
+    return [dict(**shared, phase=phase, seconds=seconds[phase], bytes=memory[phase]) for phase in seconds]
 
 
 def measure_seconds(name: str, pair: Pair, method: str, rounds: int, foreign: Path | None) -> dict[str, dict]:
@@ -54,7 +52,7 @@ def measure_seconds(name: str, pair: Pair, method: str, rounds: int, foreign: Pa
                 own.enter(phase)
             steps = {'mmkd': product.step, 'frozen_dtype': low.step}
             steps |= {'floor': Floor(product).step, 'run everything': RunEverything(product).step}
-            asked = FOREIGN.get((method, phase)) if foreign and pair is next(iter(PAIRS.values())) else None
+            asked = FOREIGN.get((name, method, phase))
             others = {'torchdistill': TorchDistill(foreign, asked, batch)} if foreign and asked else {}
             steps |= {other: process.step for other, process in others.items()}
             found[phase] = alternate(steps, rounds)

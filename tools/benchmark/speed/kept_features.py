@@ -1,7 +1,6 @@
 """What an iteration of SSKD's head costs from images and from kept features, and what it costs to keep them."""
 
 import tempfile
-from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from statistics import median
@@ -10,6 +9,7 @@ import schedules
 import torch
 from iterations import training
 from measuring import GPU, Ratio, alternate, medians
+from page import Results
 from pairs import Pair
 
 from mmkd.feature_cache import RowFile
@@ -17,17 +17,10 @@ from mmkd.feature_rows import Shortcut
 from mmkd.hooks.feature_checks import try_out
 
 
-def measure(pairs: Mapping[str, Pair], rounds: int) -> list[dict]:
+def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
     """Seconds of each in each round, and the bytes of a view; features of detectors cannot be kept."""
-    rows = []
-    for name, pair in pairs.items():
-        if not pair.boxes:
-            rows.append(dict(pair=name, batch=pair.batch[GPU], size=pair.size, **_measure(pair, rounds)))
-            print(name, 'kept features', medians(rows[-1]['seconds']), flush=True)
-    return rows
-
-
-def _measure(pair: Pair, rounds: int) -> dict:
+    if pair.boxes:
+        return []
     with training(pair, 'SSKD', pair.batch[GPU]) as product, tempfile.TemporaryDirectory() as folder:
         product.enter('head')
         runner, student, loop = product.runner, product.distiller.student, product.loop
@@ -52,16 +45,18 @@ def _measure(pair: Pair, rounds: int) -> dict:
             loop.run_iter(next(batches))
             shortcut.take_off()
 
-        return dict(seconds=alternate(dict(images=product.step, kept=learn, filling=fill), rounds), view=rows.size)
+        seconds = alternate(dict(images=product.step, kept=learn, filling=fill), rounds)
+    print(name, 'kept features', medians(seconds), flush=True)
+    return [dict(pair=name, batch=pair.batch[GPU], size=pair.size, seconds=seconds, view=rows.size)]
 
 
-def table(results: Mapping[str, dict]) -> list[str]:
+def table(results: Results) -> list[str]:
     """What is gained in the head's stage, and in whole schedules where their iterations were measured, too."""
     lines = [
         '| | From images, seconds | From kept features | Images, against kept | Filling, against images | Bytes |',
         '|---|---|---|---|---|---|',
     ]
-    kept = results['kept']['rows']
+    kept = results['kept']
     for row in kept:
         seconds = row['seconds']
         cells = [
@@ -73,5 +68,4 @@ def table(results: Mapping[str, dict]) -> list[str]:
             f'{row["view"]:,}',
         ]
         lines.append(f'| {" | ".join(cells)} |')
-    iterations = results.get('iterations', {}).get('rows', ())
-    return [*lines, '', *schedules.table(iterations, kept)]
+    return [*lines, '', *schedules.table(results.get('iterations', ()), kept)]

@@ -1,13 +1,13 @@
 """How many CIFAR-size images a second come out of a data loader in one process."""
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from measuring import alternate
 from mmengine.registry import DATASETS, DefaultScope
+from page import Results
 from torch.utils.data import DataLoader
 
 IMAGES, BATCH = 2048, 64
@@ -18,7 +18,7 @@ STEPS = [
 ]
 
 
-def measure(rounds: int) -> dict[str, list[float]]:
+def measure(rounds: int) -> list[dict]:
     """Seconds of an epoch of :class:`mmkd.ArrayDataset`, an image at a time, and of the one that augments batches."""
     with tempfile.TemporaryDirectory() as folder, DefaultScope.overwrite_default_scope('mmpretrain'):
         file = Path(folder) / 'images.npz'
@@ -30,10 +30,10 @@ def measure(rounds: int) -> dict[str, list[float]]:
             dataset = DATASETS.build(dict(type=f'mmkd.{kind}', ann_file=str(file), split='train', pipeline=STEPS))
             loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=list)
             epochs[kind] = lambda loader=loader: [None for _ in loader]
-        return alternate(epochs, rounds)
+        return [dict(dataset=kind, seconds=seconds) for kind, seconds in alternate(epochs, rounds).items()]
 
 
-def table(results: Mapping[str, dict]) -> list[str]:
+def table(results: Results) -> list[str]:
     """The rate of each data set."""
-    rates = [f'| `mmkd.{kind}` | {IMAGES / median(those):,.0f} |' for kind, those in results['loading']['rows'].items()]
+    rates = [f'| `mmkd.{row["dataset"]}` | {IMAGES / median(row["seconds"]):,.0f} |' for row in results['loading']]
     return ['| | Images a second |', '|---|---|', *rates]

@@ -1,15 +1,19 @@
 """docs/benchmarks.md and the figures beside it, of which every part is measured, and may be measured again, apart."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from cells import read_json, write_json, write_whole
 from measuring import GPU
 
 from mmkd.errors import UserError
 
-Table = Callable[[Mapping[str, dict]], list[str]]
-"""Makes the lines of a part from the results of all parts, its own among them."""
+Results = Mapping[str, Sequence[dict]]
+"""The rows of each part that has been measured."""
+Table = Callable[[Results], list[str]]
+"""Makes the lines of a part from all results, its own among them."""
+WHAT = ('pair', 'method', 'phase', 'group', 'program', 'dataset')  # what a row is of: it replaces such a one
+WHERE = dict(device='Device', versions='Versions', date='Measured on', commit='Commit', rounds='Rounds')
 
 
 class Page:
@@ -24,26 +28,32 @@ class Page:
         self.path, self.tables = path, tables
         self.device = 'gpu' if GPU else 'cpu'
         self.figures = path.with_suffix(f'.{self.device}.json')
-        self.results: dict[str, dict] = json.loads(self.figures.read_text()) if self.figures.exists() else {}
+        self.results: dict[str, list[dict]] = read_json(self.figures) or {}
+        if not path.parent.is_dir():
+            raise UserError(f'--out: there is no folder {path.parent}.')
         if not path.exists():
             places = ''.join('{}\n{}\n\n'.format(*self._marks(part)) for part in tables)
-            path.write_text(f'# Benchmarks\n\n{places}')
+            write_whole(path, f'# Benchmarks\n\n{places}')
+        self._text(self.results)
         for part in tables:
             self._around(part, path.read_text())
 
-    def add(self, part: str, result: dict) -> None:
+    def add(self, part: str, rows: Sequence[dict]) -> None:
         """Keep what was measured, and write all tables anew: some show figures of another part, too."""
-        self.results[part] = result
-        self.figures.write_text(json.dumps(self.results, indent=1) + '\n')
-        self.write()
+        known = {_what(row): row for row in self.results.get(part, ())}
+        known |= {_what(row): row for row in rows}
+        results = {**self.results, part: list(known.values())}
+        text = self._text(results)
+        self.results = results
+        write_json(self.figures, results)
+        write_whole(self.path, text)
 
-    def write(self) -> None:
-        """The tables of all that has been measured."""
+    def _text(self, results: dict[str, list[dict]]) -> str:
         text = self.path.read_text()
-        for part in self.results:
+        for part, rows in results.items():
             before, after = self._around(part, text)
-            text = '\n'.join([before, *_where(self.results[part]), *self.tables[part](self.results), after])
-        self.path.write_text(text)
+            text = '\n'.join([before, *_where(rows), *self.tables[part](results), after])
+        return text
 
     def _around(self, part: str, text: str) -> tuple[str, str]:
         begin, end = self._marks(part)
@@ -57,6 +67,11 @@ class Page:
         return f'<!-- {self.device} {part}: written by make bench -->', f'<!-- {self.device} {part}: end -->'
 
 
-def _where(result: dict) -> list[str]:
-    lines = [f'- {title}: {result[key]}' for key, title in (('device', 'Device'), ('versions', 'Versions'))]
-    return [*lines, f'- Measured on {result["date"]}, commit {result["commit"]}, {result["rounds"]} rounds', '']
+def _what(row: dict) -> tuple:
+    return tuple(row.get(key) for key in WHAT)
+
+
+def _where(rows: Sequence[dict]) -> list[str]:
+    """In what surroundings they were measured: all that there were."""
+    found = {title: dict.fromkeys(str(row[key]) for row in rows) for key, title in WHERE.items()}
+    return [*(f'- {title}: {"; ".join(values)}' for title, values in found.items()), '']

@@ -12,33 +12,40 @@ def table(rows: Sequence[dict], kept: Sequence[dict]) -> list[str]:
         '| SSKD against running everything | | with `frozen_dtype` | with kept features | with both |',
         '|---|---|---|---|---|',
     ]
+    rows = [row for row in rows if row['method'] == 'SSKD']
+    times = {row['pair']: row['seconds'] for row in kept}
     for pair in dict.fromkeys(row['pair'] for row in rows):
-        stages = [row for row in rows if row['pair'] == pair and row['method'] == 'SSKD']
-        cost = next((cost_of_kept(row['seconds']) for row in kept if row['pair'] == pair), None)
+        stages = [row for row in rows if row['pair'] == pair]
         for title, head in (('equal epochs', 1 / len(stages)), ('half of the epochs for the head', 0.5)):
             everything = seconds(stages, 'run everything', head)
             plain, low = (everything / seconds(stages, who, head) for who in ('mmkd', 'frozen_dtype'))
             cells = [f'{pair}, {title}', f'{plain:.2f}', f'{low:.2f}']
             for who in ('mmkd', 'frozen_dtype'):
-                cells.append('-' if cost is None else f'{everything / seconds(stages, who, head, cost):.2f}')
+                kept_head = head_from_kept(stages[-1], who, times[pair]) if pair in times else None
+                cells.append(f'{everything / seconds(stages, who, head, kept_head):.2f}' if kept_head else '-')
             lines.append(f'| {" | ".join(cells)} |')
     return lines
 
 
-def seconds(stages: Sequence[dict], who: str, head: float, cost: float = 1) -> float:
+def seconds(stages: Sequence[dict], who: str, head: float, of_head: float | None = None) -> float:
     """Of an iteration, on average.
 
     Args:
         stages: The rows of SSKD of a pair, that of the head the last.
         who: Of the competitors.
         head: The part of the epochs that the head gets; the other stages share the rest.
-        cost: What an iteration of the head takes, as a part of one from images.
+        of_head: Of an iteration of the head, where it is not from images.
     """
     *others, last = (median(row['seconds'][who]) for row in stages)
-    return head * cost * last + (1 - head) * mean(others)
+    return head * (of_head or last) + (1 - head) * mean(others)
 
 
-def cost_of_kept(times: Mapping[str, Sequence[float]]) -> float:
-    """Of an iteration of the head from kept features with their filling, as a part of one from images."""
-    images, kept, filling = (median(times[who]) for who in ('images', 'kept', 'filling'))
-    return (kept + VIEWS / EPOCHS * filling) / images
+def head_from_kept(row: dict, who: str, times: Mapping[str, Sequence[float]]) -> float:
+    """Seconds of an iteration of the head from kept features, and of its part of their filling.
+
+    Both are measured in float32 beside an iteration from images. Filling is a forward of what is frozen, as nearly all
+    of an iteration from images is, so it takes as much less as that does.
+    """
+    images, kept, filling = (median(times[what]) for what in ('images', 'kept', 'filling'))
+    plain, own = (median(row['seconds'][other]) for other in ('mmkd', who))
+    return plain * kept / images + own * VIEWS / EPOCHS * filling / images

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+
+from page import Results
 
 from mmkd.errors import UserError
 
@@ -57,11 +58,13 @@ def measure(rounds: int) -> list[dict]:
     rows = []
     for group, programs in PROGRAMS.items():
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
+        order = list(programs)
         for round_ in range(rounds + 1):
-            for name, program in programs.items():
-                times = _run(*program)
+            for name in order:
+                times = _run(*programs[name])
                 if round_:  # before, files are not in memory yet
                     taken[name].append(times)
+            order.append(order.pop(0))
         for name, pairs in taken.items():
             seconds, on_cpu = zip(*pairs)
             rows.append(dict(group=group, program=name, seconds=seconds, on_cpu=on_cpu))
@@ -87,9 +90,9 @@ def _run(code: str, *args: str) -> tuple[float, float]:
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def table(results: Mapping[str, dict]) -> list[str]:
+def table(results: Results) -> list[str]:
     """How much more each program took than the first of its group."""
-    rows = results['startup']['rows']
+    rows = results['startup']
     lines = ['| | Seconds | More | On a CPU | More |', '|---|---|---|---|---|']
     for row in rows:
         first = next(other for other in rows if other['group'] == row['group'])

@@ -142,6 +142,14 @@ def test_run_everything_runs_every_module_of_both_networks_unfolded(speed, tmp_p
     assert all(p.is_contiguous() for p in rival.student.parameters())
 
 
+def test_two_trainings_may_begin_in_the_same_second(speed, monkeypatch):
+    monkeypatch.setattr('mmengine.runner.runner.time.strftime', lambda *_: 'now')
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
+    for _ in range(2):
+        with speed('iterations').training(pair, 'KD', 4) as product:
+            product.enter('all')
+
+
 def test_only_the_phase_is_learned(speed, tmp_path):
     pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
     product = speed('product').Product(pair, 'SSKD', tmp_path, 4)

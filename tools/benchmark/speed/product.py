@@ -51,6 +51,7 @@ class Product:
     def __init__(self, pair: Pair, method: str, work_dir: Path, batch: int, **options: Any):
         cfg = _config(pair, method, batch, options)
         cfg.work_dir = str(work_dir)
+        cfg.experiment_name = work_dir.name  # mmengine's logger is that of the name and the second
         self.runner = Runner.from_cfg(cfg)
         self.plain_teacher = copy.deepcopy(self.runner.model.teacher.network)  # before it is folded
         self.runner.train()

@@ -6,6 +6,7 @@ from statistics import median
 import schedules
 from measuring import Ratio
 from page import Results
+from schedules import by_pair, stages
 
 HEAD = (
     '| | Seconds | Against the floor | Run everything, against mmkd | MiB | Against run everything |\n'
@@ -30,16 +31,6 @@ def table(results: Results) -> list[str]:
         images = f'{first["batch"]} images of {first["size"]} pixels; the memory is that of {first["images"]} images.'
         lines += [f'### {pair}', '', images, '', HEAD, *(line(row) for row in those), *equal_epochs(those), '']
     return [*lines, *in_half_the_bits(rows), '', *foreign(rows), *goals(rows)]
-
-
-def by_pair(rows: Sequence[dict]) -> dict[str, list[dict]]:
-    """In their order."""
-    return {pair: [row for row in rows if row['pair'] == pair] for pair in dict.fromkeys(row['pair'] for row in rows)}
-
-
-def stages(rows: Sequence[dict]) -> list[dict]:
-    """Those of SSKD."""
-    return [row for row in rows if row['method'] == 'SSKD']
 
 
 def line(row: dict) -> str:

@@ -5,6 +5,8 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +14,33 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+T = TypeVar('T')
+
 GPU = torch.cuda.is_available()
 
 
 def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each, measured in turn, so that whatever else the machine does hits all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    order = list(steps)
+
+    def timed(step: Callable[[], object]) -> float:
+        begin = _now()
+        step()
+        return _now() - begin
+
+    return in_turn({name: partial(timed, step) for name, step in steps.items()}, rounds)
+
+
+def in_turn(acts: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """What each returns in each round; the first round is to warm up and does not count."""
+    found: dict[str, list[T]] = {name: [] for name in acts}
+    order = list(acts)
     for round_ in range(rounds + 1):
         for name in order:
-            begin = _now()
-            steps[name]()
-            if round_:  # the first is to warm up
-                seconds[name].append(_now() - begin)
+            value = acts[name]()
+            if round_:
+                found[name].append(value)
         order.append(order.pop(0))
-    return seconds
+    return found
 
 
 def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, str]:

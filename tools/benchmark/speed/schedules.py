@@ -12,19 +12,27 @@ def table(rows: Sequence[dict], kept: Sequence[dict]) -> list[str]:
         '| SSKD against running everything | | with `frozen_dtype` | with kept features | with both |',
         '|---|---|---|---|---|',
     ]
-    rows = [row for row in rows if row['method'] == 'SSKD']
     times = {row['pair']: row['seconds'] for row in kept}
-    for pair in dict.fromkeys(row['pair'] for row in rows):
-        stages = [row for row in rows if row['pair'] == pair]
-        for title, head in (('equal epochs', 1 / len(stages)), ('half of the epochs for the head', 0.5)):
-            everything = seconds(stages, 'run everything', head)
-            plain, low = (everything / seconds(stages, who, head) for who in ('mmkd', 'frozen_dtype'))
+    for pair, those in by_pair(stages(rows)).items():
+        for title, head in (('equal epochs', 1 / len(those)), ('half of the epochs for the head', 0.5)):
+            everything = seconds(those, 'run everything', head)
+            plain, low = (everything / seconds(those, who, head) for who in ('mmkd', 'frozen_dtype'))
             cells = [f'{pair}, {title}', f'{plain:.2f}', f'{low:.2f}']
             for who in ('mmkd', 'frozen_dtype'):
-                kept_head = head_from_kept(stages[-1], who, times[pair]) if pair in times else None
-                cells.append(f'{everything / seconds(stages, who, head, kept_head):.2f}' if kept_head else '-')
+                kept_head = head_from_kept(those[-1], who, times[pair]) if pair in times else None
+                cells.append(f'{everything / seconds(those, who, head, kept_head):.2f}' if kept_head else '-')
             lines.append(f'| {" | ".join(cells)} |')
     return lines
+
+
+def by_pair(rows: Sequence[dict]) -> dict[str, list[dict]]:
+    """In their order."""
+    return {pair: [row for row in rows if row['pair'] == pair] for pair in dict.fromkeys(row['pair'] for row in rows)}
+
+
+def stages(rows: Sequence[dict]) -> list[dict]:
+    """Those of SSKD."""
+    return [row for row in rows if row['method'] == 'SSKD']
 
 
 def seconds(stages: Sequence[dict], who: str, head: float, of_head: float | None = None) -> float:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+from measuring import in_turn
 from page import Results
 
 from mmkd.errors import UserError
@@ -57,14 +59,7 @@ def measure(rounds: int) -> list[dict]:
         raise UserError(f'{TEACHER} does not exist; train it with: make {TEACHER}')
     rows = []
     for group, programs in PROGRAMS.items():
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
-        order = list(programs)
-        for round_ in range(rounds + 1):
-            for name in order:
-                times = _run(*programs[name])
-                if round_:  # before, files are not in memory yet
-                    taken[name].append(times)
-            order.append(order.pop(0))
+        taken = in_turn({name: partial(_run, *program) for name, program in programs.items()}, rounds)
         for name, pairs in taken.items():
             seconds, on_cpu = zip(*pairs)
             rows.append(dict(group=group, program=name, seconds=seconds, on_cpu=on_cpu))

@@ -4,13 +4,13 @@ The comparison happens in the teacher's layout: what comes out has the shape of 
 of the same images, and the student's number format. For each tensor, in this order:
 
 1. **Prefix tokens** (class tokens and the like) the teacher has no counterpart for are dropped.
-2. **Widths** that differ are joined by a 1x1 convolution and batch norm; tokens get the same, as a
-   linear layer. Equal widths get no parameters.
-3. **Sizes** that differ are joined by bilinear resizing to the size the teacher's feature has there
+2. **Sizes** that differ are joined by bilinear resizing to the size the teacher's feature has there
    and then, since training images may vary in size.
-4. **Layouts** that differ: a token sequence is its prefix tokens and then the map, row by row. The
+3. **Layouts** that differ: a token sequence is its prefix tokens and then the map, row by row. The
    teacher's prefix tokens that the student has no counterpart for are copied from the teacher, so
    that no loss sees a difference there and no gradient comes from it.
+4. **Widths** that differ are joined by a linear map of each position, the least-squares fit to the
+   teacher's feature, renewed with each batch. Equal widths get none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError
+from mmkd.least_squares import LeastSquares
 
 Feature = tuple[Tensor, ...]
 
@@ -99,34 +100,6 @@ class Layout:
         return tuple(tensor.shape[2:] if self.prefix is None else tensor.shape[1:2])
 
 
-class TokenProjection(nn.Module):
-    """The 1x1 convolution and batch norm of maps, for tokens.
-
-    Batch norm and not a transformer's layer norm: per position it is a linear map, so it can follow
-    tokens of any norm (a residual stream has a few very large ones), and both layouts learn alike.
-    """
-
-    def __init__(self, width: int, new_width: int):
-        super().__init__()
-        self.linear = nn.Linear(width, new_width, bias=False)
-        self.norm = nn.BatchNorm1d(new_width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, C) to (N, L, C'); every token counts as one sample of the norm."""
-        tokens = self.linear(tokens)
-        return self.norm(tokens.flatten(0, 1)).view_as(tokens)
-
-
-def project(student: Layout, teacher: Layout) -> nn.Module:
-    """From the student's width to the teacher's, in the student's layout."""
-    if student.width == teacher.width:
-        return nn.Identity()
-    if student.prefix is not None:
-        return TokenProjection(student.width, teacher.width)
-    convolution = nn.Conv2d(student.width, teacher.width, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(teacher.width))
-
-
 class Adapter(nn.Module):
     """Brings one of the student's tensors into the shape of one of the teacher's."""
 
@@ -137,7 +110,7 @@ class Adapter(nn.Module):
         (height, columns), (teacher_height, teacher_columns) = student.grid, teacher.grid
         same_aspect = height * teacher_columns == teacher_height * columns
         self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
-        self.project = project(student, teacher)
+        self.project = None if student.width == teacher.width else LeastSquares(student.width, teacher.width)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The student's tensor in the shape of the teacher's; the very tensor where nothing differs."""
@@ -148,28 +121,42 @@ class Adapter(nn.Module):
         return self._adapted(student, teacher.movedim(-1, 1)).movedim(1, -1)
 
     def _adapted(self, student: Tensor, teacher: Tensor) -> Tensor:
+        student, prefix = self._placed(student, teacher), self.teacher.prefix
+        lacking = prefix is not None and prefix > self.shared
+        comparable = torch.cat([teacher[:, : self.shared], teacher[:, prefix:]], dim=1) if lacking else teacher
+        student = self._projected(student, comparable)
+        if not lacking:
+            return student
+        copied = teacher[:, self.shared : prefix].detach().to(student.dtype)
+        return torch.cat([student[:, : self.shared], copied, student[:, self.shared :]], dim=1)
+
+    def _placed(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """In the teacher's layout and of its size, in the student's width, without prefix tokens that it lacks."""
         if self.same_layout and self.student.places(student) == self.teacher.places(teacher):
-            return self._projected(student)
+            return student
         grid, teacher_grid = self.student.size(student), self.teacher.size(teacher)
-        parts = []
-        if self.student.prefix is None:
-            student = self._projected(student)
-        else:
-            kept = [student[:, : self.shared], student[:, self.student.prefix :]]
-            tokens = self._projected(torch.cat(kept, dim=1))
-            parts.append(tokens[:, : self.shared])
-            student = tokens[:, self.shared :].transpose(1, 2).unflatten(2, grid)
+        tokens = []
+        if self.student.prefix is not None:
+            tokens = [student[:, : self.shared]]
+            student = student[:, self.student.prefix :].transpose(1, 2).unflatten(2, grid)
         if grid != teacher_grid:
             student = F.interpolate(student, teacher_grid, mode='bilinear', align_corners=False)
         if self.teacher.prefix is None:
             return student
-        parts.append(teacher[:, self.shared : self.teacher.prefix].detach().to(student.dtype))
-        return torch.cat([*parts, student.flatten(2).transpose(1, 2)], dim=1)
+        return torch.cat([*tokens, student.flatten(2).transpose(1, 2)], dim=1)
 
-    def _projected(self, student: Tensor) -> Tensor:
-        for weight in self.project.parameters():  # without autocast, layers take no other number format than their own
-            return self.project(student.to(weight.dtype)).to(student.dtype)
-        return student
+    def _projected(self, student: Tensor, target: Tensor) -> Tensor:
+        if self.project is None:
+            return student
+        if self.training:
+            self.project.observe(rows_of(student), rows_of(target))
+        weight = self.project.weight  # without autocast, layers take no other number format than their own
+        return self.project(student.to(weight.dtype)).to(student.dtype)
+
+
+def rows_of(feature: Tensor) -> Tensor:
+    """The vectors of all positions and images."""
+    return (feature.movedim(1, -1) if feature.ndim == 4 else feature).flatten(0, -2)
 
 
 class AdapterSet(nn.ModuleList):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -64,27 +65,53 @@ def recording(network: nn.Module, ends: Sequence[StageEnd], leave: bool = False)
         leave: Leave the forward by an exception when all of them have run.
     """
     outputs: dict[str, Any] = {}
+    leave_at = len({end.end for end in ends}) if leave else None
+
+    def seen(end: StageEnd, args: Any, output: Any) -> Any:
+        outputs[end.end] = args if isinstance(end, Start) else output
+        if len(outputs) == leave_at:
+            raise _Left
+        return output
+
+    with _calls_replaced(network, {end: partial(seen, end) for end in ends}):
+        yield outputs
+
+
+@contextmanager
+def replaced(network: nn.Module, features: Mapping[StageEnd, Feature]) -> Iterator[None]:
+    """In the forward that runs inside, some modules put out other features than they made."""
+
+    def other(feature: Feature, args: Any, output: Any) -> Any:
+        return feature[0] if isinstance(output, Tensor) else type(output)(feature)
+
+    with _calls_replaced(network, {end: partial(other, feature) for end, feature in features.items()}):
+        yield
+
+
+@contextmanager
+def _calls_replaced(network: nn.Module, then: Mapping[StageEnd, Callable]) -> Iterator[None]:
+    """What some calls of modules put out goes through a function of their arguments and output."""
     # Not forward hooks: in a module compiled in place they would be traced, or be ignored where the trace is older.
     # What the ends run is replaced instead, and the modules around them run for once as if they were not compiled.
     instead: dict[nn.Module, Any] = {}
-    for end in ends:
+    for end in then:
         for dot in (place for place, char in enumerate(end.end) if char == '.'):
             instead.setdefault(network.get_submodule(end.end[:dot]))
-    for end in ends:
+    for end, change in then.items():
         module = network.get_submodule(end.end)
-        instead[module] = _recorded(module, end, outputs, leave_at=len({e.end for e in ends}) if leave else None)
+        instead[module] = _changed(module, end, change)
     before = {module: module._compiled_call_impl for module in instead}
     try:
         for module, call in instead.items():
             module._compiled_call_impl = call
-        yield outputs
+        yield
     finally:
         for module, call in before.items():
             module._compiled_call_impl = call
 
 
-def _recorded(module: nn.Module, end: StageEnd, outputs: dict[str, Any], leave_at: int | None) -> Callable:
-    """The module's own call, which keeps its output and may leave the forward."""
+def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
+    """The module's own call, one of whose outputs is changed."""
     run = module._compiled_call_impl or module._call_impl
     calls = 0
 
@@ -92,11 +119,7 @@ def _recorded(module: nn.Module, end: StageEnd, outputs: dict[str, Any], leave_a
         nonlocal calls
         calls += 1
         output = run(*args, **kwargs)
-        if calls == end.call:
-            outputs[end.end] = args if isinstance(end, Start) else output
-            if len(outputs) == leave_at:
-                raise _Left
-        return output
+        return change(args, output) if calls == end.call else output
 
     return call
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from mmkd.adapters import build_adapter
 from mmkd.errors import UserError
+from mmkd.least_squares import LeastSquares
 
 sides = st.integers(1, 6)
 layouts = st.tuples(st.integers(1, 6), sides, sides, st.one_of(st.none(), st.integers(0, 3)))
@@ -46,19 +47,38 @@ def test_nothing_differs(level):
 
 
 def test_widths_of_maps():
-    result, adapter, student, _ = adapt(stage((3, 4, 4)), stage((5, 4, 4)))
-    convolution, norm = adapter[0].project
-    linear = torch.einsum('oc,nchw->nohw', convolution.weight[:, :, 0, 0], student)
-    torch.testing.assert_close(result, F.batch_norm(linear, None, None, norm.weight, norm.bias, training=True))
-    assert sum(p.numel() for p in adapter.parameters()) == 3 * 5 + 2 * 5
+    result, adapter, student, teacher = adapt(stage((3, 4, 4)), stage((5, 4, 4)))
+    assert torch.equal(result, fitted(adapter[0].project, to_tokens(student), to_tokens(teacher), to_tokens(student), 4))
+    assert not list(adapter.parameters())
 
 
 def test_widths_of_tokens_are_projected_as_those_of_maps_are():
-    result, adapter, student, _ = adapt(stage((3, 4, 2, 1)), stage((5, 4, 2, 1)))
-    linear = torch.einsum('oc,nlc->nlo', adapter[0].project.linear.weight, student)
-    mean, var = linear.mean((0, 1)), linear.var((0, 1), unbiased=False)
-    torch.testing.assert_close(result, (linear - mean) / (var + 1e-5).sqrt())
-    assert sum(p.numel() for p in adapter.parameters()) == 3 * 5 + 2 * 5
+    result, adapter, student, teacher = adapt(stage((3, 4, 2, 1)), stage((5, 4, 2, 1)))
+    assert torch.equal(result, fitted(adapter[0].project, student, teacher, student))
+
+
+def test_other_widths_and_sizes_are_fitted_at_the_size_of_the_teacher():
+    result, adapter, student, teacher = adapt(stage((3, 8, 6)), stage((5, 4, 3)))
+    resized = to_tokens(F.interpolate(student, (4, 3), mode='bilinear', align_corners=False))
+    assert torch.equal(result, fitted(adapter[0].project, resized, to_tokens(teacher), resized, 4))
+
+
+def test_the_fit_stays_in_evaluation_mode():
+    student, teacher = stage((3, 4, 4)), stage((5, 4, 4))
+    adapter = build_adapter(student, teacher)
+    (before,) = adapter(features(student), features(teacher, seed=1))
+    adapter.eval()
+    assert torch.equal(adapter(features(student), features(teacher, seed=2))[0], before)
+
+
+def fitted(project, rows, targets, feature, rows_of_maps=None):
+    """What a fit to the same positions gives; maps come back as maps of so many rows."""
+    again = LeastSquares(project.width, len(project.bias))
+    again.observe(rows.flatten(0, 1), targets.flatten(0, 1))
+    assert torch.equal(again.weight, project.weight)
+    if rows_of_maps is None:
+        return again(feature)
+    return again(feature.transpose(1, 2).unflatten(2, (rows_of_maps, -1)))
 
 
 @pytest.mark.parametrize('size', [(8, 6), (2, 3), (4, 1)])
@@ -116,7 +136,7 @@ def test_other_numbers_of_prefix_tokens(ours, theirs):
     assert torch.equal(result[:, theirs:], student[:, ours:])
 
 
-def test_dropped_tokens_are_not_in_the_batch_statistics():
+def test_dropped_tokens_are_not_in_the_fit():
     student, teacher = stage((3, 4, 4, 1)), stage((5, 4, 4))
     (feature,), adapter = features(student), build_adapter(student, teacher)
     results = []

@@ -180,6 +180,10 @@ class Distiller(BaseModel):
         """Means over a batch of the validation set that tell how the stages at hand are doing."""
         return {}
 
+    def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
+        """Make the teacher's head the student's when all features are learned; say in words what was done, if any."""
+        return ''
+
     def enter(self, names: Sequence[str]) -> None:
         """Learn the stages of these names from now on, and freeze everything else."""
         self.current = tuple(names)

@@ -9,9 +9,12 @@ from mmkd.adapters import AdapterSet, Layout, build_adapter
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_dict
 from mmkd.errors import UserError
+from mmkd.dry_run import unchanged
+from mmkd.explained_variance import variance_parts
+from mmkd.heads.inherited import CannotInherit, class_rows, inherit, state_of
 from mmkd.padding import divisor_of
 from mmkd.pairing import pair_plans
-from mmkd.prefix import run_to
+from mmkd.prefix import Feature, replaced, run_to, tensors_in
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import Phase, check_name
@@ -41,6 +44,8 @@ class SSKD(Distiller):
         data_preprocessor (dict, optional): Passed on by the Runner.
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
+        head_from_teacher (bool): When the last feature is learned, make the teacher's head the student's where that is
+            exact. Defaults to True.
     """
 
     head_learns_from_features = True
@@ -56,6 +61,7 @@ class SSKD(Distiller):
         compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         frozen_dtype: str | None = None,
+        head_from_teacher: bool = True,
     ):
         super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
         self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
@@ -63,6 +69,7 @@ class SSKD(Distiller):
         for name, loss in self.stage_losses.items():
             check_dict(f'model.stage_losses.{name}', loss)
         self.pairs = pairs
+        self.head_from_teacher = head_from_teacher
         self.losses: dict[str, nn.Module] = {}
 
     def prepare(self, inputs: Tensor) -> None:
@@ -77,6 +84,7 @@ class SSKD(Distiller):
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
         self.check_cut(self.teacher_stages.values())
+        self.teacher_head = state_of(self.teacher.network, teacher_plan.head)  # before its batch norms are folded
 
     def check_cut(self, stages: Iterable[Stage]) -> None:
         """Refuse a teacher's features that could not be cut back, if its batches are padded further."""
@@ -126,17 +134,67 @@ class SSKD(Distiller):
         return self.student.loss(inputs, data_samples)
 
     def mimic(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
-        """The mimic loss of each stage that is being learned; neither network runs further than the last of them."""
+        """The mimic loss of each stage that is being learned."""
+        pairs = self.compare(inputs, data_samples)
+        return {name: self.losses[name](own, target) for name, (own, target) in pairs.items()}
+
+    def compare(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, tuple[Feature, Feature]]:
+        """The adapted features of the stages that are being learned, and what they mimic.
+
+        Neither network runs further than the last of them.
+        """
         stages = [stage for stage in self.plan.stages if stage.name in self.current]
         teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
         # the teacher first, while the student keeps nothing for its gradient yet
         targets = self.teacher.run_to(teacher_stages, self.teacher_inputs(inputs, data_samples))
         features = run_to(self.student, stages, inputs)
-        losses = {}
+        pairs = {}
         for stage, feature, target in zip(stages, features, targets):
             adapter = self._adapter(stage.name)
-            losses[stage.name] = self.losses[stage.name](adapter(feature, target), adapter.targets(target))
-        return losses
+            pairs[stage.name] = adapter(feature, target), adapter.targets(target)
+        return pairs
+
+    def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
+        """Make the teacher's head the student's, if that is exact; say in words what was done.
+
+        It is tried on a batch: the student's scores must be those that the teacher makes of the adapted features.
+
+        Args:
+            inputs: A preprocessed batch.
+            classes: The names of the student's classes, if its data tell.
+        """
+        if not self.head_from_teacher:
+            return ''
+        own = state_of(self.student, self.plan.head)
+        adapters = [self._adapter(stage.name) for stage in self.plan.stages if module_key(stage.name) in self.extras]
+        maps = [a.project for adapter_set in adapters for a in adapter_set if a.project is not None]
+        try:
+            rows = class_rows(classes, self.teacher.classes)
+            self.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
+            self._check_inherited(inputs, rows)
+        except CannotInherit as reason:
+            self.student.load_state_dict(own, strict=False)
+            return f"The student's head does not start from the teacher's: {reason}."
+        return "The student's head is now the teacher's" + (', times the maps between their features.' if maps else '.')
+
+    @torch.no_grad()
+    def _check_inherited(self, inputs: Tensor, rows: Sequence[int] | None) -> None:
+        with unchanged(self.student), unchanged(self.extras):
+            self.student.eval()
+            self.extras.eval()
+            theirs = self.teacher_inputs(inputs)
+            targets = self.teacher.run_to([*self.teacher_stages.values()], theirs)
+            adapted = {}
+            for stage, feature, target in zip(self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets):
+                if module_key(stage.name) in self.extras:
+                    adapted[self.teacher_stages[stage.name]] = self._adapter(stage.name)(feature, target)
+            with replaced(self.teacher.network, adapted):
+                wanted = tensors_in(self.teacher.network(theirs, mode='tensor'))
+            scores = tensors_in(self.student(inputs, mode='tensor'))
+        for score, want in zip(scores, wanted, strict=True):
+            want = want if rows is None else want[:, rows]
+            if score.shape != want.shape or not torch.allclose(score, want, rtol=1e-3, atol=1e-3 * float(want.std())):
+                raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
 
     def trained_extras(self) -> list[nn.Module]:
         """The adapters of the stages at hand."""
@@ -148,8 +206,11 @@ class SSKD(Distiller):
         return not self.learns_head
 
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """The mimic loss."""
-        return {MIMIC_LOSS: torch.stack(list(self.mimic(inputs, data_samples).values())).sum()}
+        """The mimic loss, and what the explained variance of each stage is made of."""
+        pairs = self.compare(inputs, data_samples)
+        losses = [self.losses[name](own, target) for name, (own, target) in pairs.items()]
+        parts = {f'r2_{name}': variance_parts(own, target) for name, (own, target) in pairs.items()}
+        return {MIMIC_LOSS: torch.stack(losses).sum(), **parts}
 
     def _adapter(self, name: str) -> AdapterSet:
         adapter = self.extras[module_key(name)]

@@ -97,8 +97,10 @@ class StageScheduleHook(Hook):
             check_ground_truth(self.distiller.student, batch.get('data_samples'))
             with self.distiller.speed_ups.tried():
                 check_head(self.distiller.student, batch['inputs'], batch.get('data_samples'))
-        begin = heads[0] if heads else sum(self.schedule.lengths)
-        runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin + 1)
+        begin = heads[0] + 1 if heads else sum(self.schedule.lengths)  # without the head, when it is inherited
+        runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin)
+        self.sample = batch['inputs']
+        self.classes = runner.train_dataloader.dataset.metainfo.get('classes') or ()
         self._log_plan(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -205,6 +207,13 @@ class StageScheduleHook(Hook):
         lengths = self.iterations(runner)
         return runner.iter - sum(lengths[: self.index]), lengths[self.index]
 
+    @property
+    def completes_features(self) -> bool:
+        """Whether the last feature is learned in the phase at hand, and the head in none before."""
+        stages, head = self.schedule.stages, self.schedule.stages[-1]
+        learns_last = len(stages) > 1 and stages[-2] in self.schedule.phases[self.index]
+        return learns_last and not any(head in phase for phase in self.schedule.phases[: self.index + 1])
+
     def look_back(self, runner: Runner, done: int) -> None:
         """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
         ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
@@ -217,6 +226,9 @@ class StageScheduleHook(Hook):
         restored = False
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             restored = self.best.restore(self.distiller)
+        if ends and self.completes_features and (said := self.distiller.inherit_head(self.sample, self.classes)):
+            runner.logger.info(said)
+            restored = True
         if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
             average_buffers(self.distiller)
         if restored:  # else checkpoints would hold the average, over all of the stage, in its place

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.sskd import MIMIC_LOSS
+from mmkd.explained_variance import explained_variance
 from mmkd.random_state import own_randomness
 
 
@@ -25,15 +26,20 @@ def validate_stages(runner: Runner, distiller: Distiller, name: str) -> dict[str
             data = distiller.data_preprocessor(batch, False)
             images = len(data['inputs'])
             for key, value in distiller.measure(data['inputs'], data['data_samples']).items():
-                sums[key] += value.double().cpu() * images
+                sums[key] = sums[key] + value.double().cpu() * images
             sums['images'] += images
     distiller.train()
     all_reduce_dict(sums)
-    means = {key: float(value / sums['images']) for key, value in sums.items() if key != 'images'}
+    means = {key: _told(value / sums['images']) for key, value in sums.items() if key != 'images'}
     runner.visualizer.add_scalars({f'val_{key}': value for key, value in means.items()}, step=runner.iter + 1)
     said = ', '.join(f'{key} {value:.5g}' for key, value in means.items())
     runner.logger.info(f'Stage {name} on the validation set: {said}')
     return means
+
+
+def _told(mean: torch.Tensor) -> float:
+    """A mean as it is, R squared of what it is made of."""
+    return explained_variance(mean) if mean.ndim else float(mean)
 
 
 class BestStage:

@@ -31,6 +31,29 @@ KINDS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 }
 
 
+def by_tensor(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Both divided by the teacher's standard deviation where that is above 1."""
+    scale = teacher.std(correction=0).clamp(min=1)
+    return student / scale, teacher / scale
+
+
+def by_channel(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Both divided by the teacher's standard deviation in each channel; channels that hardly vary count less."""
+    scale = _std(teacher, channels).clamp(min=0.1 * teacher.std(correction=0))
+    return student / scale, teacher / scale
+
+
+def _others(tensor: Tensor, channels: int) -> list[int]:
+    return [axis for axis in range(tensor.ndim) if axis != channels % tensor.ndim]
+
+
+def _std(tensor: Tensor, channels: int) -> Tensor:
+    return tensor.var(_others(tensor, channels), correction=0, keepdim=True).sqrt()
+
+
+SCALES = {'tensor': by_tensor, 'channel': by_channel}
+
+
 @MODELS.register_module()
 class FeatureMimicLoss(nn.Module):
     """The distance between a student's feature and the teacher's, which must have the same shape.
@@ -54,7 +77,7 @@ class FeatureMimicLoss(nn.Module):
         >>> dict(type='mmkd.FeatureMimicLoss', kind='smooth_l1')
     """
 
-    def __init__(self, kind: str = 'mse', loss_weight: float = 1.0):
+    def __init__(self, kind: str = 'mse', loss_weight: float = 1.0, scale: str = 'tensor'):
         super().__init__()
         if kind not in KINDS:
             raise UserError(
@@ -64,6 +87,7 @@ class FeatureMimicLoss(nn.Module):
         if not isinstance(loss_weight, int | float) or not 0 <= loss_weight < math.inf:
             raise UserError(f'FeatureMimicLoss: loss_weight must be a finite number of 0 or more, not {loss_weight!r}.')
         self.kind = kind
+        self.scale = scale
         self.loss_weight = loss_weight
 
     def forward(self, student: Feature, teacher: Feature) -> Tensor:
@@ -81,8 +105,8 @@ class FeatureMimicLoss(nn.Module):
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         channels = 1 if student.ndim == 4 else -1  # maps are (N, C, H, W), tokens (N, L, C)
-        scale = teacher.std(correction=0).clamp(min=1)
-        return KINDS[self.kind](student / scale, teacher / scale, channels).mean()
+        student, teacher = SCALES[self.scale](student, teacher, channels)
+        return KINDS[self.kind](student, teacher, channels).mean()
 
     def extra_repr(self) -> str:
         """What ``print`` shows of it."""

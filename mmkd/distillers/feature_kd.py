@@ -1,0 +1,92 @@
+"""Features mimicked next to the student's own loss."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from mmkd.adapters import build_adapter
+from mmkd.distillers.options import check_dict, check_weight
+from mmkd.distillers.sskd import SSKD, module_key
+from mmkd.random_state import own_randomness
+from mmkd.registry import MODELS
+from mmkd.schedule import ALL, Phase, check_name
+from mmkd.stages import Stage
+from mmkd.tasks import task_of
+
+
+@MODELS.register_module()
+class FeatureKD(SSKD):
+    """The student's own loss and, beside it, the distance of its features to the teacher's.
+
+    Where the schedule has single stages, these learn first as in :class:`SSKD`.
+
+    Args:
+        student (dict): The student's model config.
+        teacher (dict): ``dict(config=..., checkpoint=...)``.
+        places (Sequence[str], optional): Names of the stages that are compared. Defaults to the neck of detectors that
+            have one, and to every stage of other networks.
+        feature_loss (dict, optional): The distance. Defaults to ``dict(type='mmkd.PKDLoss')``.
+        weight (float): Of each place beside the student's own loss. Defaults to 1.0.
+        kwargs: Those of :class:`SSKD`.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        teacher: dict,
+        places: Sequence[str] | None = None,
+        feature_loss: dict | None = None,
+        weight: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(student, teacher, **kwargs)
+        self.task = task_of(self.student, self.teacher)
+        self.wanted = places
+        self.feature_loss = MODELS.build(
+            check_dict('model.feature_loss', feature_loss or dict(type='mmkd.PKDLoss'))
+        )
+        self.weight = check_weight('model.weight', weight)
+        self.places: list[Stage] = []
+
+    def prepare(self, inputs: Tensor) -> None:
+        """Find the stages, and those that are compared beside the head."""
+        super().prepare(inputs)
+        stages = {stage.name: stage for stage in self.plan.stages}
+        necks = [name for name, stage in stages.items() if stage.end.split('.')[0] == 'neck']
+        wanted = self.wanted if self.wanted is not None else necks or list(stages)
+        for name in wanted:
+            check_name(name, list(stages), 'model.places')
+        self.places = [stages[name] for name in wanted] if self.weight else []
+
+    def default_phases(self) -> list:
+        """Everything at once."""
+        return [ALL]
+
+    def equip(self, phases: Sequence[Phase]) -> None:
+        """Build adapters also for what is compared beside the head."""
+        super().equip(phases)
+        with own_randomness():
+            for stage in self.places:
+                if module_key(stage.name) not in self.extras:
+                    adapter = build_adapter(stage, self.teacher_stages[stage.name])
+                    self.extras[module_key(stage.name)] = adapter.to(next(self.student.parameters()).device)
+
+    def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """The student's own losses and one for each place."""
+        student = partial(self.task.student_outcome, inputs, data_samples, 1.0, self.places)
+        if not self.places:
+            return student().losses
+        theirs = self.teacher_inputs(inputs, data_samples)
+        targets = self.teacher.run_to([self.teacher_stages[stage.name] for stage in self.places], theirs)
+        outcome = student()
+        losses = dict(outcome.losses)
+        for stage, feature, target in zip(self.places, outcome.features, targets):
+            adapter = self._adapter(stage.name)
+            loss = self.feature_loss(adapter(feature, target), adapter.targets(target))
+            losses[f'loss_mimic_{stage.name}'] = self.weight * loss
+        return losses
+
+    def trained_extras(self) -> list[nn.Module]:
+        """The adapters of what is compared."""
+        return [self._adapter(stage.name) for stage in self.places] if self.learns_head else super().trained_extras()

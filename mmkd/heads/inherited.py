@@ -1,0 +1,87 @@
+"""A student's head that is the teacher's: where features are linear maps of each other, it need not be learned."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmkd.least_squares import LeastSquares
+from mmkd.stages import Stage
+
+
+class CannotInherit(Exception):  # noqa: N818  (no error: a student learns its head instead)
+    """Says why."""
+
+
+def state_of(network: nn.Module, part: Stage) -> dict[str, Tensor]:
+    """Copies of the weights and statistics of a stage's layers."""
+    layers = [name for name in part.modules if [*network.get_submodule(name).parameters(recurse=False)]]
+    return {
+        f'{name}.{key}': value.detach().clone()
+        for name in layers
+        for key, value in network.get_submodule(name).state_dict().items()
+    }
+
+
+def class_rows(own: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
+    """Where the teacher has the student's classes; None where they are the same, or their names are not known."""
+    if not own or not theirs or tuple(own) == tuple(theirs):
+        return None
+    lacking = [name for name in own if name not in theirs]
+    if lacking:
+        raise CannotInherit(f'the teacher does not know the class {lacking[0]!r}')
+    return [list(theirs).index(name) for name in own]
+
+
+def inherit(
+    own: dict[str, Tensor], theirs: dict[str, Tensor], maps: Sequence[LeastSquares], classes: Sequence[int] | None
+) -> dict[str, Tensor]:
+    """The teacher's weights in the student's shapes.
+
+    A layer of the same shape is copied. A linear layer or convolution that reads a mimicked feature of another width
+    is multiplied by the map between the two: ``W' = W A`` and ``b' = b + W a``.
+
+    Args:
+        own: Weights of the student's layers, by name.
+        theirs: Of the teacher's.
+        maps: From the student's features to the teacher's; none where the widths are the same.
+        classes: The teacher's indices of the student's classes, where these are others.
+
+    Raises:
+        CannotInherit: The layers do not fit.
+    """
+    lacking = sorted(own.keys() ^ theirs.keys())
+    if lacking:
+        whose = 'teacher' if lacking[0] in own else 'student'
+        raise CannotInherit(f'the {whose} has no {lacking[0]}')
+    result = {name: _chosen(theirs[name].to(value), value, classes) for name, value in own.items()}
+    for name, value in own.items():
+        if result[name].shape == value.shape:
+            continue
+        bias = name.removesuffix('weight') + 'bias'
+        if name == bias or bias not in result:
+            raise CannotInherit(f'{_shapes(name, value, result[name])}, and no bias takes up the constant of a map')
+        result[name], constant = _folded(name, result[name], value, maps)
+        result[bias] = result[bias] + constant
+    return result
+
+
+def _chosen(theirs: Tensor, own: Tensor, classes: Sequence[int] | None) -> Tensor:
+    """The rows of the student's classes."""
+    if classes is None or len(own) != len(classes):
+        return theirs
+    return theirs[torch.tensor(classes, device=theirs.device)]
+
+
+def _shapes(name: str, own: Tensor, theirs: Tensor) -> str:
+    return f'{name} is {tuple(own.shape)} in the student and {tuple(theirs.shape)} in the teacher'
+
+
+def _folded(name: str, weight: Tensor, own: Tensor, maps: Sequence[LeastSquares]) -> tuple[Tensor, Tensor]:
+    fitting = [m for m in maps if weight.shape[:2] == (own.shape[0], len(m.weight)) and own.shape[1] == m.width]
+    if len(fitting) != 1 or weight.shape[2:] != own.shape[2:]:
+        raise CannotInherit(_shapes(name, own, weight))
+    (between,) = fitting
+    folded = torch.einsum('oi...,ij->oj...', weight, between.weight.to(weight))
+    constant = torch.einsum('oi...,i->o...', weight, between.bias.to(weight))
+    return folded, constant.flatten(1).sum(1) if constant.ndim > 1 else constant

@@ -1,0 +1,63 @@
+"""The linear map from one feature to another that fits best at present."""
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+_RIDGE = 1e-4  # of the mean variance: keeps channels that are nearly alike, or always 0, from large weights
+_LONGEST = 0.98  # the mean over batches forgets at least 1 in 50 a batch
+
+
+class LeastSquares(nn.Module):
+    """Maps rows of ``width`` numbers to ``new_width``, by the least-squares fit to the batches seen last.
+
+    It has no parameters for an optimizer, so it needs no learning rate and no start: in training mode :meth:`observe`
+    updates means of products over the batches and solves for weight and bias. The mean reaches further back as training
+    goes on, since features change less and less. Several processes share their sums, so they have the same map.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    moments: Tensor
+    batches: Tensor
+
+    def __init__(self, width: int, new_width: int):
+        super().__init__()
+        self.width = width
+        self.register_buffer('weight', torch.zeros(new_width, width))
+        self.register_buffer('bias', torch.zeros(new_width))
+        self.register_buffer('moments', torch.zeros(width + 1, width + 1 + new_width))
+        self.register_buffer('batches', torch.zeros(()))
+
+    @torch.no_grad()
+    def observe(self, rows: Tensor, targets: Tensor) -> None:
+        """Take (rows, width) and what they should become, (rows, new_width), into the fit."""
+        with torch.autocast(rows.device.type, enabled=False):
+            ones = rows.new_ones(len(rows), 1, dtype=torch.float32)
+            inputs = torch.cat([rows.float(), ones], dim=1)
+            sums = inputs.T @ torch.cat([inputs, targets.float()], dim=1)
+            all_reduce(sums)
+            self.batches += 1
+            keep = ((self.batches - 1) / (self.batches + 8)).clamp(max=_LONGEST)
+            self.moments.lerp_(sums / sums[-1, -1 - targets.shape[1]], 1 - keep)
+            self._solve()
+
+    def _solve(self) -> None:
+        """Ridge regression on what remains when the means are taken away."""
+        products, mean = self.moments[:-1].double(), self.moments[-1].double()
+        covariance = products - mean[: self.width, None] * mean[None]
+        covariance = torch.cat([covariance[:, : self.width], covariance[:, self.width + 1 :]], dim=1)
+        own, cross = covariance.split([self.width, covariance.shape[1] - self.width], dim=1)
+        ridge = _RIDGE * own.diagonal().mean().clamp(min=1e-12)
+        own = own + ridge * torch.eye(self.width, dtype=own.dtype, device=own.device)
+        factor, _ = torch.linalg.cholesky_ex(own)  # unlike solve, it asks the device nothing
+        weight = torch.cholesky_solve(cross, factor)
+        self.weight.copy_(weight.T)
+        self.bias.copy_(mean[self.width + 1 :] - mean[: self.width] @ weight)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """A map (N, C, H, W), or rows (..., C)."""
+        if feature.ndim == 4:
+            return F.conv2d(feature, self.weight[:, :, None, None], self.bias)
+        return F.linear(feature, self.weight, self.bias)

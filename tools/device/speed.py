@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -73,7 +74,7 @@ PLAN = (  # the most valuable first
 )
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """Nothing more is measured."""
 
 
@@ -88,22 +89,32 @@ def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: 
                 keep_on_device(products[way])
             except Exception as error:
                 lines.add(**shared, way=way, error=first_line(error))
-        plain = products.get('mmkd')
-        for phase in plain.phases if plain else ():
+        if 'mmkd' not in products:
+            return
+        for phase in products['mmkd'].phases:
             if time.monotonic() > deadline:
-                raise OutOfTime
-            steps, memory, errors = {}, {}, {}
-            for way, product in products.items():
-                attempt(way, lambda product=product: (product.enter(phase), product.step)[1], steps, errors)
-            for kind in (Floor, RunEverything) if what.rivals else ():
-                attempt(kind.__name__, lambda kind=kind: kind(plain).step, steps, errors)
-            for who in list(steps):
-                attempt(who, lambda who=who: peak(who, steps[who], products), memory, errors)
-            steps = {who: step for who, step in steps.items() if who not in errors}
-            seconds = timed(steps, rounds)
-            told = {who: milliseconds(those, pair.batch[GPU]) for who, those in seconds.items()}
-            lines.add(**shared, phase=phase, ms=told, mib=memory, **(dict(errors=errors) if errors else {}))
-            print(what.pair, what.method, phase, told, errors, flush=True)
+                raise OutOfTimeError
+            lines.add(**shared, phase=phase, **of_phase(what, phase, products, rounds, pair.batch[GPU]))
+
+
+def of_phase(what: Measurement, phase: str, products: dict[str, Product], rounds: int, batch: int) -> dict:
+    """Times and memory, and what went wrong."""
+    steps: dict[str, Callable[[], object]] = {}
+    memory: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    for way, product in products.items():
+        if attempt(way, partial(product.enter, phase), {}, errors):
+            steps[way] = product.step
+    rivals: dict[str, Any] = {}
+    for name, kind in (('floor', Floor), ('run everything', RunEverything)) if what.rivals else ():
+        if attempt(name, partial(kind, products['mmkd']), rivals, errors):
+            steps[name] = rivals[name].step
+    for who in list(steps):
+        if not attempt(who, partial(peak, steps[who], products.get(who, products['mmkd'])), memory, errors):
+            del steps[who]
+    told = {who: milliseconds(those, batch) for who, those in timed(steps, rounds).items()}
+    print(what.pair, what.method, phase, told, errors, flush=True)
+    return dict(ms=told, mib=memory, **(dict(errors=errors) if errors else {}))
 
 
 def keep_on_device(product: Product) -> None:
@@ -111,22 +122,19 @@ def keep_on_device(product: Product) -> None:
     product.loop.batch = product.distiller.data_preprocessor.cast_data(product.loop.batch)
 
 
-def attempt(who: str, act: Callable[[], object], found: dict, errors: dict[str, str]) -> None:
-    """Keep what it gives, or what it says."""
+def attempt(who: str, act: Callable[[], object], found: dict, errors: dict[str, str]) -> bool:
+    """Keep what it gives, or what it says; whether it went well."""
     try:
         found[who] = act()
     except Exception as error:
         errors[who] = first_line(error)
         if GPU:
             torch.cuda.empty_cache()
+    return who not in errors
 
 
-def peak(who: str, step: Callable[[], object], products: dict[str, Product]) -> int:
-    """MiB at the peak of an iteration; it warms up, too.
-
-    What other ways keep beside it does not count; the weights of the rivals are about those of the plain way.
-    """
-    product = products.get(who, products['mmkd'])
+def peak(step: Callable[[], object], product: Product) -> int:
+    """MiB at the peak of an iteration, after one to warm up; the weights of a rival are those of the product."""
     step()
     return peak_bytes(step, product.optimizer, *networks(product.distiller)) // 2**20
 
@@ -140,7 +148,7 @@ def timed(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list
         for _ in range(counts[who]):
             steps[who]()
 
-    blocks = alternate({who: lambda who=who: block(who) for who in steps}, rounds)
+    blocks = alternate({who: partial(block, who) for who in steps}, rounds)
     return {who: [seconds / counts[who] for seconds in those] for who, those in blocks.items()}
 
 
@@ -171,13 +179,13 @@ def main() -> None:
             try:
                 measure(what, pairs[what.pair], 2 if args.dry_run else args.rounds, lines, deadline)
             except Exception as error:
-                if isinstance(error, OutOfTime):
+                if isinstance(error, OutOfTimeError):
                     raise
                 lines.add(pair=what.pair, method=what.method, error=first_line(error))
             gc.collect()
             if GPU:
                 torch.cuda.empty_cache()
-    except OutOfTime:
+    except OutOfTimeError:
         print('the time was up', flush=True)
 
 

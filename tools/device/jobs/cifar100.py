@@ -1,7 +1,8 @@
 """CIFAR-100, resnet56 teaches resnet20: a teacher, then students alone and distilled, on several seeds.
 
 Set by the environment: PROTOCOL (of tools/benchmark/protocols.py) [short], EPOCHS of the students and TEACHER_EPOCHS
-[the protocol's], BATCH [the configs'], METHODS [all of the report's], SEEDS [0 1 2]. The data: ``--data cifar100=FILE``.
+[the protocol's], BATCH [the configs'], METHODS [all of the report's], SEEDS [0 1 2], PAIR [resnet56_resnet20].
+The data are told by ``--data cifar100=FILE``.
 """
 
 import os

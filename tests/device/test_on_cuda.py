@@ -40,7 +40,7 @@ ONLY_CUDA = {
     'float16, MHKD': dict(optim_wrapper=HALF, model=dict(type='mmkd.MHKD', heads=HEADS)),
     'bfloat16, SSKD': dict(optim_wrapper=BRAIN),
     'bfloat16, KD, frozen_dtype': dict(optim_wrapper=BRAIN, model=dict(type='mmkd.KD', frozen_dtype='bfloat16')),
-    'compiled': dict(model=dict(compile=True)),
+    'compiled': dict(model=dict(type='mmkd.KD', compile=True)),
 }
 
 

@@ -13,7 +13,6 @@ import pytest
 from tests.conftest import ROOT
 
 DEVICE = ROOT / 'tools' / 'device'
-MODULES = ('run', 'jobs_file', 'outcome', 'lines', 'machine', 'grid', 'results', 'training', 'cells', 'surroundings')
 
 
 @pytest.fixture

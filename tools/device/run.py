@@ -25,7 +25,7 @@ from surroundings import surroundings
 from mmkd.errors import UserError
 
 LIMITS = {'checks': 100.0, 'speed': 160.0, 'grid': float('inf')}  # seconds
-GRACE = 10.0  # seconds in which a step may end in good order
+GRACE = 15.0  # seconds in which a step may end in good order
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 WORK_DIR ?= work_dirs/demo
 TEACHER := work_dirs/resnet18-w32_digits/epoch_10.pth
 
-.PHONY: demo results bench test test-long soak lint format docs lock clean
+.PHONY: demo results bench device test test-long soak lint format docs lock clean
 
 demo: $(VENV)/.demo $(TEACHER)  ## distil the demo's student from its teacher, test what comes out as a plain model
 	$(RUN) tools/train.py configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py --work-dir $(WORK_DIR)
@@ -22,6 +22,9 @@ results: $(VENV)/.demo  ## train students alone and distilled on data/cifar100.n
 
 bench: $(VENV)/.demo $(TEACHER)  ## what mmkd costs, against the floor and others; writes docs/benchmarks.md
 	$(RUN) tools/benchmark/speed/bench.py $(BENCH_ARGS)
+
+device: $(VENV)/.dev  ## checks, speed and, if jobs are named, trainings on this machine's GPU, within minutes
+	PYTHON=$(RUN) tools/device_run.sh $(DEVICE_ARGS)
 
 test: $(VENV)/.dev  ## the test suite, without the long ones
 	$(RUN) -m pytest -m 'not long' -n 2 --dist worksteal

@@ -15,16 +15,26 @@ PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmpretrain', 'mmpretra
 def surroundings() -> dict:
     """Device, versions, commit and date."""
     cpu = f'CPU, {os.cpu_count()} cores, {os.environ.get("OMP_NUM_THREADS", "all")} of them for a training'
-    head, changes = (
-        subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-        for words in (['rev-parse', '--short', 'HEAD'], ['status', '--porcelain', '--untracked-files=no'])
-    )
     return dict(
         device=torch.cuda.get_device_name() if get_device() == 'cuda' else cpu,
         versions=', '.join(f'{name} {number}' for name in PACKAGES if (number := installed(name))),
-        commit=f'{head} with changes' if changes else head,
+        commit=commit(),
         date=date.today().isoformat(),
     )
+
+
+def commit() -> str:
+    """Of this tree; a copy of it that has no history is told by ``MMKD_COMMIT`` which one it is."""
+    if told := os.environ.get('MMKD_COMMIT'):
+        return told
+    try:
+        head, changes = (
+            subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+            for words in (['rev-parse', '--short', 'HEAD'], ['status', '--porcelain', '--untracked-files=no'])
+        )
+    except OSError:  # no git
+        return ''
+    return f'{head} with changes' if changes else head
 
 
 def installed(name: str) -> str | None:

@@ -14,12 +14,17 @@ from surroundings import surroundings
 FAILED = 'FAILED'
 
 
+def command(cell: Cell) -> list[str]:
+    """What trains it."""
+    options = [f'{key}={value}'.replace(' ', '') for key, value in cell.options().items()]
+    program = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(ROOT / cell.config)]
+    return [*program, '--work-dir', str(cell.folder), '--resume', '--cfg-options', *options]
+
+
 def train(cell: Cell, lock: int) -> int:
     """Train in a process of its own, which keeps the lock if this one is killed; its log goes into a file."""
-    command = [sys.executable, ROOT / 'tools' / 'train.py', ROOT / cell.config, '--work-dir', cell.folder, '--resume']
-    options = [f'{key}={value}'.replace(' ', '') for key, value in cell.options().items()]
     with (cell.folder / 'console.log').open('a') as log:
-        run = subprocess.run([*command, '--cfg-options', *options], stdout=log, stderr=log, pass_fds=[lock])
+        run = subprocess.run(command(cell), stdout=log, stderr=log, pass_fds=[lock])
     return run.returncode
 
 

@@ -29,7 +29,7 @@ def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[Pr
     """Of mmkd, as it is measured."""
     heads = dict(heads=pair.heads) if method == 'MHKD' else {}
     with tempfile.TemporaryDirectory() as work_dir:
-        yield Product(pair, method, Path(work_dir), batch, channels_last=True, **options, **heads)
+        yield Product(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
     gc.collect()
 
 

@@ -1,6 +1,7 @@
 """mmkd as it trains: the whole loop of the Runner with its hooks, an iteration at a time."""
 
 import copy
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pairs import Pair
 
 from mmkd.configs import load_config
 from mmkd.distillers.base import Distiller
+from mmkd.running.flags import apply_training
 
 MANY = 10**6  # iterations: no stage ends while it is measured
 
@@ -45,11 +47,14 @@ class Product:
         method: ``'SSKD'``, ``'KD'`` or ``'MHKD'``.
         work_dir: For the log.
         batch: Images in an iteration.
+        amp: The type of automatic mixed precision, if it is used.
         options: Other arguments of the distiller.
     """
 
-    def __init__(self, pair: Pair, method: str, work_dir: Path, batch: int, **options: Any):
+    def __init__(self, pair: Pair, method: str, work_dir: Path, batch: int, amp: str | None = None, **options: Any):
         cfg = _config(pair, method, batch, options)
+        if amp:
+            apply_training(cfg, Namespace(no_validate=False, amp=True, amp_dtype=amp, auto_scale_lr=False, resume=None))
         cfg.work_dir = str(work_dir)
         cfg.experiment_name = work_dir.name  # mmengine's logger is that of the name and the second
         self.runner = Runner.from_cfg(cfg)

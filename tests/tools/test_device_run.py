@@ -1,0 +1,195 @@
+"""What a GPU will do, on the CPU: every step at a tiny size; and what goes wrong stays within its step."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+DEVICE = ROOT / 'tools' / 'device'
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The modules of tools/device."""
+    before = set(sys.modules)
+    for folder in (ROOT / 'tools' / 'benchmark', DEVICE):
+        monkeypatch.syspath_prepend(folder)
+    yield __import__
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
+            del sys.modules[name]
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_dry_run_does_every_step(tmp_path):
+    pytest.importorskip('mmpretrain')
+    pytest.importorskip('mmdet')
+    command = [ROOT / 'tools' / 'device_run.sh', '--dry-run', '--minutes', '9', '--out', tmp_path]
+    environment = dict(os.environ, PYTHON=sys.executable)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=560)
+    assert run.returncode == 0, run.stdout + run.stderr
+    about, *steps = lines(tmp_path / 'steps.jsonl')
+    assert about['dry_run'] is True
+    assert [(step['step'], step['outcome']) for step in steps] == [
+        (name, 'done') for name in ('checks', 'speed', 'grid')
+    ]
+    passed = {
+        line['test'].partition('[')[0] for line in lines(tmp_path / 'checks.jsonl') if line['outcome'] == 'passed'
+    }
+    assert {'test_every_way_to_train', 'test_one_process_of_several', 'test_nms', 'test_roi_align'} <= passed
+    phases = [line for line in lines(tmp_path / 'speed.jsonl') if 'phase' in line]
+    assert [line['phase'] for line in phases] == ['layer1', 'layer2', 'layer3', 'layer4', 'head']
+    assert set(phases[0]['ms']) == {'mmkd', 'frozen_dtype', 'floor', 'run everything'}
+    teacher, student = lines(tmp_path / 'grid.jsonl')
+    assert (teacher['state'], student['state']) == ('finished', 'finished')
+    assert student['teacher'] == 'teacher'
+    assert student['stages'][0].startswith('stage')
+    assert (tmp_path / 'teacher.pth').is_file()
+
+
+JOBS = """
+JOBS = [
+    dict(name='big', config='configs/a.py', options={'x': '{place}/y', 'n': 3}),
+    dict(name='small', config='configs/b.py', teacher='big', seed=4),
+]
+"""
+
+
+def test_a_job_knows_its_teacher(device, tmp_path):
+    (tmp_path / 'jobs.py').write_text(JOBS)
+    big, small = device('jobs_file').read_jobs(tmp_path / 'jobs.py', tmp_path / 'work', dict(place='/data'))
+    assert big.options() == {'x': '/data/y', 'n': 3, 'randomness.seed': 0}
+    assert big.checkpoint is None
+    big.folder.mkdir(parents=True)
+    (big.folder / 'last_checkpoint').write_text('somewhere/epoch_3.pth\n')
+    assert small.teacher is big
+    assert small.options() == {
+        'randomness.seed': 4,
+        'model.teacher.config': str(tmp_path / 'work' / 'big' / 'a.py'),
+        'model.teacher.checkpoint': 'somewhere/epoch_3.pth',
+    }
+
+
+@pytest.mark.parametrize(
+    ('text', 'told'),
+    [
+        ('', 'defines no JOBS'),
+        ("JOBS = [dict(name='a', config='c')] * 2", 'names a twice'),
+        ("JOBS = [dict(name='a', config='c', teacher='t')]", 'the teacher t of a is no job before it'),
+    ],
+)
+def test_mistakes_in_the_jobs_are_told(device, tmp_path, text, told):
+    (tmp_path / 'jobs.py').write_text(text)
+    with pytest.raises(Exception, match=told):
+        device('jobs_file').read_jobs(tmp_path / 'jobs.py', tmp_path, {})
+
+
+class Command:
+    """Stands in for tools/train.py."""
+
+    def __init__(self, **scripts: str):
+        self.scripts = scripts
+
+    def __call__(self, job) -> list[str]:
+        log = job.folder / 'now' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        log.write_text('{"loss": 2.5, "step": 4}\n{"accuracy/top1": 70.0, "step": 1}\n{"loss": 1.5, "st')
+        (job.folder / 'last_checkpoint').write_text('here.pth')
+        return [sys.executable, '-c', self.scripts[job.name]]
+
+
+def test_each_training_has_its_line_and_the_time_ends_what_runs(device, tmp_path, monkeypatch):
+    grid = device('grid')
+    names = ('good', 'bad', 'pupil', 'slow', 'late')
+    teachers = dict(pupil='bad', late='slow')
+    jobs = [
+        dict(name=name, config='c.py', **(dict(teacher=teachers[name]) if name in teachers else {})) for name in names
+    ]
+    (tmp_path / 'jobs.py').write_text(f'JOBS = {jobs}')
+    scripts = dict(good="print('Stage layer1 ends: well')", bad="raise SystemExit('no such thing')")
+    monkeypatch.setattr(grid, 'command', Command(**scripts, slow='import time; time.sleep(60)'))
+    runs = grid.Runs(
+        device('lines').Lines(tmp_path / 'grid.jsonl', dict(device='here')), time.monotonic() + 3, tmp_path
+    )
+    failed = device('results').run_grid(grid.read_jobs(tmp_path / 'jobs.py', tmp_path / 'work', {}), 3, runs)
+    found = {line['name']: line for line in lines(tmp_path / 'grid.jsonl')}
+    assert found['good']['state'] == 'finished'
+    assert found['good']['stages'] == ['Stage layer1 ends: well']
+    assert (found['good']['last'], found['good']['losses']['loss']) == (70.0, 2.5)
+    assert found['bad']['state'] == 'FAILED with 1: no such thing'
+    assert found['pupil']['state'] == 'not run: its teacher bad is not finished'
+    assert found['slow']['state'] == 'cut: the time was up'
+    assert found['late']['state'] == 'not run: the time was up'
+    assert {line['device'] for line in found.values()} == {'here'}
+    assert len(failed) == 1
+
+
+def test_a_step_that_fails_or_hangs_is_ended_with_all_that_it_started(device, tmp_path):
+    ended = device('run').ended
+    assert ended([sys.executable, '-c', 'raise SystemExit(3)'], tmp_path / 'log', 60) == 'failed with 3'
+    child = 'import subprocess, time; print(subprocess.Popen(["sleep", "60"]).pid, flush=True); time.sleep(60)'
+    assert ended([sys.executable, '-c', child], tmp_path / 'log', 5).startswith('cut')
+    pid = int((tmp_path / 'log').read_text())
+    for _ in range(100):
+        state = Path(f'/proc/{pid}/stat')
+        if not state.exists() or state.read_text().rpartition(')')[2].split()[0] == 'Z':
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(pid, signal.SIGKILL)
+        pytest.fail('what the step had started still runs')
+
+
+def test_images_are_carried_without_loss(run_tool, tmp_path, capsys):
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    shapes = dict(train=(1203, 8, 6, 3), test=(7, 8, 6, 3))
+    arrays = {f'{split}_x': draw.integers(256, size=shape, dtype=np.uint8) for split, shape in shapes.items()}
+    labels = dict(train_y=np.arange(1203) % 5, test_y=np.arange(7) % 5, class_names=np.array(list('abcde')))
+    whole, parts, again = tmp_path / 'whole.npz', [tmp_path / f'{i}.npz' for i in (0, 1)], tmp_path / 'again.npz'
+    np.savez(whole, **arrays, **labels)
+    for part, train, test in ((parts[0], ':600', '0:7'), (parts[1], '600:', '7:7')):
+        assert run_tool('device/images.py', 'pack', whole, part, '--train', train, '--test', test) is None
+    assert run_tool('device/images.py', 'unpack', again, *parts) is None
+    with np.load(whole) as one, np.load(again) as two:
+        assert set(one.files) == set(two.files)
+        for key in one.files:
+            np.testing.assert_array_equal(one[key], two[key])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'told'),
+    [
+        (['nothing'], 'error: nothing is no step; take some of: checks, speed, grid.'),
+        (['grid'], 'error: grid: say what to train with --jobs FILE (tools/device/jobs holds some).'),
+    ],
+)
+def test_mistakes_are_told(run_tool, tmp_path, arguments, told):
+    assert run_tool('device/run.py', *arguments, '--out', tmp_path) == told
+
+
+def test_without_a_gpu_it_says_so(run_tool, tmp_path, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr('torch.version.cuda', None)
+    assert 'is a build without CUDA' in run_tool('device/run.py', 'checks', '--out', tmp_path)
+
+    def no_driver(*args, **kwargs):
+        raise RuntimeError('The NVIDIA driver on your system is too old (found version 11040).\nUpdate it')
+
+    monkeypatch.setattr('torch.version.cuda', '13.0')
+    monkeypatch.setattr('torch.zeros', no_driver)
+    said = run_tool('device/run.py', 'checks', '--out', tmp_path)
+    assert said.startswith('error: torch ')
+    assert 'is too old (found version 11040)); try the steps on the CPU with --dry-run.' in said
+    assert not list(tmp_path.iterdir())

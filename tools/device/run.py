@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""What a GPU does that is at hand for a few minutes: checks, speed, and trainings. Called by tools/device_run.sh."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT), str(HERE), str(HERE.parent / 'benchmark')]
+
+try:
+    import mmkd  # noqa: F401
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from lines import Lines
+from machine import check_gpu, description
+from surroundings import surroundings
+
+from mmkd.errors import UserError
+
+LIMITS = {'checks': 100.0, 'speed': 160.0, 'grid': float('inf')}  # seconds
+GRACE = 15.0  # seconds in which a step may end in good order
+
+
+def main() -> None:
+    parser = ArgumentParser(prog='tools/device_run.sh', description=__doc__)
+    parser.add_argument('steps', nargs='*', metavar='STEP', help=f'some of: {", ".join(LIMITS)}, in their order [all]')
+    parser.add_argument('--minutes', type=float, default=9.0, help='for all of it [9]')
+    parser.add_argument('--dry-run', action='store_true', help='every step at a tiny size, on the CPU')
+    default = os.environ.get('OUT', 'work_dirs/device')
+    parser.add_argument('--out', type=Path, default=Path(default), help='[$OUT, or work_dirs/device]')
+    parser.add_argument('--jobs', type=Path, help='what the grid trains: a Python file with JOBS')
+    parser.add_argument('--at-once', type=int, default=12, help='trainings side by side [12]')
+    parser.add_argument('--data', nargs='+', default=[], metavar='NAME=PATH', help='where data sets of the jobs lie')
+    args = parser.parse_args()
+    if unknown := [step for step in args.steps if step not in LIMITS]:
+        raise UserError(f'{unknown[0]} is no step; take some of: {", ".join(LIMITS)}.')
+    steps = args.steps or list(LIMITS)
+    if 'grid' in steps and args.jobs is None and not args.dry_run:
+        if args.steps:
+            raise UserError('grid: say what to train with --jobs FILE (tools/device/jobs holds some).')
+        steps.remove('grid')
+    if args.dry_run:
+        os.environ.update(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
+    else:
+        check_gpu()
+    out = args.out.resolve()
+    lines = Lines(out / 'steps.jsonl')
+    lines.add(**surroundings(), **description(), steps=steps, minutes=args.minutes, dry_run=args.dry_run)
+    deadline = time.monotonic() + 60 * args.minutes
+    failed = [step for step in steps if not run_step(step, args, out, lines, deadline)]
+    print(f'wrote {out}')
+    if failed:
+        sys.exit(f'error: not everything went well: {", ".join(failed)}; see {out}')
+
+
+def run_step(step: str, args: Namespace, out: Path, lines: Lines, deadline: float) -> bool:
+    """One step as a program of its own: if it fails or takes too long, the next one runs all the same."""
+    start = time.monotonic()
+    limit = float('inf') if args.dry_run else LIMITS[step]
+    seconds = min(limit, deadline - start) - GRACE
+    if seconds < GRACE:
+        lines.add(step=step, outcome='not run', reason='no time was left')
+        print(f'{step}: not run, no time was left', flush=True)
+        return False
+    command = [sys.executable, str(HERE / f'{step}.py'), '--out', str(out)]
+    command += ['--dry-run'] if args.dry_run else []
+    if step != 'checks':
+        command += ['--seconds', f'{seconds:.0f}']
+    if step == 'grid':
+        command += ['--at-once', str(args.at_once), *(['--jobs', str(args.jobs.resolve())] if args.jobs else [])]
+        command += ['--data', *args.data] if args.data else []
+    print(f'{step}: at most {seconds:.0f} s', flush=True)
+    outcome = ended(command, out / f'{step}.log', seconds + GRACE)
+    took = round(time.monotonic() - start, 1)
+    lines.add(step=step, outcome=outcome, seconds=took)
+    print(f'{step}: {outcome} after {took} s', flush=True)
+    return outcome == 'done'
+
+
+def ended(command: list[str], log: Path, limit: float) -> str:
+    """Run a program with all that it starts, and say how it ended."""
+    with log.open('w') as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+        try:
+            return 'done' if process.wait(limit) == 0 else f'failed with {process.returncode}'
+        except subprocess.TimeoutExpired:
+            return 'cut: it took too long'
+        finally:
+            end_group(process)
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """End what is left of a program and of what it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'error: {error}')

@@ -43,6 +43,12 @@ def by_channel(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor,
     return student / scale, teacher / scale
 
 
+def by_variance(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Both divided by the teacher's deviation over all channels: squared differences sum to 1 - R squared."""
+    scale = _std(teacher, channels).square().sum().clamp(min=1e-12).sqrt()
+    return student / scale, teacher / scale
+
+
 def _others(tensor: Tensor, channels: int) -> list[int]:
     return [axis for axis in range(tensor.ndim) if axis != channels % tensor.ndim]
 
@@ -51,7 +57,7 @@ def _std(tensor: Tensor, channels: int) -> Tensor:
     return tensor.var(_others(tensor, channels), correction=0, keepdim=True).sqrt()
 
 
-SCALES = {'tensor': by_tensor, 'channel': by_channel}
+SCALES = {'tensor': by_tensor, 'channel': by_channel, 'variance': by_variance}
 
 
 @MODELS.register_module()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 STAGE_END = re.compile(r'Stage \S+ ends: .*')
+MEASURED = re.compile(r'Stage (\S+) on the validation set: (.*)')
 TEACHER = re.compile(r"The teacher's own score on the student's validation images: (.*)")
 
 
@@ -18,6 +19,8 @@ def outcome_of(folder: Path, metric: str) -> dict:
     if validated:
         last = max(validated)
         told.update(last=validated[last], step=last, best=max(validated.values()), curve=list(validated.values()))
+    if measured := dict(MEASURED.findall(text)):  # the last of each stage
+        told.update(measured=measured)
     if learned:
         told.update(losses=learned)
     if score := TEACHER.search(text):

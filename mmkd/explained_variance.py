@@ -7,6 +7,8 @@ from torch import Tensor
 
 from mmkd.adapters import rows_of
 
+R2 = 'r2_'  # before a stage's name, where its explained variance is told
+
 
 def variance_parts(own: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
     """What R squared is made of, as one row of numbers, of which means over batches may be taken.

@@ -12,6 +12,10 @@ from mmengine.runner import Runner
 from mmkd.configs import load_config
 from tests.conftest import ROOT
 
+FROZEN = dict(
+    type='mmkd.StageScheduleHook', unfreeze_last=False
+)  # as in the paper: most rules are about what is frozen
+
 
 @pytest.fixture(scope='session')
 def plain() -> Config:
@@ -57,7 +61,7 @@ def distillation(
     """The config of a distillation, by SSKD unless the model says otherwise."""
     cfg = copy.deepcopy(plain)
     cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
-    cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **(hook or {}))
+    cfg.default_hooks.stages = {**FROZEN, **(hook or {})}
     return in_place(cfg, work_dir, **changes)
 
 

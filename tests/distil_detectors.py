@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from mmkd.configs import load_config
 from tests.conftest import ROOT
+from tests.distil import FROZEN
 
 KINDS = ['RetinaNet', 'FasterRCNN']
 BASELINE = ROOT / 'configs' / 'baselines' / 'retinanet_r18-w16_digits-coco.py'
@@ -145,7 +146,7 @@ def config_of(plain, teacher):
         cfg = copy.deepcopy(plain)
         cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
         hook = {**dict(stages=['layer2', 'neck', 'head'], lengths=[2, 1, 3], score_teacher=False), **(hook or {})}
-        cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **hook)
+        cfg.default_hooks.stages = {**FROZEN, **hook}
         cfg.work_dir = str(work_dir)
         cfg.experiment_name = f'{work_dir}_{len(list(work_dir.rglob("*")))}'.replace('/', '_')
         for key, value in changes.items():  # a dict replaces what is there

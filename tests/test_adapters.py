@@ -48,7 +48,9 @@ def test_nothing_differs(level):
 
 def test_widths_of_maps():
     result, adapter, student, teacher = adapt(stage((3, 4, 4)), stage((5, 4, 4)))
-    assert torch.equal(result, fitted(adapter[0].project, to_tokens(student), to_tokens(teacher), to_tokens(student), 4))
+    assert torch.equal(
+        result, fitted(adapter[0].project, to_tokens(student), to_tokens(teacher), to_tokens(student), 4)
+    )
     assert not list(adapter.parameters())
 
 
@@ -60,7 +62,7 @@ def test_widths_of_tokens_are_projected_as_those_of_maps_are():
 def test_other_widths_and_sizes_are_fitted_at_the_size_of_the_teacher():
     result, adapter, student, teacher = adapt(stage((3, 8, 6)), stage((5, 4, 3)))
     resized = to_tokens(F.interpolate(student, (4, 3), mode='bilinear', align_corners=False))
-    assert torch.equal(result, fitted(adapter[0].project, resized, to_tokens(teacher), resized, 4))
+    torch.testing.assert_close(result, fitted(adapter[0].project, resized, to_tokens(teacher), resized, 4))
 
 
 def test_the_fit_stays_in_evaluation_mode():
@@ -75,7 +77,7 @@ def fitted(project, rows, targets, feature, rows_of_maps=None):
     """What a fit to the same positions gives; maps come back as maps of so many rows."""
     again = LeastSquares(project.width, len(project.bias))
     again.observe(rows.flatten(0, 1), targets.flatten(0, 1))
-    assert torch.equal(again.weight, project.weight)
+    torch.testing.assert_close(again.weight, project.weight)
     if rows_of_maps is None:
         return again(feature)
     return again(feature.transpose(1, 2).unflatten(2, (rows_of_maps, -1)))

@@ -40,6 +40,7 @@ class Distiller(BaseModel):
 
     teacher_parts: Sequence[str] = ('backbone', 'neck')  # children of the teacher that run
     compares_scores = False  # of classes, which must then be the same in both networks
+    unfreezes_last = False  # whether everything learns in the last phase, unless the user says otherwise
     head_learns_from_features = False  # of the student alone: where only the head learns, nothing else sees the images
     student: BaseModel
     data_preprocessor: BaseDataPreprocessor

@@ -43,9 +43,7 @@ class FeatureKD(SSKD):
         super().__init__(student, teacher, **kwargs)
         self.task = task_of(self.student, self.teacher)
         self.wanted = places
-        self.feature_loss = MODELS.build(
-            check_dict('model.feature_loss', feature_loss or dict(type='mmkd.PKDLoss'))
-        )
+        self.feature_loss = MODELS.build(check_dict('model.feature_loss', feature_loss or dict(type='mmkd.PKDLoss')))
         self.weight = check_weight('model.weight', weight)
         self.places: list[Stage] = []
 

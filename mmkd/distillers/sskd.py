@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from mmkd.adapters import AdapterSet, Layout, build_adapter
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_dict
-from mmkd.errors import UserError
 from mmkd.dry_run import unchanged
-from mmkd.explained_variance import variance_parts
+from mmkd.errors import UserError
+from mmkd.explained_variance import R2, variance_parts
 from mmkd.heads.inherited import CannotInherit, class_rows, inherit, state_of
+from mmkd.least_squares import LeastSquares
 from mmkd.padding import divisor_of
 from mmkd.pairing import pair_plans
-from mmkd.prefix import Feature, replaced, run_to, tensors_in
+from mmkd.prefix import Feature, StageEnd, replaced, run_to, tensors_in
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import Phase, check_name
@@ -25,7 +26,10 @@ MIMIC_LOSS = 'mimic_loss'
 
 @MODELS.register_module()
 class SSKD(Distiller):
-    """The student's backbone mimics the teacher's features one stage at a time, then only the head is learned.
+    """The student's backbone mimics the teacher's features one stage at a time, then everything learns from the labels.
+
+    When the last feature is learned, the student's head starts as the teacher's. The paper freezes the backbone while
+    the head learns: that is ``unfreeze_last=False`` of the schedule.
 
     Not the self-supervised "SSKD" of Xu et al. 2020. What is learned when is the schedule's business
     (:class:`mmkd.hooks.StageScheduleHook`); this class knows what a stage is, how it is learned and what is frozen.
@@ -49,6 +53,7 @@ class SSKD(Distiller):
     """
 
     head_learns_from_features = True
+    unfreezes_last = True
 
     def __init__(
         self,
@@ -103,7 +108,7 @@ class SSKD(Distiller):
         return tuple(stage.name for stage in self.plan.stages if not self.is_frozen(stage))
 
     def default_phases(self) -> list:
-        """One stage after the other, then the head."""
+        """One stage after the other, then the head (and all with it, see ``unfreezes_last``)."""
         return [stage.name for stage in self.plan if not self.is_frozen(stage)]
 
     def equip(self, phases: Sequence[Phase]) -> None:
@@ -166,8 +171,7 @@ class SSKD(Distiller):
         if not self.head_from_teacher:
             return ''
         own = state_of(self.student, self.plan.head)
-        adapters = [self._adapter(stage.name) for stage in self.plan.stages if module_key(stage.name) in self.extras]
-        maps = [a.project for adapter_set in adapters for a in adapter_set if a.project is not None]
+        maps = [module for module in self.extras.modules() if isinstance(module, LeastSquares)]
         try:
             rows = class_rows(classes, self.teacher.classes)
             self.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
@@ -184,8 +188,10 @@ class SSKD(Distiller):
             self.extras.eval()
             theirs = self.teacher_inputs(inputs)
             targets = self.teacher.run_to([*self.teacher_stages.values()], theirs)
-            adapted = {}
-            for stage, feature, target in zip(self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets):
+            adapted: dict[StageEnd, Feature] = {}
+            for stage, feature, target in zip(
+                self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets
+            ):
                 if module_key(stage.name) in self.extras:
                     adapted[self.teacher_stages[stage.name]] = self._adapter(stage.name)(feature, target)
             with replaced(self.teacher.network, adapted):
@@ -209,7 +215,7 @@ class SSKD(Distiller):
         """The mimic loss, and what the explained variance of each stage is made of."""
         pairs = self.compare(inputs, data_samples)
         losses = [self.losses[name](own, target) for name, (own, target) in pairs.items()]
-        parts = {f'r2_{name}': variance_parts(own, target) for name, (own, target) in pairs.items()}
+        parts = {f'{R2}{name}': variance_parts(own, target) for name, (own, target) in pairs.items()}
         return {MIMIC_LOSS: torch.stack(losses).sum(), **parts}
 
     def _adapter(self, name: str) -> AdapterSet:

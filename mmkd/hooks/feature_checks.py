@@ -37,7 +37,7 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
     if head not in hook.schedule.phases:
         raise UserError(
             f'mmkd.FeatureCacheHook: no stage learns {head[0]} alone ({hook.schedule}), and features that learn '
-            'change; leave the hook out.'
+            'change; set default_hooks.stages.unfreeze_last=False, or leave the hook out.'
         )
     if getattr(model.data_preprocessor, 'batch_augments', None) is not None:
         raise UserError(

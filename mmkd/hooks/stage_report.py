@@ -8,6 +8,11 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
 
+from mmkd.explained_variance import R2
+
+LEARNED = 0.5  # a stage that explains less of the variance of what it mimics has not learned it
+FEWEST = 100  # iterations in which a stage may learn
+
 
 @dataclass
 class _Row:
@@ -19,6 +24,7 @@ class _Row:
     seconds: float = 0.0
     first: str = ''  # loss
     last: str = ''
+    r2: str = ''  # at its end, of each stage that mimics
 
     @property
     def time(self) -> str:
@@ -49,6 +55,7 @@ class StageReport:
         self.before = before
         self.first: Tensor | None = None
         self.losses: deque[Tensor] = deque(maxlen=50)
+        self.explained: dict[str, float] = {}  # R squared by stage, at the last validation
         self.started: float | None = None
 
     def start(self) -> None:
@@ -70,6 +77,28 @@ class StageReport:
         if self.first is None:
             self.first = self.losses[0]
 
+    def explain(self, means: dict[str, float]) -> None:
+        """Take notice of what a validation tells: R squared of the stages at hand is kept."""
+        self.explained = {key.removeprefix(R2): value for key, value in means.items() if key.startswith(R2)}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the stage that ended failed to learn, and the cures."""
+        cures = (
+            'Give it more epochs (default_hooks.stages.lengths) or a higher rate '
+            '(default_hooks.stages.overrides), or use mmkd.FeatureKD, which learns features and labels together.'
+        )
+        weak = [f'{name} explains {value:.2f}' for name, value in self.explained.items() if value < LEARNED]
+        if weak:
+            return [
+                f'Stage {self.row.name} has hardly learned: of the variance of what it mimics, {", ".join(weak)}; '
+                f'a stage that has learned explains more than {LEARNED}. {cures}'
+            ]
+        done = self.before + self.row.iterations
+        if self.explained and done < FEWEST:
+            return [f'Stage {self.row.name} had {done} iterations, fewer than {FEWEST}. {cures}']
+        return []
+
     def end(self) -> str:
         """The stage ends: tell of it."""
         self.stop()
@@ -81,6 +110,7 @@ class StageReport:
         if self.first is None:
             return f'Stage {row.name} ends: nothing was left to do after the {done} before it was resumed.'
         tail = list(self.losses)[-max(1, row.iterations // 10) :]
+        row.r2 = ' '.join(f'{value:.2f}' for value in self.explained.values())
         row.first, row.last = f'{self.first.item():.4g}', f'{torch.stack(tail).float().mean().item():.4g}'
         uncounted = f'; not counted: {done} before it was resumed' if self.before else ''
         return (
@@ -96,9 +126,10 @@ class StageReport:
             sum(row.images for row in self.rows),
             sum(row.seconds for row in self.rows),
         )
-        table = [('stage', 'iterations', 'time', 'images/s', 'loss at the start', 'at the end')]
+        table = [('stage', 'iterations', 'time', 'images/s', 'loss at the start', 'at the end', 'R2')]
         table += [
-            (row.name, f'{row.iterations:,}', row.time, row.rate, row.first, row.last) for row in (*self.rows, total)
+            (row.name, f'{row.iterations:,}', row.time, row.rate, row.first, row.last, row.r2)
+            for row in (*self.rows, total)
         ]
         widths = [max(map(len, column)) for column in zip(*table)]
         lines = ['Summary of the stages:']

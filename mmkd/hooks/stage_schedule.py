@@ -38,7 +38,8 @@ class StageScheduleHook(Hook):
         lengths (Sequence[int], optional): Instead of fractions: epochs, or iterations in iteration loops.
         overrides (dict[str, dict], optional): Changes of the optimizer's config in single stages, e.g.
             ``dict(head=dict(lr=0.01))``.
-        unfreeze_last (bool): Learn every parameter with the head. Defaults to False.
+        unfreeze_last (bool, optional): Learn every parameter in the last phase, with the head. By default SSKD does,
+            unless ``stages`` says what is learned when.
         keep_best (bool): End each stage with its state of the lowest validation mimic loss. Defaults to False.
         score_teacher (bool): Evaluate the teacher on the validation set before training. Defaults to True.
 
@@ -54,7 +55,7 @@ class StageScheduleHook(Hook):
         fractions: Sequence[float] | None = None,
         lengths: Sequence[int] | None = None,
         overrides: dict[str, dict] | None = None,
-        unfreeze_last: bool = False,
+        unfreeze_last: bool | None = None,
         keep_best: bool = False,
         score_teacher: bool = True,
     ):
@@ -221,6 +222,7 @@ class StageScheduleHook(Hook):
         if validates and (ends or done % runner.train_loop.val_interval == 0):
             self.report.stop()
             means = validate_stages(runner, self.distiller, self.name)
+            self.report.explain(means)
             if self.best is not None:
                 self.best.offer(means, self.distiller)
         restored = False
@@ -237,8 +239,12 @@ class StageScheduleHook(Hook):
     def _plan(self, runner: Runner) -> Schedule:
         """The schedule that the user wants of the student's own budget."""
         stages = tuple(stage.name for stage in self.distiller.plan)
+        unfreezes = self.distiller.unfreezes_last and self.stages is None
         phases = plan_phases(
-            self.stages or self.distiller.default_phases(), stages, self.distiller.lessons, self.unfreeze_last
+            self.stages or self.distiller.default_phases(),
+            stages,
+            self.distiller.lessons,
+            unfreezes if self.unfreeze_last is None else self.unfreeze_last,
         )
         names = [phase_name(phase, stages) for phase in phases]
         for name in self.overrides:
@@ -267,9 +273,11 @@ class StageScheduleHook(Hook):
         runner.logger.info(f'Stage {self.name} begins: {self.schedule.length(index)}.')
 
     def _end(self, runner: Runner) -> None:
-        """Tell of the stage."""
+        """Tell of the stage, and what to do if it did not learn."""
         self.guard.check(self.name, self.distiller.student)
         runner.logger.info(self.report.end())
+        for warning in self.report.warnings:
+            runner.logger.warning(warning)
 
     def _log_plan(self, runner: Runner) -> None:
         counts = {name: p.numel() for name, p in self.distiller.student.named_parameters()}

@@ -37,27 +37,14 @@ def by_tensor(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, 
     return student / scale, teacher / scale
 
 
-def by_channel(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    """Both divided by the teacher's standard deviation in each channel; channels that hardly vary count less."""
-    scale = _std(teacher, channels).clamp(min=0.1 * teacher.std(correction=0))
-    return student / scale, teacher / scale
-
-
 def by_variance(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, Tensor]:
     """Both divided by the teacher's deviation over all channels: squared differences sum to 1 - R squared."""
-    scale = _std(teacher, channels).square().sum().clamp(min=1e-12).sqrt()
+    others = [axis for axis in range(teacher.ndim) if axis != channels % teacher.ndim]
+    scale = teacher.var(others, correction=0).sum().clamp(min=1e-12).sqrt()
     return student / scale, teacher / scale
 
 
-def _others(tensor: Tensor, channels: int) -> list[int]:
-    return [axis for axis in range(tensor.ndim) if axis != channels % tensor.ndim]
-
-
-def _std(tensor: Tensor, channels: int) -> Tensor:
-    return tensor.var(_others(tensor, channels), correction=0, keepdim=True).sqrt()
-
-
-SCALES = {'tensor': by_tensor, 'channel': by_channel, 'variance': by_variance}
+SCALES = {'tensor': by_tensor, 'variance': by_variance}
 
 
 @MODELS.register_module()
@@ -65,7 +52,9 @@ class FeatureMimicLoss(nn.Module):
     """The distance between a student's feature and the teacher's, which must have the same shape.
 
     Scale: where the teacher's tensor has a standard deviation above 1 in this batch, both features are divided by it.
-    Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges.
+    Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges. With
+    ``scale='variance'`` the squared differences sum to the part of the teacher's variance that the student does not
+    explain, so stages of any width weigh the same where they are learned together.
 
     Reduction: at each position of a feature the distance of two vectors, summed over the channels; then the mean over
     positions and batch, then over the tensors of a pyramid, however large each is, then times ``loss_weight``. (A mean
@@ -78,6 +67,7 @@ class FeatureMimicLoss(nn.Module):
             (N, C, H, W), the last of tokens (N, L, C); not for maps (N, H, W, C), which cannot be told
             from the others). Defaults to ``'mse'``.
         loss_weight (float): A finite number that is not negative. Defaults to 1.0.
+        scale (str): ``'tensor'`` or ``'variance'``, see above. Defaults to ``'tensor'``.
 
     Example:
         >>> dict(type='mmkd.FeatureMimicLoss', kind='smooth_l1')
@@ -92,6 +82,8 @@ class FeatureMimicLoss(nn.Module):
             )
         if not isinstance(loss_weight, int | float) or not 0 <= loss_weight < math.inf:
             raise UserError(f'FeatureMimicLoss: loss_weight must be a finite number of 0 or more, not {loss_weight!r}.')
+        if scale not in SCALES:
+            raise UserError(f'FeatureMimicLoss: scale must be one of {", ".join(SCALES)}, not {scale!r}.')
         self.kind = kind
         self.scale = scale
         self.loss_weight = loss_weight
@@ -116,7 +108,7 @@ class FeatureMimicLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print`` shows of it."""
-        return f'kind={self.kind!r}, loss_weight={self.loss_weight}'
+        return f'kind={self.kind!r}, loss_weight={self.loss_weight}, scale={self.scale!r}'
 
 
 def _as_tuple(feature: Feature) -> tuple[Tensor, ...]:

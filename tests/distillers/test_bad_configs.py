@@ -24,6 +24,7 @@ from mmkd.errors import UserError, in_one_line
 from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
 from mmkd.running.safety import add_safety_hooks
+from tests.distil import FROZEN
 
 LEFT_ALONE = ('test_dataloader', 'test_cfg', 'test_evaluator', 'visualizer', 'vis_backends', 'work_dir', 'launcher')
 ABSURD = [-1, 0, 10**9, 1e-30, 1.5, math.nan, math.inf, '', 'x', None, True, [], {}, [1], ('a', 'b'), dict(type='x')]
@@ -73,7 +74,7 @@ def valid(plain, teacher) -> dict[str, dict]:
     for method, options in METHODS.items():
         cfg = copy.deepcopy(plain)
         cfg.model = dict(type=f'mmkd.{method}', student=cfg.model, teacher=teacher, **copy.deepcopy(options))
-        cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', **copy.deepcopy(STAGES[method]))
+        cfg.default_hooks.stages = {**FROZEN, **copy.deepcopy(STAGES[method])}
         cfg.merge_from_dict({'train_dataloader.batch_size': 32, 'train_cfg.max_epochs': 4, 'launcher': 'none'})
         configs[method] = cfg.to_dict()
     return configs

@@ -69,11 +69,63 @@ def test_only_the_stage_and_its_adapter_change_and_the_teacher_never_does(watche
             for name in before['student']
             if name not in dict(runner.model.student.named_parameters()) and name.rpartition('.')[0] in stage.modules
         }
+        if stage is plan.stages[-1]:  # at its end the head becomes the teacher's
+            assert set(plan.head.parameters) <= changed
+            changed -= set(plan.head.parameters)
         assert changed <= set(stage.parameters) | own_buffers
         assert set(stage.parameters) <= changed
         adapters = {name.split('.')[0] for name in before['extras'] if before['extras'][name] != after['extras'][name]}
         assert adapters == (set() if stage is plan.head else {stage.name})
         assert before['teacher'] == after['teacher'] == watch.stages[0]['start']['teacher']
+
+
+def test_by_default_everything_learns_at_the_end_from_the_teachers_head(distil):
+    runner = distil('run', hook=dict(unfreeze_last=None))
+    ends = []
+
+    class Watch(Hook):
+        priority = 'VERY_LOW'
+
+        def after_train_epoch(self, runner):
+            ends.append(bytes_of(runner.model.student))
+
+    runner.register_hook(Watch())
+    runner.train()
+    assert runner.model.current == ('layer1', 'layer2', 'layer3', 'layer4', 'head')
+    assert [hook.schedule.lengths for hook in runner.hooks if hasattr(hook, 'schedule')] == [(1, 1, 1, 1, 4)]
+    assert all(ends[3][name] != ends[4][name] for name in dict(runner.model.student.named_parameters()))
+
+
+def test_without_labels_the_student_scores_as_the_teacher_does_of_its_features(distil, tmp_path):
+    """No phase has the head: 3 stages one by one, the last of which is validated, since its head is the teacher's."""
+    runner = distil('run', hook=dict(stages=['layer2', 'layer3', 'layer4'], lengths=[3, 2, 3]))
+    runner.train()
+    model, inputs = runner.model.eval(), torch.randn(5, 3, 16, 16)
+    teacher = model.teacher.network
+    with torch.no_grad():
+        adapter = model.extras['layer4'].eval()
+        (feature,) = adapter(*([model.student.backbone(inputs)[-1:], teacher.backbone(inputs)[-1:]]))
+        wanted = teacher.head.fc(feature.mean((2, 3)))
+        torch.testing.assert_close(model.student(inputs, mode='tensor'), wanted, rtol=1e-4, atol=1e-5)
+    saved = torch.load(tmp_path / 'run' / 'epoch_8.pth', weights_only=False)['state_dict']
+    assert torch.equal(saved['head.fc.weight'], model.student.head.fc.weight)
+    assert len(runner.message_hub.get_scalar('val/accuracy/top1').data[0]) == 1  # with the head, at the end
+
+
+def test_a_label_free_run_resumes_byte_for_byte(distil, tmp_path):
+    hook = dict(stages=['layer2', 'layer4'], lengths=[4, 4])
+    whole = distil('whole', hook)
+    whole.train()
+    resumed = distil('resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_6.pth'))
+    resumed.train()
+    assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
+
+
+def test_the_head_can_be_left_alone(distil):
+    runner = distil('run', hook=dict(stages=['layer4'], lengths=[8]), model=dict(head_from_teacher=False))
+    runner.train()
+    assert not torch.equal(runner.model.student.head.fc.bias, runner.model.teacher.network.head.fc.bias)
+    assert runner.model.student.head.fc.bias.abs().max() == 0  # as it was initialised
 
 
 def test_the_checkpoint_is_the_plain_student(watched, plain, tmp_path):

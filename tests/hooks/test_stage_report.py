@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -103,17 +105,46 @@ def test_the_summary_has_a_line_for_each_stage_and_a_total(clock):
     report = StageReport()
     report.begin('layer1')
     learn(report, clock, [0.5] * 1200, seconds=0.125, images=128)
+    report.explain({'mimic_loss': 3.0, 'r2_layer1': 0.8765})
     report.end()
     report.begin('layer2+head')
     learn(report, clock, [2.3, 0.041], seconds=1.5, images=16)
     report.end()
     assert report.summary().splitlines() == [
         'Summary of the stages:',
-        '  stage        iterations        time  images/s  loss at the start  at the end',
-        '  layer1            1,200  2 min 30 s     1,024                0.5         0.5',
+        '  stage        iterations        time  images/s  loss at the start  at the end    R2',
+        '  layer1            1,200  2 min 30 s     1,024                0.5         0.5  0.88',
         '  layer2+head           2       3.0 s      10.7                2.3       0.041',
         '  total             1,202  2 min 33 s     1,004',
     ]
+
+
+@pytest.mark.parametrize(
+    ('r2', 'iterations', 'before', 'said'),
+    [
+        ({'r2_layer1': 0.91, 'r2_neck': 0.5}, 100, 0, None),
+        (
+            {'r2_layer1': 0.91, 'r2_neck': 0.49},
+            1000,
+            0,
+            r'layer1\+neck has hardly learned: .* mimics, neck explains 0.49;',
+        ),
+        ({'r2_layer1': 0.91}, 99, 0, r'layer1\+neck had 99 iterations, fewer than 100'),
+        ({'r2_layer1': 0.91}, 60, 40, None),  # before it was resumed
+        ({}, 3, 0, None),  # it mimics nothing
+    ],
+)
+def test_a_stage_that_does_not_learn_is_told_with_a_cure(clock, r2, iterations, before, said):
+    report = StageReport()
+    report.begin('layer1+neck', before)
+    learn(report, clock, [0.5] * iterations)
+    report.explain({'mimic_loss': 3.0, **r2})
+    report.end()
+    if said is None:
+        assert report.warnings == []
+    else:
+        (warning,) = report.warnings
+        assert re.search(f'^Stage {said}.*default_hooks.stages.lengths.*mmkd.FeatureKD', warning)
 
 
 def test_a_resumed_stage_tells_only_what_it_saw_and_says_so(clock):

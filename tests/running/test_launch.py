@@ -125,3 +125,18 @@ def test_more_processes_than_gpus(started, launcher, variables, gpus):
         UserError, match=f'--launcher {launcher}: process 3 of this machine.* has no GPU, torch sees {gpus}'
     ):
         prepare_launch(launcher)
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variables', 'name'),
+    [
+        ('pytorch', {**TORCHRUN, 'MASTER_PORT': 'abc'}, 'MASTER_PORT'),
+        ('slurm', {**SRUN, 'SLURM_JOB_ID': ''}, 'SLURM_JOB_ID'),
+        ('mpi', {**MPIRUN, 'OMPI_COMM_WORLD_SIZE': '4.5'}, 'OMPI_COMM_WORLD_SIZE'),
+        ('none', dict(TORCHELASTIC_RUN_ID='none', WORLD_SIZE='x'), 'WORLD_SIZE'),
+    ],
+)
+def test_variables_that_are_no_numbers(started, launcher, variables, name):
+    started(**variables)
+    with pytest.raises(UserError, match=f'^{name}: this environment variable must be a whole number, not '):
+        prepare_launch(launcher)

@@ -11,6 +11,7 @@ from mmengine.device import get_device
 from mmkd.configs import find_config
 from mmkd.errors import UserError, did_you_mean
 from mmkd.running.data_checks import check_data
+from mmkd.running.parts import check_own_parts
 from mmkd.whole_files import check_folder
 
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -36,6 +37,7 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
 def check_training(cfg: Config) -> None:
     """What a config asks for is there, and can be had on this machine."""
     check_toolboxes(cfg)
+    check_own_parts(cfg)
     check_amp(cfg)
     check_budget(cfg)
     check_optimizer(cfg)

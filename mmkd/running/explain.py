@@ -1,5 +1,6 @@
 """Mistakes that show only while a config is being built or at work, told by their place in it."""
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mmkd.errors import UserError, in_one_line
+from mmkd.running.parts import arguments_of, dicts_in, no_such_argument, no_such_class
 
 RUNNER_KEYS = {
     '__init__': 'the config',
@@ -65,9 +67,8 @@ def explained(cfg: Config) -> Iterator[None]:
         where = _where(error, before)
         if not where:
             raise
-        scope = '' if before.get('default_scope') or not isinstance(error, KeyError) else ', or set default_scope'
         raise UserError(
-            f'{where} does not fit ({in_one_line(error)}); mend it{scope}. MMKD_TRACEBACK=1 shows where it happened.'
+            f'{where} does not fit ({in_one_line(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
         ) from error
 
 
@@ -78,6 +79,7 @@ def _where(error: BaseException, cfg: dict) -> str:
         known = frame.f_locals
         if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
             if path := _find(cfg, known['cfg']):
+                _tell_of_class(path, error, known)
                 return path
         elif frame.f_code is Runner.build_dataloader.__code__:
             loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
@@ -93,6 +95,20 @@ def _where(error: BaseException, cfg: dict) -> str:
         elif path := _at_work(known.get('self'), error, depth, modules, frame.f_code.co_name, cfg):
             return path
     return ''
+
+
+def _tell_of_class(path: str, error: BaseException, building: dict) -> None:
+    """What can be said better than mmengine does of a part that could not be built; its variables tell."""
+    said, kind = str(error), building.get('obj_cls')
+    if isinstance(error, KeyError) and 'must contain the key "type"' in said:
+        raise UserError(f'{path}: it has no type; name the class that it is made of.') from error
+    if isinstance(error, KeyError) and 'obj_type' in building and kind is None:
+        raise UserError(no_such_class(path, building['obj_type'], [building['registry']])) from error
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", said)
+    if unexpected and kind is not None and unexpected[1] in set(building['args']) - arguments_of(kind):
+        raise UserError(no_such_argument(path, kind, unexpected[1])) from error
+    if isinstance(error, ImportError):
+        raise UserError(f'{path}: {in_one_line(error)}.') from error
 
 
 def _at_work(part: Any, error: BaseException, depth: int, modules: list, method: str, cfg: dict) -> str:
@@ -139,21 +155,11 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 def _find(cfg: dict, part: dict) -> str:
     """Where a part stands in the config: where most agrees with it, since toolboxes fill in and take out."""
     best = 0.0, ''
-    for path, inner in _dicts(cfg, ''):
+    for path, inner in dicts_in(cfg, ''):
         if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes fill types in
             agreement = sum(repr(part.get(key)) == repr(value) for key, value in inner.items()) / (len(inner) + 1)
             best = max(best, (agreement, path), key=lambda pair: pair[0])
     return best[1]
-
-
-def _dicts(node: Any, path: str) -> Iterator[tuple[str, dict]]:
-    if isinstance(node, dict):
-        yield path, node
-        pairs = node.items()
-    else:
-        pairs = enumerate(node) if isinstance(node, list | tuple) else ()  # type: ignore[assignment]
-    for key, inner in pairs:
-        yield from _dicts(inner, f'{path}.{key}' if path else str(key))
 
 
 def _hook(cfg: dict, hook: Any) -> str:

@@ -54,10 +54,25 @@ def test_a_part_whose_type_a_toolbox_filled_in():
 
 
 def test_unknown_arguments_and_types():
-    model = part(1, depth=2)
-    assert 'model does not fit (TypeError: ' in told(dict(model=model), lambda: MODELS.build(model))
-    model = dict(type='Nowhere')
-    assert told(dict(model=model), lambda: MODELS.build(model)).startswith('model does not fit (KeyError')
+    model = part(1, widht=2)
+    said = told(dict(model=model), lambda: MODELS.build(model))
+    assert said == 'model.widht: Part takes no widht. Did you mean width?'
+    model = dict(type='ExplainedPar')
+    said = told(dict(model=model), lambda: MODELS.build(model))
+    assert said.startswith('model.type: mmengine has no ExplainedPar. Set default_scope to')
+    assert ' Did you mean ExplainedPart' in said
+
+
+def test_what_a_part_itself_raises_is_not_taken_for_an_unknown_argument():
+    class Picky(BaseModel):
+        def __init__(self, **kwargs):
+            raise TypeError("got an unexpected keyword argument 'depth'")
+
+    MODELS.register_module(module=Picky, name='ExplainedPicky', force=True)
+    model = dict(type='ExplainedPicky', depth=2)
+    assert told(dict(model=model), lambda: MODELS.build(model)).startswith('model.depth: Picky takes no depth.')
+    model = dict(type='ExplainedPicky', width=2)
+    assert told(dict(model=model), lambda: MODELS.build(model)).startswith('model does not fit (TypeError')
 
 
 def test_an_error_behind_another_one():

@@ -46,8 +46,12 @@ class Schedule:
         return f'{self.lengths[index]:,} {self.unit if self.lengths[index] != 1 else self.unit[:-1]}'
 
     def __str__(self) -> str:
-        lengths = ', '.join(f'{self.name(i)} {length}' for i, length in enumerate(self.lengths))
-        return f'Schedule in {self.unit}: {lengths}'
+        return f'Schedule in {self.unit}: {self.in_words}'
+
+    @property
+    def in_words(self) -> str:
+        """Each phase and its length."""
+        return ', '.join(f'{self.name(i)} {length}' for i, length in enumerate(self.lengths))
 
 
 def phase_name(phase: Phase, stages: Phase) -> str:

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -54,8 +55,8 @@ def test_default_is_accepted(count, has_head):
         (
             10,
             [0.5, 0.01, 0.49],
-            f'{KEY}: 10 epochs are too few for 3 stages, nothing is left for layer2; '
-            'train longer (train_cfg), learn fewer stages or change the fractions.',
+            f'{KEY}: 10 epochs are too few for 3 stages, nothing is left for layer2; train longer '
+            '(train_cfg.max_epochs=50 is enough), learn fewer stages or change the fractions.',
         ),
     ],
     ids=['count', 'sum', 'zero', 'negative', 'nan', 'short'],
@@ -64,6 +65,23 @@ def test_wrong_fractions_are_refused(total, fractions, sentence):
     with pytest.raises(UserError) as caught:
         split_budget(total, NAMES, fractions, 'epochs')
     assert str(caught.value) == sentence
+
+
+@given(st.integers(2, 10), st.integers(1, 10))
+def test_what_is_said_to_be_enough_is_enough(count, total):
+    names = [f'stage{i}' for i in range(count)]
+    fractions = default_fractions(names, has_head=True)
+    try:
+        split_budget(total, names, fractions, 'iterations')
+    except UserError as error:
+        enough = int(re.search(r'max_iters=(\d+) is enough', str(error))[1])
+        assert total < enough <= 2 * count
+        split_budget(enough, names, fractions, 'iterations')
+
+
+def test_where_nothing_is_enough_nothing_is_said():
+    with pytest.raises(UserError, match=r'train longer \(train_cfg\.max_epochs\), learn'):
+        split_budget(10, 'ab', [1 - 1e-30, 1e-30], 'epochs')
 
 
 def test_lengths_are_taken_as_they_are():

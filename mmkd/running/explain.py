@@ -14,6 +14,7 @@ from mmengine.registry import build_functions
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
 from mmkd.errors import UserError, in_one_line
 from mmkd.running.parts import arguments_of, dicts_in, no_such_argument, no_such_class
@@ -64,6 +65,7 @@ def explained(cfg: Config) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        _tell_of_data(error)
         where = _where(error, before)
         if not where:
             raise
@@ -95,6 +97,28 @@ def _where(error: BaseException, cfg: dict) -> str:
         elif path := _at_work(known.get('self'), error, depth, modules, frame.f_code.co_name, cfg):
             return path
     return ''
+
+
+def _tell_of_data(error: Exception) -> None:
+    """What a batch of the data does to a run, and where it comes from."""
+    if 'Expected more than 1 value per channel' in str(error):
+        raise UserError(
+            'train_dataloader: a batch of one image reached a batch norm, which needs two; set drop_last=True there, '
+            'or a batch_size that leaves no single image over.'
+        ) from error
+    frames = list(_frames(error))
+    of_worker = 'in DataLoader worker process' in str(error)
+    if not of_worker and not any(frame.f_code is _MapDatasetFetcher.fetch.__code__ for frame in frames):
+        return
+    reason = str(error).strip().rpartition('\n')[2] if of_worker else in_one_line(error)
+    images = [frame.f_locals['results'] for frame in frames if isinstance(frame.f_locals.get('results'), dict)]
+    path = str(images[0].get('img_path', '')) if images else ''
+    loops = [frame.f_locals.get('self') for frame in frames]
+    key = 'val_dataloader' if any(isinstance(loop, ValLoop) for loop in loops) else 'train_dataloader'
+    raise UserError(
+        f'{key}.dataset: an image cannot be loaded{f", {path}" * bool(path)} ({reason}); put a good copy in its place, '
+        'take it out of the data, or mend the pipeline.'
+    ) from error
 
 
 def _tell_of_class(path: str, error: BaseException, building: dict) -> None:

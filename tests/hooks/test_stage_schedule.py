@@ -1,6 +1,7 @@
 """Schedules that users write, right and wrong. What a schedule does to the bytes: tests/distillers."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from mmengine.runner import Runner
 
 from mmkd.errors import UserError
 from mmkd.hooks import StageScheduleHook
+from mmkd.hooks.stage_schedule import KEY
+from mmkd.schedule import Schedule
 
 
 class Rates(Hook):
@@ -221,3 +224,15 @@ def test_another_schedule_is_no_resume(distil, tmp_path):
         distil(
             'second', dict(stages=['layer2', 'head']), resume=True, load_from=str(tmp_path / 'first' / 'epoch_2.pth')
         ).train()
+
+
+def test_a_resume_with_other_stages_says_both_schedules():
+    hook = StageScheduleHook()
+    hook.schedule = Schedule((('layer1',), ('layer2', 'head')), (2, 6), 'epochs', ('layer1', 'layer2', 'head'))
+    saved = dict(phases=[['layer1'], ['layer1', 'layer2', 'head']], lengths=[1, 7])
+    with pytest.raises(UserError) as caught:
+        hook.after_load_checkpoint(SimpleNamespace(_resume=True), {KEY: saved})
+    assert str(caught.value) == (
+        '--resume: the checkpoint was made with the epochs layer1 1, all 7, the config now says layer1 2, '
+        'layer2+head 6; resume with the config that made it, or start anew in another --work-dir.'
+    )

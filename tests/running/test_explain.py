@@ -68,6 +68,9 @@ def test_what_a_part_itself_raises_is_not_taken_for_an_unknown_argument():
         def __init__(self, **kwargs):
             raise TypeError("got an unexpected keyword argument 'depth'")
 
+        def forward(self, *args, **kwargs):
+            raise NotImplementedError
+
     MODELS.register_module(module=Picky, name='ExplainedPicky', force=True)
     model = dict(type='ExplainedPicky', depth=2)
     assert told(dict(model=model), lambda: MODELS.build(model)).startswith('model.depth: Picky takes no depth.')

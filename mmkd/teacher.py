@@ -38,8 +38,8 @@ class UnfitWeightsError(UserError):
         backbone = {name: tensor for name, tensor in own.items() if name.startswith('backbone.')}
         if _fits({f'backbone.{name}': tensor for name, tensor in state.items()}, backbone):
             cure = (
-                "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save them with it in a "
-                'file of their own.'
+                "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
+                'backbone with it in a file of their own.'
             )
         super().__init__(f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_listed(wrong)}. {cure}')
 

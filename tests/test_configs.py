@@ -128,8 +128,8 @@ def test_broken_configs_are_told_in_a_sentence(write, text, message):
         ),
         (
             'a.py',
-            "_base_ = './b.py'\nmodel = {{_base_.modell}}",
-            r'\{_base_\.modell\}\} asks .* Did you mean model\?',
+            "_base_ = './b.py'\nmodel = {{_base_.modelx}}",
+            r'\{_base_\.modelx\}\} asks .* Did you mean model\?',
         ),
         (
             'a.py',

@@ -21,7 +21,7 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
-from mmkd.running.launch import prepare_launch
+from mmkd.running.launch import prepare_launch, tell_torchrun
 from mmkd.running.safety import add_safety_hooks, explain_dead_workers
 from mmkd.untrusted import guarded
 
@@ -72,6 +72,7 @@ if __name__ == '__main__':
     except UserError as error:
         if 'MMKD_TRACEBACK' in os.environ:
             raise
+        tell_torchrun(f'error: {error}')
         sys.exit(f'error: {error}')
     except SystemExit as left:
         if isinstance(left.code, int) and left.code > 128:  # at a signal; srun ends whoever is slower than another,

@@ -54,9 +54,9 @@ def test_a_part_whose_type_a_toolbox_filled_in():
 
 
 def test_unknown_arguments_and_types():
-    model = part(1, widht=2)
+    model = part(1, widdth=2)
     said = told(dict(model=model), lambda: MODELS.build(model))
-    assert said == 'model.widht: Part takes no widht. Did you mean width?'
+    assert said == 'model.widdth: Part takes no widdth. Did you mean width?'
     model = dict(type='ExplainedPar')
     said = told(dict(model=model), lambda: MODELS.build(model))
     assert said.startswith('model.type: mmengine has no ExplainedPar. Set default_scope to')

@@ -225,7 +225,7 @@ MISTAKES = {
     "torchvision's weights": (
         teachers('torchvision'),
         AFTER,
-        "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save them with it in a file of",
+        "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the backbone",
     ),
     'too short': (
         at('train_cfg.max_epochs', 3),

@@ -31,10 +31,10 @@ def split_budget(total: int, names: Sequence[str], fractions: Sequence[float], u
             f'default_hooks.stages.fractions: {len(fractions)} numbers '
             f'for {len(names)} stages ({", ".join(names)}); give one each.'
         )
-    if not (min(fractions) > 0 and abs(sum(fractions) - 1) <= 1e-6):  # NaN is no number either
-        raise UserError(
-            f'default_hooks.stages.fractions: {list(fractions)} must be positive and sum to 1, not {sum(fractions):g}.'
-        )
+    if not min(fractions) > 0:
+        raise UserError(f'default_hooks.stages.fractions: each must be above 0, not as in {list(fractions)}.')
+    if not abs(sum(fractions) - 1) <= 1e-6:  # NaN is no number either
+        raise UserError(f'default_hooks.stages.fractions: {list(fractions)} sum to {sum(fractions):g}, not to 1.')
     lengths = _divide(total, fractions)
     for name, length in zip(names, lengths):
         if length < 1:

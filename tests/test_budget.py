@@ -48,10 +48,10 @@ def test_default_is_accepted(count, has_head):
     ('total', 'fractions', 'sentence'),
     [
         (10, [0.5, 0.5], f'{KEY}: 2 numbers for 3 stages (layer1, layer2, head); give one each.'),
-        (10, [0.25, 0.25, 0.6], f'{KEY}: [0.25, 0.25, 0.6] must be positive and sum to 1, not 1.1.'),
-        (10, [0.5, 0.0, 0.5], f'{KEY}: [0.5, 0.0, 0.5] must be positive and sum to 1, not 1.'),
-        (10, [0.75, -0.25, 0.5], f'{KEY}: [0.75, -0.25, 0.5] must be positive and sum to 1, not 1.'),
-        (10, [math.nan, 0.5, 0.5], f'{KEY}: [nan, 0.5, 0.5] must be positive and sum to 1, not nan.'),
+        (10, [0.25, 0.25, 0.6], f'{KEY}: [0.25, 0.25, 0.6] sum to 1.1, not to 1.'),
+        (10, [0.5, 0.0, 0.5], f'{KEY}: each must be above 0, not as in [0.5, 0.0, 0.5].'),
+        (10, [0.75, -0.25, 0.5], f'{KEY}: each must be above 0, not as in [0.75, -0.25, 0.5].'),
+        (10, [math.nan, 0.5, 0.5], f'{KEY}: each must be above 0, not as in [nan, 0.5, 0.5].'),
         (
             10,
             [0.5, 0.01, 0.49],

@@ -113,7 +113,7 @@ class StageScheduleHook(Hook):
         saved = replace(self.schedule, phases=phases, lengths=lengths)
         if saved != self.schedule:
             raise UserError(
-                f'--resume: the checkpoint was made with the {self.schedule.unit} {saved.in_words}, the config now '
+                f'--resume: the checkpoint was made with the stages {saved.in_words}, the config now '
                 f'says {self.schedule.in_words}; resume with the config that made it, or start anew in another '
                 '--work-dir.'
             )

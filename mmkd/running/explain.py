@@ -62,7 +62,9 @@ def explained(cfg: Config) -> Iterator[None]:
     before = cfg.to_dict()
     try:
         yield
-    except UserError:
+    except UserError as error:
+        if place := _place_of(error, before):
+            raise UserError(f'{place}: {error}') from error
         raise
     except Exception as error:
         _tell_of_data(error)
@@ -96,6 +98,15 @@ def _where(error: BaseException, cfg: dict) -> str:
             return key
         elif path := _at_work(known.get('self'), error, depth, modules, frame.f_code.co_name, cfg):
             return path
+    return ''
+
+
+def _place_of(error: UserError, cfg: dict) -> str:
+    """Where the class stands that told of a mistake while it was built: it knows its name, but not its place."""
+    for frame in _frames(error):
+        if frame.f_code is build_functions.build_from_cfg.__code__:
+            kind = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
+            return _find(cfg, frame.f_locals['cfg']) if str(error).startswith(f'{kind}: ') else ''
     return ''
 
 

@@ -102,8 +102,8 @@ def test_teacher_that_is_not_there(tmp_path, monkeypatch):
             r'\.config: config nowhere\.py does not exist in the',
         ),
         (
-            dict(config='r34.py', chckpoint=None),
-            ': it lacks checkpoint and has unknown keys: chckpoint; write',
+            dict(config='r34.py', checkpnt=None),
+            ': it lacks checkpoint and has unknown keys: checkpnt; write',
         ),
         (
             dict(config='mine.py', checkpoint='r34.py'),

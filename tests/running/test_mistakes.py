@@ -259,6 +259,11 @@ MISTAKES = {
         AFTER,
         "whose stages could be told apart; build it as dict(type='ImageClassifier', backbone=..., neck=..., head=...)",
     ),
+    'what a class says of itself': (
+        at('model.stage_losses', dict(layer2=dict(type='mmkd.FeatureMimicLoss', kind='l3'))),
+        AFTER,
+        "model.stage_losses.layer2: FeatureMimicLoss: kind must be one of mse, l1, smooth_l1, cosine, not 'l3'.",
+    ),
     "a toolbox's class misspelled": (
         at('model.student.backbone.type', 'ResNet_CIFR'),
         AFTER,

@@ -155,7 +155,7 @@ class MHKD(SSKD):
         learns_teacher = [TEACHER_HEADS in phase for phase in phases]
         if any(TEACHER_HEADS in phase and len(phase) > 1 for phase in phases):
             raise UserError(
-                f'default_hooks.stages.stages: {TEACHER_HEADS} learn in a phase of their own; name them alone in an entry.'
+                f'default_hooks.stages.stages: {TEACHER_HEADS} learn in a phase of their own; name them alone.'
             )
         with own_randomness():
             if any(learns_head):

@@ -234,5 +234,6 @@ def test_a_resume_with_other_stages_says_both_schedules():
         hook.after_load_checkpoint(SimpleNamespace(_resume=True), {KEY: saved})
     assert str(caught.value) == (
         '--resume: the checkpoint was made with the stages layer1 (1 epoch), all (7 epochs), the config now '
-        'says layer1 (2 epochs), layer2+head (6 epochs); resume with the config that made it, or start anew in another --work-dir.'
+        'says layer1 (2 epochs), layer2+head (6 epochs); resume with the config that made it, or start '
+        'anew in another --work-dir.'
     )

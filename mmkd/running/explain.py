@@ -1,10 +1,7 @@
 """Mistakes that show only while a config is being built or at work, told by their place in it."""
 
-import re
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from mmengine.config import Config
@@ -14,10 +11,9 @@ from mmengine.registry import build_functions
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.running.parts import arguments_of, dicts_in, no_such_argument, no_such_class
+from mmkd.running.cures import find_part, frames_of, place_of, tell_of_class, tell_of_data
 
 RUNNER_KEYS = {
     '__init__': 'the config',
@@ -63,11 +59,10 @@ def explained(cfg: Config) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if place := _place_of(error, before):
+        if place := place_of(error, before):
             raise UserError(f'{place}: {error}') from error
         raise
     except Exception as error:
-        _tell_of_data(error)
         where = _where(error, before)
         if not where:
             raise
@@ -79,11 +74,12 @@ def explained(cfg: Config) -> Iterator[None]:
 def _where(error: BaseException, cfg: dict) -> str:
     """The key of the innermost part of the config that was being built or at work, ``''`` if none was."""
     modules: list[nn.Module] = []
-    for depth, frame in enumerate(_frames(error)):
+    tell_of_data(error)
+    for depth, frame in enumerate(frames_of(error)):
         known = frame.f_locals
         if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
-            if path := _find(cfg, known['cfg']):
-                _tell_of_class(path, error, known)
+            if path := find_part(cfg, known['cfg']):
+                tell_of_class(path, error, known)
                 return path
         elif frame.f_code is Runner.build_dataloader.__code__:
             loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
@@ -99,51 +95,6 @@ def _where(error: BaseException, cfg: dict) -> str:
         elif path := _at_work(known.get('self'), error, depth, modules, frame.f_code.co_name, cfg):
             return path
     return ''
-
-
-def _place_of(error: UserError, cfg: dict) -> str:
-    """Where the class stands that told of a mistake while it was built: it knows its name, but not its place."""
-    for frame in _frames(error):
-        if frame.f_code is build_functions.build_from_cfg.__code__:
-            kind = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
-            return _find(cfg, frame.f_locals['cfg']) if str(error).startswith(f'{kind}: ') else ''
-    return ''
-
-
-def _tell_of_data(error: Exception) -> None:
-    """What a batch of the data does to a run, and where it comes from."""
-    if 'Expected more than 1 value per channel' in str(error):
-        raise UserError(
-            'train_dataloader: a batch of one image reached a batch norm, which needs two; set drop_last=True there, '
-            'or a batch_size that leaves no single image over.'
-        ) from error
-    frames = list(_frames(error))
-    of_worker = 'in DataLoader worker process' in str(error)
-    if not of_worker and not any(frame.f_code is _MapDatasetFetcher.fetch.__code__ for frame in frames):
-        return
-    reason = str(error).strip().rpartition('\n')[2] if of_worker else in_one_line(error)
-    images = [frame.f_locals['results'] for frame in frames if isinstance(frame.f_locals.get('results'), dict)]
-    path = str(images[0].get('img_path', '')) if images else ''
-    loops = [frame.f_locals.get('self') for frame in frames]
-    key = 'val_dataloader' if any(isinstance(loop, ValLoop) for loop in loops) else 'train_dataloader'
-    raise UserError(
-        f'{key}.dataset: an image cannot be loaded{f", {path}" * bool(path)} ({reason}); put a good copy in its place, '
-        'take it out of the data, or mend the pipeline.'
-    ) from error
-
-
-def _tell_of_class(path: str, error: BaseException, building: dict) -> None:
-    """What can be said better than mmengine does of a part that could not be built; its variables tell."""
-    said, kind = str(error), building.get('obj_cls')
-    if isinstance(error, KeyError) and 'must contain the key "type"' in said:
-        raise UserError(f'{path}: it has no type; name the class that it is made of.') from error
-    if isinstance(error, KeyError) and 'obj_type' in building and kind is None:
-        raise UserError(no_such_class(path, building['obj_type'], [building['registry']])) from error
-    unexpected = re.search(r"unexpected keyword argument '(\w+)'", said)
-    if unexpected and kind is not None and unexpected[1] in set(building['args']) - arguments_of(kind):
-        raise UserError(no_such_argument(path, kind, unexpected[1])) from error
-    if isinstance(error, ImportError):
-        raise UserError(f'{path}: {in_one_line(error)}.') from error
 
 
 def _at_work(part: Any, error: BaseException, depth: int, modules: list, method: str, cfg: dict) -> str:
@@ -176,25 +127,6 @@ def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:
             break
         path += f'.{name}'
     return path
-
-
-def _frames(error: BaseException) -> Iterator[FrameType]:
-    """From the innermost to the outermost, those of what caused it first."""
-    before = error.__cause__ or error.__context__
-    if before is not None:
-        yield from _frames(before)
-    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-        yield frame
-
-
-def _find(cfg: dict, part: dict) -> str:
-    """Where a part stands in the config: where most agrees with it, since toolboxes fill in and take out."""
-    best = 0.0, ''
-    for path, inner in dicts_in(cfg, ''):
-        if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes fill types in
-            agreement = sum(repr(part.get(key)) == repr(value) for key, value in inner.items()) / (len(inner) + 1)
-            best = max(best, (agreement, path), key=lambda pair: pair[0])
-    return best[1]
 
 
 def _hook(cfg: dict, hook: Any) -> str:

@@ -125,3 +125,15 @@ def test_other_errors_and_told_ones_pass():
         raise KeyError('elsewhere')
     with pytest.raises(UserError, match='told'), explained(Config({})):
         raise UserError('told')
+
+
+def test_no_image_is_blamed_for_what_the_machine_lacks():
+    class Full(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise OSError(24, 'Too many open files')
+
+    with pytest.raises(OSError, match='Too many open files'), explained(Config({})):
+        next(iter(torch.utils.data.DataLoader(Full())))

@@ -53,8 +53,6 @@ def main() -> None:
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     flags.apply_training(cfg, args)
     checks.check_training(cfg)
-    if args.resume not in (None, 'auto'):
-        checks.check_checkpoint('--resume', args.resume)
     add_safety_hooks(cfg)
     flags.add_profile(cfg, args.profile)
     checks.check_work_dir(cfg.work_dir)

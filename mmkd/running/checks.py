@@ -45,6 +45,8 @@ def check_training(cfg: Config) -> None:
     check_budget(cfg)
     check_optimizer(cfg)
     check_teacher(cfg)
+    if isinstance(cfg.get('load_from'), str):
+        check_checkpoint('--resume' if cfg.get('resume') else 'load_from', cfg.load_from, cfg.filename)
     check_data_parallel(cfg)
     check_compile(cfg)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))

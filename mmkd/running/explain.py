@@ -23,6 +23,7 @@ RUNNER_KEYS = {
     'build_visualizer': 'visualizer',
     'build_log_processor': 'log_processor',
     'build_model': 'model',
+    '_init_model_weights': 'model',
     'wrap_model': 'model_wrapper_cfg',
     'build_optim_wrapper': 'optim_wrapper',
     'build_param_scheduler': 'param_scheduler',
@@ -84,6 +85,9 @@ def _where(error: BaseException, cfg: dict) -> str:
         elif frame.f_code is Runner.build_dataloader.__code__:
             loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
             return loaders[0] if loaders else 'train_dataloader'
+        elif frame.f_code.co_name == 'init_weights' and isinstance(getattr(known.get('self'), 'init_cfg', None), dict):
+            if path := find_part(cfg, known['self'].init_cfg):
+                return path
         elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
             key = RUNNER_KEYS[frame.f_code.co_name]
             if key == '_hooks':

@@ -254,6 +254,16 @@ MISTAKES = {
         AFTER,
         'val_dataloader.dataset: an image cannot be loaded, images/b/16.png (AssertionError',
     ),
+    'weights to start from that are not there': (
+        at('load_from', 'nowhere.pth'),
+        BEFORE,
+        'load_from: checkpoint nowhere.pth does not exist in the current folder, ',
+    ),
+    'pretrained weights that are not there': (
+        at('model.student.backbone.init_cfg', dict(type='Pretrained', checkpoint='nowhere.pth')),
+        AFTER,
+        'model.student.backbone.init_cfg does not fit (FileNotFoundError: nowhere.pth can not be found',
+    ),
     'no backbone': (
         at('model.student', dict(type='mmkd.InOnePiece')),
         AFTER,

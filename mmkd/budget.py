@@ -1,5 +1,6 @@
 """Dividing the student's own training budget among the stages."""
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -30,20 +31,32 @@ def split_budget(total: int, names: Sequence[str], fractions: Sequence[float], u
             f'default_hooks.stages.fractions: {len(fractions)} numbers '
             f'for {len(names)} stages ({", ".join(names)}); give one each.'
         )
-    if not (min(fractions) > 0 and abs(sum(fractions) - 1) <= 1e-6):  # NaN is no number either
-        raise UserError(
-            f'default_hooks.stages.fractions: {list(fractions)} must be positive and sum to 1, not {sum(fractions):g}.'
-        )
-    ends = [round(part * total) for part in accumulate(fractions)]
-    lengths = [end - start for start, end in zip([0, *ends], ends)]
+    if not min(fractions) > 0:
+        raise UserError(f'default_hooks.stages.fractions: each must be above 0, not as in {list(fractions)}.')
+    if not abs(sum(fractions) - 1) <= 1e-6:  # NaN is no number either
+        raise UserError(f'default_hooks.stages.fractions: {list(fractions)} sum to {sum(fractions):g}, not to 1.')
+    lengths = _divide(total, fractions)
     for name, length in zip(names, lengths):
         if length < 1:
+            enough = _enough(total, fractions)
+            key = 'train_cfg.max_epochs' if unit == 'epochs' else 'train_cfg.max_iters'
             raise UserError(
-                f'default_hooks.stages.fractions: {total} {unit} are too few for {len(names)} stages, '
-                f'nothing is left for {name}; '
-                'train longer (train_cfg), learn fewer stages or change the fractions.'
+                f'default_hooks.stages.fractions: {total} {unit} are too few for {len(names)} stages, nothing is left '
+                f'for {name}; train longer ({key}{f"={enough} is enough" if enough else ""}), learn fewer stages or '
+                'change the fractions.'
             )
     return lengths
+
+
+def _divide(total: int, fractions: Sequence[float]) -> list[int]:
+    ends = [round(part * total) for part in accumulate(fractions)]
+    return [end - start for start, end in zip([0, *ends], ends)]
+
+
+def _enough(total: int, fractions: Sequence[float]) -> int | None:
+    """A longer budget that leaves something for each stage; None where a fraction is next to nothing."""
+    first = max(total + 1, math.ceil(0.5 / min(fractions)))  # shorter, what is left depends on how the ends are rounded
+    return next((longer for longer in range(first, first + 1000) if min(_divide(longer, fractions)) >= 1), None)
 
 
 def check_lengths(total: int, names: Sequence[str], lengths: Sequence[int], unit: str) -> list[int]:

@@ -2,12 +2,15 @@
 
 import ast
 from importlib.util import find_spec
+from os.path import isdir, isfile  # which know no name that is too long, where Path raises
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
-from mmengine.config.utils import MODULE2PACKAGE, ConfigParsingError
+from mmengine.config.utils import MODULE2PACKAGE
 
-from mmkd.errors import UserError, did_you_mean
+from mmkd.config_mistakes import FILE_TYPES, INHERITS_FROM_ITSELF, NO_PATH, why_unreadable
+from mmkd.errors import UserError, did_you_mean, in_current_folder
 
 
 def load_config(path: str) -> Config:
@@ -15,16 +18,12 @@ def load_config(path: str) -> Config:
     file = find_config(path)
     _check_bases(file)
     try:
-        return Config.fromfile(file)
-    except KeyError as error:
-        if 'Duplicate key' not in str(error):
-            raise
-        raise UserError(
-            f'config {path}: {error.args[0]}. Two files in one _base_ list may not define the same '
-            'key; let one of them inherit from the other.'
-        ) from error
-    except ConfigParsingError as error:
-        raise UserError(f'config {path}: {error}') from error
+        cfg = Config.fromfile(file)
+        for key in set(cfg.keys()) - getattr(cfg, '_imported_names', set()):
+            _import_named(cfg[key])
+        return cfg
+    except Exception as error:  # a config is code, which may raise anything
+        raise UserError(f'config {path}: {why_unreadable(error)}') from error
 
 
 def find_config(path: str) -> Path:
@@ -32,8 +31,10 @@ def find_config(path: str) -> Path:
     package, separator, inner = str(path).rpartition('::')
     if not separator:
         file = Path(path).expanduser()
-        if not file.is_file():
-            raise UserError(_not_there('config', file))
+        if isdir(file):
+            raise UserError(f'config {file}: it is a folder, not a file; name a config in it.')
+        if not isfile(file):
+            raise UserError(_not_there('config', file, in_current_folder(file)))
         return file
     if package not in MODULE2PACKAGE:
         raise UserError(f'config {path}: unknown package {package}.{did_you_mean(package, MODULE2PACKAGE)}')
@@ -43,19 +44,29 @@ def find_config(path: str) -> Path:
             f'config {path}: {package} is not installed; run: pip install "mmkd[onedl]", or install the toolbox alone.'
         )
     file = Path(spec.origin).parent / '.mim' / 'configs' / inner
-    if not file.is_file():
+    if not isfile(file):
         raise UserError(_not_there(f'config {path}: {package} has no such config,', file))
     return file
 
 
-def _check_bases(file: Path) -> None:
+def _import_named(node: Any) -> None:
+    """Import the classes that a lazy config names, which else happens wherever a value is looked up first."""
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+        _import_named(inner)
+
+
+def _check_bases(file: Path, heirs: tuple[Path, ...] = ()) -> None:
     """Every file of the inheritance chain can be parsed and found, told before mmengine stumbles over it."""
-    if file.suffix != '.py':
+    if file.suffix not in FILE_TYPES:
+        raise UserError(f'config {file}: a config must end with {", ".join(FILE_TYPES[:-1])} or {FILE_TYPES[-1]}.')
+    if file.resolve() in heirs:
+        raise UserError(f'config {file} {INHERITS_FROM_ITSELF}.')
+    if file.suffix != '.py':  # with variables in it, which only mmengine fills in
         return
     try:
         tree = ast.parse(file.read_text(), str(file))
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        line = f' in line {error.lineno}' if isinstance(error, SyntaxError) else ''
+        line = f' in line {error.lineno}' if isinstance(error, SyntaxError) and error.lineno else ''
         raise UserError(f'config {file}: no valid Python{line} ({getattr(error, "msg", error)}).') from error
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', None) == '_base_':
@@ -63,8 +74,11 @@ def _check_bases(file: Path) -> None:
                 bases = ast.literal_eval(node.value)
             except ValueError:  # an expression, which only mmengine evaluates
                 return
-            for base in [bases] if isinstance(bases, str) else bases:
-                _check_bases(_find_base(file, base))
+            paths = bases if isinstance(bases, list | tuple) else [bases]
+            if not all(isinstance(base, str) for base in paths):
+                raise UserError(f'config {file}, in its _base_: {NO_PATH}, not {bases!r}.')
+            for base in paths:
+                _check_bases(_find_base(file, base), (*heirs, file.resolve()))
 
 
 def _find_base(file: Path, base: str) -> Path:
@@ -74,8 +88,9 @@ def _find_base(file: Path, base: str) -> Path:
         raise UserError(f'config {file}, in its _base_: {error}') from error
 
 
-def _not_there(what: str, file: Path) -> str:
+def _not_there(what: str, file: Path, where: str = '') -> str:
     """The sentence for a config that does not exist, with the nearest names around it."""
-    folder = next((parent for parent in file.parents if parent.is_dir()), Path())
-    names = {str(other.relative_to(folder)) for other in folder.glob('**/*.py')} if folder.name else set()
-    return f'{what} {file} does not exist.{did_you_mean(str(file.relative_to(folder)), names)}'
+    folder = next((parent for parent in file.parents if isdir(parent)), Path())
+    names = folder.glob('**/*.py' if folder.name else '*.py')  # the current folder, or all of the disk, may be large
+    near = did_you_mean(str(file.relative_to(folder)), {str(name.relative_to(folder)) for name in names})
+    return f'{what} {file} does not exist{where}.{near}'

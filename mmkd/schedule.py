@@ -49,6 +49,11 @@ class Schedule:
         lengths = ', '.join(f'{self.name(i)} {length}' for i, length in enumerate(self.lengths))
         return f'Schedule in {self.unit}: {lengths}'
 
+    @property
+    def in_words(self) -> str:
+        """Each phase and its length."""
+        return ', '.join(f'{self.name(i)} ({self.length(i)})' for i in range(len(self.lengths)))
+
 
 def phase_name(phase: Phase, stages: Phase) -> str:
     """What a phase is called: by its stages, or ``'all'``."""
@@ -72,9 +77,11 @@ def plan_phases(
         for name in phase:
             check_name(name, known)
     phases = [stages if phase == (ALL,) else phase for phase in phases]
-    learned = [name for phase in phases if phase != stages for name in phase]
-    if len(set(learned)) < len(learned) or phases.count(stages) > 1:
-        raise UserError(f'default_hooks.stages.stages: {learned} names a stage twice; each is learned once.')
+    learned = [name for phase in phases for name in ((ALL,) if phase == stages else phase)]
+    if twice := next((name for name in learned if learned.count(name) > 1), ''):
+        raise UserError(
+            f'default_hooks.stages.stages: {twice} is named twice, and each is learned once; leave one out.'
+        )
     head = stages[-1]
     for phase in phases:
         if head not in phase and (stuck := [name for name in phase if name not in lessons]):
@@ -84,7 +91,10 @@ def plan_phases(
             )
     if unfreeze_last:
         if head not in phases[-1]:
-            raise UserError('default_hooks.stages.unfreeze_last: only the head can teach all, so it must come last.')
+            raise UserError(
+                f'default_hooks.stages.unfreeze_last: only the head can teach all stages; put {head!r} into the last '
+                'entry of stages.'
+            )
         phases[-1] = stages
     return tuple(phases)
 

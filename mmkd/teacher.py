@@ -5,6 +5,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,12 +14,38 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from mmkd.configs import load_config
-from mmkd.errors import UserError, did_you_mean
+from mmkd.errors import UserError, did_you_mean, in_one_line
 from mmkd.folding import find_pairs, fold
 from mmkd.padding import Padded, divisor_of
 from mmkd.prefix import Feature, StageEnd, run_to
 from mmkd.random_state import own_randomness
 from mmkd.untrusted import load_checkpoint
+
+
+class UnfitWeightsError(UserError):
+    """A file's weights do not fit the network that they are for.
+
+    Args:
+        checkpoint: The file's name.
+        wrong: The names that do not fit, and why.
+        state: What the file holds.
+        own: What the network has.
+    """
+
+    def __init__(self, checkpoint: str, wrong: dict[str, str], state: dict, own: dict):
+        self.state = state
+        cure = 'Name the checkpoint that model.teacher.config trained.'
+        backbone = {name: tensor for name, tensor in own.items() if name.startswith('backbone.')}
+        if _fits({f'backbone.{name}': tensor for name, tensor in state.items()}, backbone):
+            cure = (
+                "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
+                'backbone with it in a file of their own.'
+            )
+        super().__init__(f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_listed(wrong)}. {cure}')
+
+    def fit(self, network: nn.Module) -> bool:
+        """Whether they would fit this one."""
+        return _fits(self.state, network.state_dict())
 
 
 class Teacher:
@@ -34,9 +61,7 @@ class Teacher:
     """
 
     def __init__(self, config: str | dict, checkpoint: str | None, parts: Sequence[str]):
-        cfg = Config(copy.deepcopy(dict(config))) if isinstance(config, dict) else load_config(str(config))
-        if cfg.get('model') is None:
-            raise UserError('model.teacher.config: it has no model; name the whole config that trained the teacher.')
+        cfg = teacher_config(config)
         with own_randomness(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             model = dict(cfg.model.get('student', cfg.model))  # of a distilled teacher's own distillation
             if cfg.get('data_preprocessor') is not None:
@@ -82,6 +107,33 @@ class Teacher:
         fold(self.network, find_pairs(self.network, inputs, read))
 
 
+def check_teacher_keys(teacher: Any) -> dict:
+    """What a user may write for the teacher."""
+    if not isinstance(teacher, dict):
+        raise UserError(f'model.teacher: it must be a dict(config=..., checkpoint=...), not {teacher!r}.')
+    missing = [key for key in ('config', 'checkpoint') if key not in teacher]
+    unknown = sorted(set(teacher) - {'config', 'checkpoint'})
+    if missing or unknown:
+        lacks = f'lacks {" and ".join(missing)}' if missing else ''
+        has = f'has unknown keys: {", ".join(unknown)}' if unknown else ''
+        raise UserError(
+            f'model.teacher: it {" and ".join(filter(None, [lacks, has]))}; write '
+            'teacher=dict(config=..., checkpoint=...), with checkpoint=None if it is meant to be untrained.'
+        )
+    return teacher
+
+
+def teacher_config(config: str | dict) -> Config:
+    """The whole config of a teacher, from a path or from its content."""
+    try:
+        cfg = Config(copy.deepcopy(dict(config))) if isinstance(config, dict) else load_config(str(config))
+    except UserError as error:
+        raise UserError(f'model.teacher.config: {error}') from error
+    if not isinstance(cfg.get('model'), dict):
+        raise UserError('model.teacher.config: it has no model; name the whole config that trained the teacher.')
+    return cfg
+
+
 def freeze_modes(network: nn.Module) -> None:
     """Evaluation mode for every module; some backbones' own ``train`` does more than that, or less."""
     network.train(False)
@@ -99,6 +151,7 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> t
     unfit = {name: why for name in own if (why := _why(name, state, own))}
     rest = {name: why for name, why in unfit.items() if name.split('.')[0] not in parts}
     weights = {name for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()}
+    given = dict(state)
     for name in rest:
         state.pop(name, None)
     try:  # the network's own hooks may make a tensor fit, as a ViT resizes its position embedding
@@ -112,10 +165,7 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> t
         }
     wrong = {name: why for name, why in wrong.items() if not name.endswith('num_batches_tracked')}
     if wrong:
-        raise UserError(
-            f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_listed(wrong)}. '
-            'Name the checkpoint that model.teacher.config trained.'
-        )
+        raise UnfitWeightsError(checkpoint, wrong, given, own)
     print_log(
         f'Teacher loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
         + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
@@ -135,8 +185,10 @@ def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
         near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])
         raise UserError(f'model.teacher.checkpoint: {checkpoint} does not exist.{near}') from error
     except Exception as error:  # a damaged or foreign file may raise anything
-        reason = str(error).partition('\n')[0] or type(error).__name__
-        raise UserError(f'model.teacher.checkpoint: {checkpoint} cannot be read ({reason}).') from error
+        raise UserError(
+            f'model.teacher.checkpoint: {checkpoint} cannot be read ({in_one_line(error)}): it is damaged, or no '
+            'checkpoint of torch; get a good copy of it.'
+        ) from error
     weights = content.get('state_dict', content) if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise UserError(f'model.teacher.checkpoint: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
@@ -154,9 +206,14 @@ def _why(name: str, state: dict, own: dict) -> str:
     return f'{shape} instead of {needed}' if shape != needed else ''
 
 
+def _fits(state: dict, own: dict) -> bool:
+    """Whether every tensor of a network could be loaded."""
+    return not any(_why(name, state, own) for name in own if not name.endswith('num_batches_tracked'))
+
+
 def _listed(names: dict[str, str]) -> str:
-    more = f' and {len(names) - 8} more' if len(names) > 8 else ''
-    return ', '.join(f'{name} ({why})' for name, why in list(names.items())[:8]) + more
+    more = f' and {len(names) - 4} more' if len(names) > 4 else ''
+    return ', '.join(f'{name} ({why})' for name, why in list(names.items())[:4]) + more
 
 
 class Renormalise:

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -47,15 +48,15 @@ def test_default_is_accepted(count, has_head):
     ('total', 'fractions', 'sentence'),
     [
         (10, [0.5, 0.5], f'{KEY}: 2 numbers for 3 stages (layer1, layer2, head); give one each.'),
-        (10, [0.25, 0.25, 0.6], f'{KEY}: [0.25, 0.25, 0.6] must be positive and sum to 1, not 1.1.'),
-        (10, [0.5, 0.0, 0.5], f'{KEY}: [0.5, 0.0, 0.5] must be positive and sum to 1, not 1.'),
-        (10, [0.75, -0.25, 0.5], f'{KEY}: [0.75, -0.25, 0.5] must be positive and sum to 1, not 1.'),
-        (10, [math.nan, 0.5, 0.5], f'{KEY}: [nan, 0.5, 0.5] must be positive and sum to 1, not nan.'),
+        (10, [0.25, 0.25, 0.6], f'{KEY}: [0.25, 0.25, 0.6] sum to 1.1, not to 1.'),
+        (10, [0.5, 0.0, 0.5], f'{KEY}: each must be above 0, not as in [0.5, 0.0, 0.5].'),
+        (10, [0.75, -0.25, 0.5], f'{KEY}: each must be above 0, not as in [0.75, -0.25, 0.5].'),
+        (10, [math.nan, 0.5, 0.5], f'{KEY}: each must be above 0, not as in [nan, 0.5, 0.5].'),
         (
             10,
             [0.5, 0.01, 0.49],
-            f'{KEY}: 10 epochs are too few for 3 stages, nothing is left for layer2; '
-            'train longer (train_cfg), learn fewer stages or change the fractions.',
+            f'{KEY}: 10 epochs are too few for 3 stages, nothing is left for layer2; train longer '
+            '(train_cfg.max_epochs=50 is enough), learn fewer stages or change the fractions.',
         ),
     ],
     ids=['count', 'sum', 'zero', 'negative', 'nan', 'short'],
@@ -64,6 +65,23 @@ def test_wrong_fractions_are_refused(total, fractions, sentence):
     with pytest.raises(UserError) as caught:
         split_budget(total, NAMES, fractions, 'epochs')
     assert str(caught.value) == sentence
+
+
+@given(st.integers(2, 10), st.integers(1, 10))
+def test_what_is_said_to_be_enough_is_enough(count, total):
+    names = [f'stage{i}' for i in range(count)]
+    fractions = default_fractions(names, has_head=True)
+    try:
+        split_budget(total, names, fractions, 'iterations')
+    except UserError as error:
+        enough = int(re.search(r'max_iters=(\d+) is enough', str(error))[1])
+        assert total < enough <= 2 * count
+        split_budget(enough, names, fractions, 'iterations')
+
+
+def test_where_nothing_is_enough_nothing_is_said():
+    with pytest.raises(UserError, match=r'train longer \(train_cfg\.max_epochs\), learn'):
+        split_budget(10, 'ab', [1 - 1e-30, 1e-30], 'epochs')
 
 
 def test_lengths_are_taken_as_they_are():

@@ -55,12 +55,18 @@ def test_package_path_from_a_checkout_that_is_not_installed(tmp_path):
 @pytest.mark.parametrize(
     ('path', 'message'),
     [
-        ('configs/baselines/resnet18-w16_digit.py', 'does not exist. Did you mean .*resnet18-w16_digits.py'),
-        ('configs/baseline/resnet18-w16_digits.py', 'does not exist. Did you mean baselines/resnet18-w16_digits.py'),
+        (
+            'configs/baselines/resnet18-w16_digit.py',
+            r'in the current folder, .*\. Did you mean .*resnet18-w16_digits\.py',
+        ),
+        (
+            'configs/baseline/resnet18-w16_digits.py',
+            r'does not exist .* Did you mean baselines/resnet18-w16_digits\.py',
+        ),
         ('mmkd::baselines/resnet_digits.py', 'mmkd has no such config.*Did you mean .*resnet18-w16_digits.py'),
         ('mmkdd::baselines/x.py', 'unknown package mmkdd. Did you mean mmkd'),
         ('mmyolo::yolov5/x.py', 'mmyolo is not installed'),
-        ('configs', 'does not exist'),
+        ('configs', 'config configs: it is a folder, not a file; name a config in it'),
     ],
 )
 def test_unknown_paths(path, message, monkeypatch):
@@ -89,6 +95,76 @@ def test_broken_configs_are_told_in_a_sentence(write, text, message):
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('name', 'text', 'message'),
+    [
+        ('a.yaml', 'a: [1, 2\nb: }', r'a\.yaml: it is no valid YAML .*line 2'),
+        ('a.json', '{"a": 1,}', r'a\.json: it is no valid JSON .*line 1'),
+        ('a.json', '', r'a\.json: it is no valid JSON'),
+        ('a.yaml', '- 1\n- 2', r'a\.yaml: it must hold keys and values, not a list'),
+        ('a.yaml', '', r'a\.yaml: it must hold keys and values, not nothing'),
+        ('a.yaml', '_base_: nowhere.yml', r'a\.yaml: file ".*nowhere\.yml" does not exist\.'),
+        ('a.json', '{"_base_": 5}', r'a\.json: its _base_ names 5; it must be a path or a list of paths\.'),
+        (
+            'a.py',
+            "_base_ = './a.py'",
+            r'a\.py inherits from itself, at once or through other files; name in',
+        ),
+        ('a.yaml', '_base_: a.yaml', r'a\.yaml: the file inherits from itself'),
+        ('a.py', '_base_ = 5', r'a\.py, in its _base_: it must be a path or a list of paths, not 5\.'),
+        ('a.py', '_base_ = [None]', r'a\.py, in its _base_: it must be a path or a list of paths, not \[None\]\.'),
+        ('a.py', "_base_ = ''", r'a\.py, in its _base_: config .*: it is a folder, not a file'),
+        (
+            'a.py',
+            'x = 1\ny = 1 / 0',
+            r'a\.py: line 2 of .*a\.py cannot be read \(ZeroDivisionError: div',
+        ),
+        ('a.py', "raise ValueError('one\\ntwo')", r'a\.py: line 1 of .*a\.py cannot be read \(ValueError: one\)'),
+        ('a.py', "_base_ = x + '.py'", r"a\.py: .*NameError: name 'x' is not defined"),
+        (
+            'a.py',
+            'from mmkd.distillers import SSDK\nmodel = dict(type=SSDK)',
+            'Failed to import SSDK from',
+        ),
+        (
+            'a.py',
+            "_base_ = './b.py'\nmodel = {{_base_.modelx}}",
+            r'\{_base_\.modelx\}\} asks .* Did you mean model\?',
+        ),
+        (
+            'a.py',
+            'from mmengine.config import read_base\nwith read_base():\n    from .a import *',
+            r'a\.py: the file inherits from itself',
+        ),
+        ('a.py', "custom_imports = dict(imports=['nowhere'])", r'custom_imports: .*\bnowhere\b.*PYTHONPATH'),
+        ('a.txt', 'a = 1', r'a\.txt: a config must end with \.py, \.yaml, \.yml or \.json'),
+    ],
+)
+def test_config_files_of_all_kinds_are_told_in_a_sentence(write, name, text, message):
+    write('model = dict(a=1)', 'b.py')
+    with pytest.raises(UserError, match=message) as caught:
+        load_config(write(text, name))
+    assert '\n' not in str(caught.value)
+
+
+def test_an_error_in_a_base_names_the_base_and_its_line(write):
+    write('x = 1\n\ny = x.y', 'b.py')
+    with pytest.raises(UserError, match=r'^config .*a\.py: line 3 of .*b\.py cannot be read \(AttributeError: '):
+        load_config(write("_base_ = './b.py'", 'a.py'))
+
+
+def test_two_files_that_inherit_from_each_other(write):
+    write("_base_ = './a.py'", 'b.py')
+    with pytest.raises(UserError, match=r'a\.py inherits from itself'):
+        load_config(write("_base_ = ['./b.py']", 'a.py'))
+
+
+@pytest.mark.parametrize('path', ['x' * 300 + '.py', 'mmkd::' + 'x' * 300 + '.py', 'a\0b.py'])
+def test_names_that_no_file_can_have(path):
+    with pytest.raises(UserError, match=r'does not exist|no such config'):
+        load_config(path)
+
+
 def test_a_near_name_beside_the_file_is_offered(write, tmp_path):
     write('', 'resnet18_mine.py')
     with pytest.raises(UserError, match=r'Did you mean resnet18_mine\.py'):
@@ -96,5 +172,5 @@ def test_a_near_name_beside_the_file_is_offered(write, tmp_path):
 
 
 def test_no_path_at_all():
-    with pytest.raises(UserError, match=r'^config .* does not exist'):
+    with pytest.raises(UserError, match=r'^config \.: it is a folder'):
         load_config('')

@@ -46,11 +46,16 @@ def test_phases(wanted, unfreeze, phases):
     ('wanted', 'lessons', 'unfreeze', 'message'),
     [
         (['layer4'], LESSONS, False, 'the student has no stage layer4, only layer1.* Did you mean layer'),
-        (['layer1', 'layer1'], LESSONS, False, 'names a stage twice'),
-        (['all', 'all'], LESSONS, False, 'names a stage twice'),
+        (['layer1', 'layer1'], LESSONS, False, 'layer1 is named twice'),
+        (['all', 'all'], LESSONS, False, 'all is named twice'),
         (['layer1', 'head'], (), False, 'layer1 cannot be learned without the head'),
         (['teacher_heads', 'head'], STAGES[:3], False, 'the student has no stage teacher_heads'),
-        (['head', 'layer1'], LESSONS, True, 'only the head can teach all, so it must come last'),
+        (
+            ['head', 'layer1'],
+            LESSONS,
+            True,
+            "only the head can teach all stages; put 'head' into the last entry of stages",
+        ),
     ],
 )
 def test_wrong_phases_are_refused(wanted, lessons, unfreeze, message):

@@ -18,7 +18,7 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, data_checks, flags
-from mmkd.running.launch import prepare_launch
+from mmkd.running.launch import prepare_launch, tell_torchrun
 from mmkd.untrusted import guarded
 
 
@@ -50,4 +50,5 @@ if __name__ == '__main__':
     try:
         main()
     except UserError as error:
+        tell_torchrun(f'error: {error}')
         sys.exit(f'error: {error}')

@@ -21,7 +21,7 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
-from mmkd.running.launch import prepare_launch
+from mmkd.running.launch import prepare_launch, tell_torchrun
 from mmkd.running.safety import add_safety_hooks, explain_dead_workers
 from mmkd.untrusted import guarded
 
@@ -53,8 +53,6 @@ def main() -> None:
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     flags.apply_training(cfg, args)
     checks.check_training(cfg)
-    if args.resume not in (None, 'auto'):
-        checks.check_checkpoint('--resume', args.resume)
     add_safety_hooks(cfg)
     flags.add_profile(cfg, args.profile)
     checks.check_work_dir(cfg.work_dir)
@@ -72,6 +70,7 @@ if __name__ == '__main__':
     except UserError as error:
         if 'MMKD_TRACEBACK' in os.environ:
             raise
+        tell_torchrun(f'error: {error}')
         sys.exit(f'error: {error}')
     except SystemExit as left:
         if isinstance(left.code, int) and left.code > 128:  # at a signal; srun ends whoever is slower than another,

@@ -1,9 +1,11 @@
 """What all distillers share: a student in the module tree, a teacher outside it, a checkpoint that is the student."""
 
+import logging
 import math
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from mmkd.padding import Padded, divisor_of
 from mmkd.schedule import ALL, Phase
 from mmkd.speed import SpeedUps
 from mmkd.stages import Stage, StagePlan
-from mmkd.teacher import Renormalise, Teacher, freeze_modes
+from mmkd.teacher import Renormalise, Teacher, UnfitWeightsError, check_teacher_keys, freeze_modes
 
 _STUDENT = 'student.'
 
@@ -65,8 +67,9 @@ class Distiller(BaseModel):
         self.student = MODELS.build(student)
         if not hasattr(self.student, 'extract_feat') or not hasattr(self.student, 'backbone'):
             raise UserError(
-                f'model.student: {student.get("type")} has no backbone to distil; '
-                'it must be a classifier of mmpretrain or a detector of mmdet.'
+                f'model.student: a {type(self.student).__name__} keeps its network in one piece, without a backbone '
+                "whose stages could be told apart; build it as dict(type='ImageClassifier', backbone=..., neck=..., "
+                "head=...), a model of timm with backbone=dict(type='TIMMBackbone', ...), or as a detector of mmdet."
             )
         self.data_preprocessor = self.student.data_preprocessor  # with the student's batch augmentations
         self.trainable = {name for name, parameter in self.student.named_parameters() if parameter.requires_grad}
@@ -75,7 +78,7 @@ class Distiller(BaseModel):
         self.asleep: list[nn.Module] = []  # the frozen modules of the student that are in no other frozen one
         self.learns_head = False
         self.progress = 0.0  # the part of the phase at hand that is done; the schedule tells
-        self.teacher = _build_teacher(teacher, self.teacher_parts)
+        self.teacher = _build_teacher(teacher, self.teacher_parts, self.student)
         self.teacher_inputs = Renormalise(
             self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
         )
@@ -223,18 +226,25 @@ class Distiller(BaseModel):
         return self
 
 
-def _build_teacher(teacher: dict, parts: Sequence[str]) -> Teacher:
-    if not isinstance(teacher, dict):
-        raise UserError(f'model.teacher: it must be a dict(config=..., checkpoint=...), not {teacher!r}.')
-    missing = [key for key in ('config', 'checkpoint') if key not in teacher]
-    unknown = sorted(set(teacher) - {'config', 'checkpoint'})
-    if missing or unknown:
-        problem = f'lacks {" and ".join(missing)}' if missing else f'has unknown keys: {", ".join(unknown)}'
-        raise UserError(
-            f'model.teacher: it {problem}; write teacher=dict(config=..., checkpoint=...), '
-            'with checkpoint=None if it is meant to be untrained.'
+def _build_teacher(teacher: dict, parts: Sequence[str], student: nn.Module) -> Teacher:
+    check_teacher_keys(teacher)
+    try:
+        built = Teacher(teacher['config'], teacher['checkpoint'], parts)
+    except UnfitWeightsError as error:
+        if error.fit(student):
+            raise UserError(
+                f'model.teacher.checkpoint: {teacher["checkpoint"]} fits model.student and not the teacher; name the '
+                "teacher's own, or swap student and teacher where they stand the wrong way round."
+            ) from error
+        raise
+    own, theirs = (sum(p.numel() for p in network.parameters()) for network in (student, built.network))
+    if own > theirs:
+        print_log(
+            f'The student has more parameters ({own:,}) than its teacher ({theirs:,}): are the two swapped?',
+            logger='current',
+            level=logging.WARNING,
         )
-    return Teacher(teacher['config'], teacher['checkpoint'], parts)
+    return built
 
 
 def _keep_student(module: nn.Module, state: dict, prefix: str, local_metadata: dict) -> None:

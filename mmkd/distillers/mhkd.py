@@ -154,7 +154,9 @@ class MHKD(SSKD):
         learns_head = [self.plan.head.name in phase for phase in phases]
         learns_teacher = [TEACHER_HEADS in phase for phase in phases]
         if any(TEACHER_HEADS in phase and len(phase) > 1 for phase in phases):
-            raise UserError(f'default_hooks.stages.stages: {TEACHER_HEADS} learn in a phase of their own.')
+            raise UserError(
+                f'default_hooks.stages.stages: {TEACHER_HEADS} learn in a phase of their own; name them alone.'
+            )
         with own_randomness():
             if any(learns_head):
                 self._build_heads(STUDENT_HEADS, {point.name: point.student for point in self.points})

@@ -1,6 +1,7 @@
 """Which stage is learned when."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, is_model_wrapper
@@ -111,11 +112,13 @@ class StageScheduleHook(Hook):
         self.resumed = checkpoint.get(KEY)
         if self.resumed is None:
             raise UserError('--resume: the checkpoint holds a plain model and no stage; start from it with load_from.')
-        saved = tuple(tuple(phase) for phase in self.resumed['phases']), tuple(self.resumed['lengths'])
-        if saved != (self.schedule.phases, self.schedule.lengths):
+        phases, lengths = tuple(map(tuple, self.resumed['phases'])), tuple(self.resumed['lengths'])
+        saved = replace(self.schedule, phases=phases, lengths=lengths)
+        if saved != self.schedule:
             raise UserError(
-                f'--resume: the checkpoint was made with the stages {saved[0]} of lengths {saved[1]}, the config now '
-                f'says {self.schedule.phases} of lengths {self.schedule.lengths}; resume with the config that made it.'
+                f'--resume: the checkpoint was made with the stages {saved.in_words}, the config now '
+                f'says {self.schedule.in_words}; resume with the config that made it, or start anew in another '
+                '--work-dir.'
             )
         self._enter(runner, self.resumed['index'])
         try:

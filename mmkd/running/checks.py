@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from os.path import isdir, isfile  # which know no name that is too long, where Path raises
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmkd.configs import find_config
-from mmkd.errors import UserError, did_you_mean
+from mmkd.config_mistakes import FILE_TYPES
+from mmkd.errors import UserError, did_you_mean, in_current_folder
 from mmkd.running.data_checks import check_data
+from mmkd.running.parts import check_own_parts
+from mmkd.teacher import check_teacher_keys, teacher_config
 from mmkd.whole_files import check_folder
 
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -36,10 +40,13 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
 def check_training(cfg: Config) -> None:
     """What a config asks for is there, and can be had on this machine."""
     check_toolboxes(cfg)
+    check_own_parts(cfg)
     check_amp(cfg)
     check_budget(cfg)
     check_optimizer(cfg)
     check_teacher(cfg)
+    if isinstance(cfg.get('load_from'), str):
+        check_checkpoint('--resume' if cfg.get('resume') else 'load_from', cfg.load_from, cfg.filename)
     check_data_parallel(cfg)
     check_compile(cfg)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
@@ -118,35 +125,60 @@ def check_compile(cfg: Config) -> None:
         )
 
 
-def check_checkpoint(flag: str, path: str) -> None:
-    """A local checkpoint exists and is not empty; URLs are left to mmengine."""
+def check_checkpoint(flag: str, path: str, config: str | None = None) -> None:
+    """A local checkpoint is there, and is a file of weights; URLs are left to mmengine.
+
+    Args:
+        flag: The flag or key that names it, for messages.
+        path: As the user gave it.
+        config: The config file that names it.
+    """
     if '://' in path:
         return
     file = Path(path).expanduser()
-    if not file.is_file() or not file.stat().st_size:
-        nearby = [str(other) for other in file.parent.glob('*.pth')] if file.parent.is_dir() else []
+    if isdir(file):
+        newest = max(file.glob('*.pth'), key=lambda other: other.stat().st_mtime, default=None)
+        raise UserError(f'{flag}: {path} is a folder; name a file in it{f", such as {newest}" if newest else ""}.')
+    if file.suffix in FILE_TYPES:
+        raise UserError(f'{flag}: {path} is a config by its name; name the file of weights (.pth) that it trained.')
+    if not isfile(file):
+        nearby = [str(other) for other in file.parent.glob('*.pth') if isfile(other)] if isdir(file.parent) else []
         raise UserError(
-            f'{flag}: checkpoint {path} {"is empty" if file.is_file() else "does not exist"}.'
-            f'{did_you_mean(path, nearby)}'
+            f'{flag}: checkpoint {path} does not exist{in_current_folder(path)}.'
+            f'{_beside(path, config) or did_you_mean(path, nearby)}'
         )
+    if not file.stat().st_size:
+        raise UserError(f'{flag}: checkpoint {path} is empty; get a good copy of it.')
 
 
 def check_teacher(cfg: Config) -> None:
     """A distiller's teacher has a config and a checkpoint that are there, and its heads' file if it has one."""
     if isinstance(cfg.model.get('teacher_heads'), str):
-        check_checkpoint('model.teacher_heads', cfg.model.teacher_heads)
-    teacher = cfg.model.get('teacher')
-    if not isinstance(teacher, dict):
+        check_checkpoint('model.teacher_heads', cfg.model.teacher_heads, cfg.filename)
+    if 'student' not in cfg.model or 'teacher' not in cfg.model:
         return
-    config, checkpoint = teacher.get('config'), teacher.get('checkpoint')
-    if isinstance(config, str):
-        find_config(config)
+    teacher = check_teacher_keys(cfg.model.teacher)
+    config, checkpoint = teacher['config'], teacher['checkpoint']
+    try:
+        teacher_config(config)
+    except UserError as error:
+        raise UserError(f'{error}{_beside(config, cfg.filename)}') from error
     if isinstance(checkpoint, str):
-        check_checkpoint('model.teacher.checkpoint', checkpoint)
+        check_checkpoint('model.teacher.checkpoint', checkpoint, cfg.filename)
+
+
+def _beside(path: Any, config: str | None) -> str:
+    """Relative paths count from the current folder, though many expect that they count from the config's."""
+    if not isinstance(path, str) or config is None or isfile(Path(path).expanduser()):
+        return ''
+    file = Path(config).parent / path
+    return f' There is one beside the config: write {file}.' if isfile(file) else ''
 
 
 def check_work_dir(work_dir: str) -> None:
     """The work dir can be made and written. The last check, since it makes the folder."""
+    if not isinstance(work_dir, str):
+        raise UserError(f'work_dir: it must be a path, not {work_dir!r}.')
     check_folder('work_dir', work_dir, 'choose another with --work-dir')
 
 

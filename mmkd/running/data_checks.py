@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 
 MOST_WORKERS = 1024  # torch starts as many as it is told, until the machine stands still
 
@@ -29,7 +29,13 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
                 if not isinstance(part, dict):
                     raise UserError(f'{name}.{key}: it must be a dict, not {part!r}.')
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
-                _check_dataset(key, dataset, cfg)
+                try:
+                    _check_dataset(key, dataset, cfg)
+                except (OSError, ValueError) as error:  # a name too long or with a zero, a folder that is not for us
+                    raise UserError(
+                        f'{key}: its data_root, data_prefix or ann_file cannot be looked at ({in_one_line(error)}); '
+                        'mend the path, or the rights of the folder.'
+                    ) from error
 
 
 def check_images(runner: Runner) -> None:

@@ -1,9 +1,7 @@
 """Mistakes that show only while a config is being built or at work, told by their place in it."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from mmengine.config import Config
@@ -15,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mmkd.errors import UserError, in_one_line
+from mmkd.running.cures import find_part, frames_of, place_of, tell_of_class, tell_of_data
 
 RUNNER_KEYS = {
     '__init__': 'the config',
@@ -24,6 +23,7 @@ RUNNER_KEYS = {
     'build_visualizer': 'visualizer',
     'build_log_processor': 'log_processor',
     'build_model': 'model',
+    '_init_model_weights': 'model',
     'wrap_model': 'model_wrapper_cfg',
     'build_optim_wrapper': 'optim_wrapper',
     'build_param_scheduler': 'param_scheduler',
@@ -59,29 +59,35 @@ def explained(cfg: Config) -> Iterator[None]:
     before = cfg.to_dict()
     try:
         yield
-    except UserError:
+    except UserError as error:
+        if place := place_of(error, before):
+            raise UserError(f'{place}: {error}') from error
         raise
     except Exception as error:
         where = _where(error, before)
         if not where:
             raise
-        scope = '' if before.get('default_scope') or not isinstance(error, KeyError) else ', or set default_scope'
         raise UserError(
-            f'{where} does not fit ({in_one_line(error)}); mend it{scope}. MMKD_TRACEBACK=1 shows where it happened.'
+            f'{where} does not fit ({in_one_line(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
         ) from error
 
 
 def _where(error: BaseException, cfg: dict) -> str:
     """The key of the innermost part of the config that was being built or at work, ``''`` if none was."""
     modules: list[nn.Module] = []
-    for depth, frame in enumerate(_frames(error)):
+    tell_of_data(error)
+    for depth, frame in enumerate(frames_of(error)):
         known = frame.f_locals
         if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
-            if path := _find(cfg, known['cfg']):
+            if path := find_part(cfg, known['cfg']):
+                tell_of_class(path, error, known)
                 return path
         elif frame.f_code is Runner.build_dataloader.__code__:
             loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
             return loaders[0] if loaders else 'train_dataloader'
+        elif frame.f_code.co_name == 'init_weights' and isinstance(getattr(known.get('self'), 'init_cfg', None), dict):
+            if path := find_part(cfg, known['self'].init_cfg):
+                return path
         elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
             key = RUNNER_KEYS[frame.f_code.co_name]
             if key == '_hooks':
@@ -125,35 +131,6 @@ def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:
             break
         path += f'.{name}'
     return path
-
-
-def _frames(error: BaseException) -> Iterator[FrameType]:
-    """From the innermost to the outermost, those of what caused it first."""
-    before = error.__cause__ or error.__context__
-    if before is not None:
-        yield from _frames(before)
-    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-        yield frame
-
-
-def _find(cfg: dict, part: dict) -> str:
-    """Where a part stands in the config: where most agrees with it, since toolboxes fill in and take out."""
-    best = 0.0, ''
-    for path, inner in _dicts(cfg, ''):
-        if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes fill types in
-            agreement = sum(repr(part.get(key)) == repr(value) for key, value in inner.items()) / (len(inner) + 1)
-            best = max(best, (agreement, path), key=lambda pair: pair[0])
-    return best[1]
-
-
-def _dicts(node: Any, path: str) -> Iterator[tuple[str, dict]]:
-    if isinstance(node, dict):
-        yield path, node
-        pairs = node.items()
-    else:
-        pairs = enumerate(node) if isinstance(node, list | tuple) else ()  # type: ignore[assignment]
-    for key, inner in pairs:
-        yield from _dicts(inner, f'{path}.{key}' if path else str(key))
 
 
 def _hook(cfg: dict, hook: Any) -> str:

@@ -1,6 +1,5 @@
 """The command line's flags, the same for every toolbox, and how they change the config."""
 
-import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from mmengine.logging import print_log
 
 from mmkd.errors import UserError
 from mmkd.resume_point import find_checkpoints
+from mmkd.running.launch import number_in
 
 
 def common_parser(description: str) -> ArgumentParser:
@@ -66,7 +66,7 @@ def apply_training(cfg: Config, args: Namespace) -> None:
                 'set it to the batch size that the learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    restarted = int(os.environ.get('SLURM_RESTART_COUNT', 0)) > 0  # SLURM put the job into its queue again
+    restarted = number_in('SLURM_RESTART_COUNT') > 0  # SLURM put the job into its queue again
     if args.resume == 'auto' or (args.resume is None and restarted):
         hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
         if find_checkpoints(cfg.work_dir, hook.get('out_dir'), hook.get('filename_tmpl')):

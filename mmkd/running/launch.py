@@ -1,6 +1,9 @@
 """What started the processes, told to mmengine in the words that it reads."""
 
+import json
 import os
+import time
+from pathlib import Path
 
 import torch
 from mmengine.device import get_device
@@ -37,8 +40,10 @@ def prepare_launch(launcher: str, local_rank: int = 0) -> None:
                 f'--launcher {launcher}: {name} is not set; start the processes with {STARTED_BY[launcher]}, '
                 'or leave --launcher out for a single process.'
             )
+        if not name.endswith(('ADDR', 'NODELIST')):
+            number_in(name)
     if launcher == 'slurm':
-        job, step = (int(os.environ.get(name, 0)) for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID'))
+        job, step = (number_in(name) for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID'))
         os.environ.setdefault('MASTER_PORT', str(20000 + (job + step) % 10000))  # jobs may share a node
     if launcher == 'mpi':
         _find_mpi_master()
@@ -48,13 +53,31 @@ def prepare_launch(launcher: str, local_rank: int = 0) -> None:
         os.environ['LOCAL_RANK'] = os.environ[LOCAL_RANK['mpi']]  # the Runner's DDP reads it
 
 
+def number_in(variable: str, default: int = 0) -> int:
+    """The whole number in an environment variable."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise UserError(
+            f'{variable}: this environment variable must be a whole number, not {text!r}; the launcher sets it; '
+            'unset it where you set it by hand.'
+        )
+    return int(text)
+
+
+def tell_torchrun(sentence: str) -> None:
+    """Hand torchrun a mistake for its own last lines, far above which it would stand otherwise."""
+    file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if file:
+        Path(file).write_text(json.dumps(dict(message=sentence, timestamp=int(time.time()))))
+
+
 def _check_alone() -> None:
     """Several processes that do not know of each other would write the same files."""
     for launcher, mark, size in (
         ('pytorch', 'TORCHELASTIC_RUN_ID', 'WORLD_SIZE'),
         ('mpi', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_SIZE'),
     ):
-        if mark in os.environ and int(os.environ.get(size, 1)) > 1:
+        if mark in os.environ and number_in(size, 1) > 1:
             raise UserError(
                 f'--launcher: {os.environ[size]} processes were started, and each would train alone in the same work '
                 f'dir; add --launcher {launcher}.'
@@ -74,7 +97,7 @@ def _find_mpi_master() -> None:
 
 def _check_gpu(launcher: str) -> None:
     """Each process has a GPU of its own."""
-    rank, gpus = int(os.environ.get(LOCAL_RANK[launcher], 0)), torch.cuda.device_count()
+    rank, gpus = number_in(LOCAL_RANK[launcher]), torch.cuda.device_count()
     if gpus == 1 and launcher != 'pytorch':
         os.environ[LOCAL_RANK[launcher]] = '0'  # bound to its process, of which it is the first
     elif rank >= gpus:

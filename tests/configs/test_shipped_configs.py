@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from mmkd.configs import find_config, load_config
+from mmkd.running.parts import check_own_parts
 from mmkd.schedule import plan_phases
 from tests.conftest import ROOT
 
@@ -66,6 +67,7 @@ def test_there_are_configs():
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_parses_and_builds(path):
     cfg = load_config(str(path))
+    check_own_parts(cfg)
     model = build(cfg)
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'):

@@ -221,7 +221,7 @@ def test_a_mistake_is_told_in_one_sentence_or_does_no_harm(valid, tmp_path):
 @pytest.mark.parametrize(
     ('method', 'place', 'what', 'value', 'said'),
     [
-        ('KD', ('default_scope',), 'drop', None, 'model.student does not fit (KeyError: .*, or set default_scope'),
+        ('KD', ('default_scope',), 'drop', None, 'model.student.type: mmengine has no ImageClass.* Set default_scope'),
         ('KD', ('default_scope',), 'retype', '', 'default_scope: it must be the name of a toolbox'),
         ('KD', ('model', 'student', 'backbone', 'stem_channels'), 'retype', 0, 'model.student: ImageClassifier cannot'),
         (

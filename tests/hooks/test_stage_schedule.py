@@ -1,6 +1,7 @@
 """Schedules that users write, right and wrong. What a schedule does to the bytes: tests/distillers."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from mmengine.runner import Runner
 
 from mmkd.errors import UserError
 from mmkd.hooks import StageScheduleHook
+from mmkd.hooks.stage_schedule import KEY
+from mmkd.schedule import Schedule
 
 
 class Rates(Hook):
@@ -136,9 +139,9 @@ def test_a_deeper_look_at_stage_losses(distil):
     ('hook', 'model', 'message'),
     [
         (dict(fractions=[0.5, 0.5]), {}, r'stages\.fractions: 2 numbers for 5 stages \(layer1, layer2'),
-        (dict(stages=['layer1', 'head'], fractions=[0.5, 0.6]), {}, r'sum to 1, not 1\.1'),
+        (dict(stages=['layer1', 'head'], fractions=[0.5, 0.6]), {}, r'sum to 1\.1, not to 1'),
         (dict(stages=['layer9']), {}, r'the student has no stage layer9, only layer1.* Did you mean layer'),
-        (dict(stages=['layer1', 'layer1', 'head']), {}, 'names a stage twice'),
+        (dict(stages=['layer1', 'layer1', 'head']), {}, 'layer1 is named twice'),
         (dict(stages=['layer1'], unfreeze_last=True), {}, 'only the head can teach all'),
         (dict(stages=['layer1', 'head'], lengths=[1, 8]), {}, r'stages\.lengths: \[1, 8\] must be .* whose sum is 8'),
         (dict(overrides=dict(neck=dict(lr=1))), {}, 'the student has no stage neck'),
@@ -221,3 +224,16 @@ def test_another_schedule_is_no_resume(distil, tmp_path):
         distil(
             'second', dict(stages=['layer2', 'head']), resume=True, load_from=str(tmp_path / 'first' / 'epoch_2.pth')
         ).train()
+
+
+def test_a_resume_with_other_stages_says_both_schedules():
+    hook = StageScheduleHook()
+    hook.schedule = Schedule((('layer1',), ('layer2', 'head')), (2, 6), 'epochs', ('layer1', 'layer2', 'head'))
+    saved = dict(phases=[['layer1'], ['layer1', 'layer2', 'head']], lengths=[1, 7])
+    with pytest.raises(UserError) as caught:
+        hook.after_load_checkpoint(SimpleNamespace(_resume=True), {KEY: saved})
+    assert str(caught.value) == (
+        '--resume: the checkpoint was made with the stages layer1 (1 epoch), all (7 epochs), the config now '
+        'says layer1 (2 epochs), layer2+head (6 epochs); resume with the config that made it, or start '
+        'anew in another --work-dir.'
+    )

@@ -123,7 +123,7 @@ def test_the_students_checkpoint_is_no_teacher(distil, plain, teacher, tmp_path)
     init_default_scope('mmdet')
     path = str(tmp_path / 'student.pth')
     torch.save(MODELS.build(copy.deepcopy(plain.model)).state_dict(), path)
-    with pytest.raises(UserError, match=r'student\.pth does not fit the teacher: .*Name the checkpoint that'):
+    with pytest.raises(UserError, match=r'student\.pth fits model\.student and not the teacher; name'):
         distil(tmp_path, model=dict(teacher=dict(teacher, checkpoint=path)))
 
 

@@ -39,7 +39,10 @@ def test_checkpoints(tmp_path, monkeypatch):
     Path('empty.pth').touch()
     checks.check_checkpoint('--resume', 'epoch_10.pth')
     checks.check_checkpoint('--resume', 'https://example.org/x.pth')
-    with pytest.raises(UserError, match=r'--resume: checkpoint epoch_1\.pth does not exist\. Did you mean epoch_10'):
+    with pytest.raises(
+        UserError,
+        match=r'--resume: checkpoint epoch_1\.pth does not exist in the .* Did you mean epoch_10',
+    ):
         checks.check_checkpoint('--resume', 'epoch_1.pth')
     with pytest.raises(UserError, match='is empty'):
         checks.check_checkpoint('--resume', 'empty.pth')
@@ -79,12 +82,69 @@ def test_a_gpu_without_bfloat16(monkeypatch):
     checks.check_amp(cfg)
 
 
-def test_teacher_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r'model\.teacher\.checkpoint: checkpoint nowhere\.pth does not exist'):
-        checks.check_teacher(Config(dict(model=dict(teacher=dict(config=dict(), checkpoint='nowhere.pth')))))
-    with pytest.raises(UserError, match=r'config nowhere\.py does not exist'):
-        checks.check_teacher(Config(dict(model=dict(teacher=dict(config='nowhere.py', checkpoint=None)))))
+def teaching(folder: Path, **teacher) -> Config:
+    """A config in a folder, with a teacher."""
+    file = folder / 'mine.py'
+    file.write_text(f'model = dict(student=dict(), teacher={teacher})')
+    return Config.fromfile(file)
+
+
+def test_teacher_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('r34.py').write_text('model = dict()')
+    for teacher, said in (
+        (
+            dict(config='r34.py', checkpoint='nowhere.pth'),
+            r'\.checkpoint: checkpoint nowhere\.pth does not exist',
+        ),
+        (
+            dict(config='nowhere.py', checkpoint=None),
+            r'\.config: config nowhere\.py does not exist in the',
+        ),
+        (
+            dict(config='r34.py', checkpnt=None),
+            ': it lacks checkpoint and has unknown keys: checkpnt; write',
+        ),
+        (
+            dict(config='mine.py', checkpoint='r34.py'),
+            r'\.checkpoint: r34\.py is a config by its name; name',
+        ),
+        (dict(config='x.pth', checkpoint=None), r'\.config: config x\.pth does not exist'),
+        (dict(config=dict(), checkpoint=None), r'\.config: it has no model; name the whole config'),
+    ):
+        with pytest.raises(UserError, match=rf'^model\.teacher{said}'):
+            checks.check_teacher(teaching(tmp_path, **teacher))
     checks.check_teacher(Config(dict(model=dict(type='Net'))))
+
+
+def test_paths_that_count_from_the_config_s_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'configs'
+    folder.mkdir()
+    (folder / 'r34.py').write_text('model = dict()')
+    (folder / 'r34.pth').write_bytes(b'x')
+    (tmp_path / 'there.py').write_text('model = dict()')
+    cfg = teaching(folder, config='there.py', checkpoint='r34.pth')
+    with pytest.raises(UserError, match=f'There is one beside the config: write {folder}/r34.pth'):
+        checks.check_teacher(cfg)
+    cfg = teaching(folder, config='r34.py', checkpoint=None)
+    with pytest.raises(UserError, match=f'There is one beside the config: write {folder}/r34.py'):
+        checks.check_teacher(cfg)
+
+
+def test_a_folder_in_the_place_of_a_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r'--resume: .* is a folder; name a file in it\.$'):
+        checks.check_checkpoint('--resume', str(tmp_path))
+    (tmp_path / 'epoch_3.pth').write_bytes(b'x')
+    with pytest.raises(UserError, match=r'is a folder; name a file in it, such as .*/epoch_3\.pth\.$'):
+        checks.check_checkpoint('--resume', str(tmp_path))
+    with pytest.raises(UserError, match='does not exist'):
+        checks.check_checkpoint('--resume', 'x' * 300)
+
+
+def test_a_work_dir_that_is_no_path():
+    with pytest.raises(UserError, match='work_dir: it must be a path, not 5'):
+        checks.check_work_dir(5)
 
 
 @pytest.mark.parametrize(

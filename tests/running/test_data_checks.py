@@ -46,6 +46,15 @@ def test_absent_data(coco, changes, message):
         check(coco)
 
 
+@pytest.mark.parametrize(
+    'changes', [dict(data_root='x' * 300), dict(ann_file='x' * 300), dict(data_prefix=dict(img='x' * 300))]
+)
+def test_names_that_no_file_can_have(coco, changes):
+    coco.train_dataloader.dataset.update(changes)
+    with pytest.raises(UserError, match=r'^train_dataloader\.dataset: its data_root, .* \(OSError: .*too long'):
+        check(coco)
+
+
 def test_empty_image_folder(coco, tmp_path):
     (tmp_path / 'train' / '1.png').unlink()
     with pytest.raises(UserError, match=r'folder .*train is empty'):

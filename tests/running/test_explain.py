@@ -54,10 +54,28 @@ def test_a_part_whose_type_a_toolbox_filled_in():
 
 
 def test_unknown_arguments_and_types():
-    model = part(1, depth=2)
-    assert 'model does not fit (TypeError: ' in told(dict(model=model), lambda: MODELS.build(model))
-    model = dict(type='Nowhere')
-    assert told(dict(model=model), lambda: MODELS.build(model)).startswith('model does not fit (KeyError')
+    model = part(1, widdth=2)
+    said = told(dict(model=model), lambda: MODELS.build(model))
+    assert said == 'model.widdth: Part takes no widdth. Did you mean width?'
+    model = dict(type='ExplainedPar')
+    said = told(dict(model=model), lambda: MODELS.build(model))
+    assert said.startswith('model.type: mmengine has no ExplainedPar. Set default_scope to')
+    assert ' Did you mean ExplainedPart' in said
+
+
+def test_what_a_part_itself_raises_is_not_taken_for_an_unknown_argument():
+    class Picky(BaseModel):
+        def __init__(self, **kwargs):
+            raise TypeError("got an unexpected keyword argument 'depth'")
+
+        def forward(self, *args, **kwargs):
+            raise NotImplementedError
+
+    MODELS.register_module(module=Picky, name='ExplainedPicky', force=True)
+    model = dict(type='ExplainedPicky', depth=2)
+    assert told(dict(model=model), lambda: MODELS.build(model)).startswith('model.depth: Picky takes no depth.')
+    model = dict(type='ExplainedPicky', width=2)
+    assert told(dict(model=model), lambda: MODELS.build(model)).startswith('model does not fit (TypeError')
 
 
 def test_an_error_behind_another_one():
@@ -107,3 +125,15 @@ def test_other_errors_and_told_ones_pass():
         raise KeyError('elsewhere')
     with pytest.raises(UserError, match='told'), explained(Config({})):
         raise UserError('told')
+
+
+def test_no_image_is_blamed_for_what_the_machine_lacks():
+    class Full(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise OSError(24, 'Too many open files')
+
+    with pytest.raises(OSError, match='Too many open files'), explained(Config({})):
+        next(iter(torch.utils.data.DataLoader(Full())))

@@ -176,3 +176,9 @@ def test_a_distillers_checkpoint_is_tested_as_the_plain_student():
     flags.apply_testing(cfg, evaluation())
     assert cfg.model == dict(type='Net')
     assert list(cfg.default_hooks) == ['timer']
+
+
+def test_a_restart_count_that_is_no_number(monkeypatch):
+    monkeypatch.setenv('SLURM_RESTART_COUNT', 'abc')
+    with pytest.raises(UserError, match=r"SLURM_RESTART_COUNT: .* must be a whole number, not 'abc'"):
+        flags.apply_training(Config(dict(optim_wrapper=dict())), training())

@@ -3,10 +3,11 @@ import re
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from mmkd.errors import UserError
 from mmkd.running import launch
-from mmkd.running.launch import prepare_launch
+from mmkd.running.launch import prepare_launch, tell_torchrun
 
 TORCHRUN = dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='3', MASTER_ADDR='a', MASTER_PORT='1', TORCHELASTIC_RUN_ID='none')
 SRUN = dict(
@@ -125,3 +126,32 @@ def test_more_processes_than_gpus(started, launcher, variables, gpus):
         UserError, match=f'--launcher {launcher}: process 3 of this machine.* has no GPU, torch sees {gpus}'
     ):
         prepare_launch(launcher)
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'variables', 'name'),
+    [
+        ('pytorch', {**TORCHRUN, 'MASTER_PORT': 'abc'}, 'MASTER_PORT'),
+        ('slurm', {**SRUN, 'SLURM_JOB_ID': ''}, 'SLURM_JOB_ID'),
+        ('mpi', {**MPIRUN, 'OMPI_COMM_WORLD_SIZE': '4.5'}, 'OMPI_COMM_WORLD_SIZE'),
+        ('none', dict(TORCHELASTIC_RUN_ID='none', WORLD_SIZE='x'), 'WORLD_SIZE'),
+    ],
+)
+def test_variables_that_are_no_numbers(started, launcher, variables, name):
+    started(**variables)
+    with pytest.raises(UserError, match=f'^{name}: this environment variable must be a whole number, not '):
+        prepare_launch(launcher)
+
+
+def test_what_torchrun_says_of_a_process_is_its_sentence(started, tmp_path):
+    file = tmp_path / 'error.json'
+    started(TORCHELASTIC_ERROR_FILE=str(file))
+    tell_torchrun('error: model: it lacks teacher.')
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=1, error_file=str(file))
+    said = ChildFailedError('tools/train.py', {0: failure}).format_msg()
+    assert 'traceback : error: model: it lacks teacher.' in said
+
+
+def test_without_torchrun_there_is_nobody_to_tell(started):
+    started()
+    tell_torchrun('error: model: it lacks teacher.')

@@ -26,10 +26,13 @@ SHORT = (
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (('nowhere.py',), 'error: config nowhere.py does not exist.'),
+        (('nowhere.py',), 'error: config nowhere.py does not exist in the current folder, '),
         ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
         ((CONFIG, '--amp-dtype', 'bfloat16'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
-        ((CONFIG, '--resume', 'nowhere.pth'), 'error: --resume: checkpoint nowhere.pth does not exist.'),
+        (
+            (CONFIG, '--resume', 'nowhere.pth'),
+            'error: --resume: checkpoint nowhere.pth does not exist in the current folder, ',
+        ),
         ((CONFIG, '--profile', '0'), 'error: --profile: it must be a whole number of iterations, 1 or more, not 0.'),
         (
             (CONFIG, '--profile', '2.5'),
@@ -66,7 +69,7 @@ def test_exit_code_and_no_traceback(tmp_path):
         [sys.executable, ROOT / 'tools' / 'train.py', 'nowhere.py'], cwd=tmp_path, capture_output=True, text=True
     )
     assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == 'error: config nowhere.py does not exist.'
+    assert run.stderr.splitlines()[-1] == f'error: config nowhere.py does not exist in the current folder, {tmp_path}.'
     assert 'Traceback' not in run.stderr
 
 
@@ -84,7 +87,8 @@ def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     assert run_tool('test.py', CONFIG, 'run/epoch_2.pth', '--work-dir', 'eval', '--out', 'eval/out.pkl', *SHORT) is None
     assert os.path.getsize('eval/out.pkl') > 0
     assert run_tool('test.py', CONFIG, 'run/epoch_22.pth').startswith(
-        'error: checkpoint: checkpoint run/epoch_22.pth does not exist. Did you mean run/epoch_2.pth'
+        f'error: checkpoint: checkpoint run/epoch_22.pth does not exist in the current folder, {tmp_path}. '
+        'Did you mean run/epoch_2.pth'
     )
 
 

@@ -55,6 +55,20 @@ def put_whole(path: str | Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
+def check_name(path: Path) -> None:
+    """A checkpoint can be written under this name; so that it is told before the training, not at its first save."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        partial.unlink()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'default_hooks.checkpoint: {path} cannot be written ({getattr(error, "strerror", error)}); choose another '
+            'filename_tmpl or out_dir there.'
+        ) from error
+
+
 def is_archive(path: str | Path) -> bool:
     """Whether a file begins like an archive, which is what torch writes since 1.6."""
     with open(path, 'rb') as file:

@@ -19,9 +19,10 @@ from mmengine.runner import Runner
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
+from mmkd.locks import hold
 from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
-from mmkd.running.launch import prepare_launch
+from mmkd.running.launch import is_first_process, prepare_launch
 from mmkd.running.safety import add_safety_hooks, explain_dead_workers
 from mmkd.untrusted import guarded
 
@@ -58,6 +59,8 @@ def main() -> None:
     add_safety_hooks(cfg)
     flags.add_profile(cfg, args.profile)
     checks.check_work_dir(cfg.work_dir)
+    if is_first_process(args.launcher):
+        hold(cfg.work_dir, 'work_dir', 'wait for it or end it, or choose another folder with --work-dir')
 
     prepare_cpu_node(cfg)
     with explained(cfg), guarded(cfg), explain_dead_workers():

@@ -48,6 +48,11 @@ def prepare_launch(launcher: str, local_rank: int = 0) -> None:
         os.environ['LOCAL_RANK'] = os.environ[LOCAL_RANK['mpi']]  # the Runner's DDP reads it
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process of rank 0, which writes; known before the processes have found each other."""
+    return launcher == 'none' or os.environ[NEEDED[launcher][0]] == '0'
+
+
 def _check_alone() -> None:
     """Several processes that do not know of each other would write the same files."""
     for launcher, mark, size in (

@@ -3,11 +3,24 @@
 import ast
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
+import yaml
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE, ConfigParsingError
+from mmengine.fileio.handlers import yaml_handler
+from yaml.constructor import ConstructorError
 
 from mmkd.errors import UserError, did_you_mean
+
+
+class _DataLoader(yaml.SafeLoader):
+    """Reads YAML that holds data, and the tuples that mmengine writes."""
+
+
+_DataLoader.add_constructor(
+    'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
+)
 
 
 def load_config(path: str) -> Config:
@@ -15,7 +28,12 @@ def load_config(path: str) -> Config:
     file = find_config(path)
     _check_bases(file)
     try:
-        return Config.fromfile(file)
+        with patch.object(yaml_handler, 'Loader', _DataLoader):  # mmengine's own runs what a YAML file says
+            return Config.fromfile(file)
+    except ConstructorError as error:
+        raise UserError(
+            f'config {path}: it holds more than data ({error.problem}); write it in Python, or leave that out.'
+        ) from error
     except KeyError as error:
         if 'Duplicate key' not in str(error):
             raise
@@ -42,7 +60,10 @@ def find_config(path: str) -> Path:
         raise UserError(
             f'config {path}: {package} is not installed; run: pip install "mmkd[onedl]", or install the toolbox alone.'
         )
-    file = Path(spec.origin).parent / '.mim' / 'configs' / inner
+    folder = Path(spec.origin).parent / '.mim' / 'configs'
+    file = folder / inner
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"config {path}: it lies outside of {package}'s configs; name its path instead.")
     if not file.is_file():
         raise UserError(_not_there(f'config {path}: {package} has no such config,', file))
     return file

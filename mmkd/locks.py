@@ -1,5 +1,6 @@
 """One training at a time in a folder."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -38,8 +39,9 @@ def hold(folder: str | Path, key: str, cure: str) -> None:
     if holder is not None:
         os.close(handle)
         raise UserError(f'{key}: another training{holder} is at work in {folder}; {cure}.')
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f'process {os.getpid()} on {socket.gethostname()}'.encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f'process {os.getpid()} on {socket.gethostname()}'.encode(), 0)
 
 
 def _lock(handle: int) -> str | None:

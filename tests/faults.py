@@ -3,6 +3,7 @@
 The processes are forked from one that has imported everything, so that each begins at once.
 """
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -10,14 +11,16 @@ import re
 import resource
 import runpy
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import mmengine.config.config
+import pytest
 
 from tests.conftest import ROOT
 
@@ -59,6 +62,9 @@ class Training:
     work_dir: Path
     options: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        self.output = self.work_dir.with_suffix('.txt')
+
     def start(self, *faults: Callable[[], None]):
         """A process that resumes if there is something to resume, in which these faults will happen."""
         options = ('--cfg-options', *self.options) if self.options else ()
@@ -73,10 +79,6 @@ class Training:
         process.join(300)
         assert process.exitcode is not None, self.text()
         return process.exitcode
-
-    @property
-    def output(self) -> Path:
-        return self.work_dir.with_suffix('.txt')
 
     def text(self) -> str:
         """What it wrote to its terminal since the first start."""
@@ -170,6 +172,26 @@ def while_writing(count: int, happen: Callable[[], None]) -> None:
 def fill_disk() -> None:
     """From now on no file of this process may grow beyond its log's size."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+
+def fill(folder: Path) -> None:
+    """From now on nothing more fits on the disk of this folder; other processes feel it as well."""
+    with contextlib.suppress(OSError), open(folder / 'filler', 'wb', buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of its own, which root alone can have; what could not be mounted is skipped."""
+    folder.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip('no disk can be mounted here')
+    try:
+        yield folder
+    finally:
+        subprocess.run(['umount', '-l', folder], check=True)
 
 
 def kill_workers() -> None:

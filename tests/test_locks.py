@@ -63,3 +63,12 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, num
     assert said == [
         f'work_dir: {tmp_path} cannot be locked (no locks here); see to it that no other training writes there.'
     ]
+
+
+def test_on_a_full_disk_it_is_held_without_a_name(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'full')
+
+    monkeypatch.setattr(locks.os, 'pwrite', full)
+    hold(tmp_path, 'key', 'cure')
+    assert not (tmp_path / NAME).read_bytes()

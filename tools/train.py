@@ -23,7 +23,7 @@ from mmkd.locks import hold
 from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
 from mmkd.running.launch import is_first_process, prepare_launch
-from mmkd.running.safety import add_safety_hooks, explain_dead_workers
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
 from mmkd.untrusted import guarded
 
 
@@ -63,7 +63,7 @@ def main() -> None:
         hold(cfg.work_dir, 'work_dir', 'wait for it or end it, or choose another folder with --work-dir')
 
     prepare_cpu_node(cfg)
-    with explained(cfg), guarded(cfg), explain_dead_workers():
+    with explained(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         data_checks.check_images(runner)
         runner.train()

@@ -5,6 +5,7 @@ The long ones are the soak test: make soak, which writes its table into docs/rel
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -79,6 +80,27 @@ def test_full_disk(training, whole):
     assert training.run(a(at_iteration, 14, faults.fill_disk)) == 1
     assert 'epoch_4.pth cannot be written (File too large); what was saved before' in training.text().splitlines()[-1]
     assert training.checkpoint.name == 'epoch_3.pth'
+    assert training.run() == 0, training.text()
+    assert training.weights() == whole[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Room for the run, and little more."""
+    with faults.small_disk(tmp_path / 'disk', '8M') as folder:
+        yield folder
+
+
+@pytest.mark.parametrize('iteration', [2, 14], ids=['before the first checkpoint', 'later'])
+def test_a_disk_that_is_really_full(training, whole, small_disk, iteration):
+    training.work_dir = small_disk / 'run'
+    training.output = small_disk.parent / 'output.txt'
+    assert training.run(a(at_iteration, iteration, faults.fill, small_disk)) == 1
+    *before, last = training.text().splitlines()
+    assert re.match(r'error: (work_dir|default_hooks\.checkpoint): .* cannot be written \(No space left', last)
+    assert 'Traceback' not in '\n'.join(before)
+    assert 'Logging error' not in '\n'.join(before)
+    (small_disk / 'filler').unlink()
     assert training.run() == 0, training.text()
     assert training.weights() == whole[0]
 

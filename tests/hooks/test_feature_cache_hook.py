@@ -188,26 +188,35 @@ def test_a_signal_while_it_is_filled(distil, tmp_path, monkeypatch):
     assert bytes_of(resumed) == bytes_of(whole)
 
 
-class Scaled(Hook):
-    """Other weights than those that the file was made of."""
+class Changed(Hook):
+    """Another state than that which the file was made of."""
 
-    priority = 'VERY_HIGH'
+    def __init__(self, change):
+        self.change = change
 
     def before_train(self, runner):
         with torch.no_grad():
-            runner.model.student.backbone.conv1.weight.mul_(1.5)
+            self.change(runner.model.student.backbone, runner.train_dataloader)
 
 
-@pytest.mark.parametrize('what', ['nothing', 'weights', 'data', 'pipeline'])
+CHANGES = {
+    'nothing': lambda backbone, loader: None,
+    'weights': lambda backbone, loader: backbone.conv1.weight.mul_(1.5),
+    'means': lambda backbone, loader: backbone.layer4[1].bn2.running_mean.add_(0.5),
+    'variances': lambda backbone, loader: backbone.layer4[1].bn2.running_var.mul_(1.5),
+    'data': lambda backbone, loader: loader.dataset.images.__setitem__(3, 0),
+    'seed': lambda backbone, loader: setattr(loader.sampler, 'seed', loader.sampler.seed + 1),
+    'pipeline': lambda backbone, loader: None,
+}
+
+
+@pytest.mark.parametrize('what', CHANGES)
 def test_what_makes_the_file_another_one(distil, tmp_path, what):
     stopped(distil, **cache(2))
     (old,) = files(tmp_path / 'run')
-    changes = {PIPELINE: [dict(type='Resize', scale=16), dict(type='PackInputs')]} if what == 'pipeline' else {}
+    changes = {PIPELINE: PLAIN_PIPELINE} if what == 'pipeline' else {}
     runner = distil(hook=STAGES, resume=True, **cache(2), **changes, **SHORT)
-    if what == 'weights':
-        runner.register_hook(Scaled())
-    if what == 'data':
-        runner.train_dataloader.dataset.images[3] += 1
+    runner.register_hook(Changed(CHANGES[what]))
     runner.train()
     new = files(tmp_path / 'run')
     assert len(new) == 1

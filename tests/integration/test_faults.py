@@ -10,11 +10,9 @@ import signal
 import time
 
 import pytest
-import torch
 
 from tests import faults
-from tests.faults import CONFIG, Training, a, at_boundary, at_iteration, while_writing
-from tests.soak import Soak
+from tests.faults import Training, a, at_boundary, at_iteration, while_writing
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -24,16 +22,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
     """Of a training whose teacher is in a file."""
-    from mmpretrain import get_model
-
-    from mmkd.configs import load_config
-
-    folder = tmp_path_factory.mktemp('config')
-    torch.manual_seed(1)
-    teacher = get_model(load_config('mmkd::baselines/resnet18-w32_digits.py'), pretrained=False)
-    torch.save(teacher.state_dict(), folder / 'teacher.pth')
-    (folder / 'config.py').write_text(CONFIG.replace('TEACHER', str(folder / 'teacher.pth')))
-    return folder / 'config.py'
+    return faults.write_config(tmp_path_factory.mktemp('config'))
 
 
 @pytest.fixture(scope='module')
@@ -43,12 +32,6 @@ def whole(config):
     begin = time.monotonic()
     assert training.run() == 0, training.text()
     return training.weights(), time.monotonic() - begin
-
-
-@pytest.fixture(scope='session')
-def soak():
-    """Counts what was survived, and writes it down if it is told where."""
-    return Soak(os.environ.get('MMKD_SOAK'))
 
 
 @pytest.fixture
@@ -153,6 +136,18 @@ def test_killed_at_each_moment(training, whole, soak, name, when):
 def test_full_at_each_epoch(training, whole, soak, iteration):
     with soak.tries('Full disk (no file may grow) while a checkpoint is saved') as outcome:
         assert training.run(a(at_iteration, iteration, faults.fill_disk)) == 1
+        assert training.run() == 0, training.text()
+        outcome.repeated = training.repeated()
+        assert training.weights() == whole[0]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('iteration', [2, 7, 14, 22])
+def test_really_full_at_each_epoch(training, whole, small_disk, soak, iteration):
+    training.work_dir = small_disk / 'run'
+    with soak.tries('Full disk (a real one of 8 MB), at the log, a checkpoint or the pointer to it') as outcome:
+        assert training.run(a(at_iteration, iteration, faults.fill, small_disk)) == 1
+        (small_disk / 'filler').unlink()
         assert training.run() == 0, training.text()
         outcome.repeated = training.repeated()
         assert training.weights() == whole[0]

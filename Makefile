@@ -33,7 +33,7 @@ test-long: $(VENV)/.dev  ## the long tests
 	$(RUN) -m pytest -m long
 
 soak: $(VENV)/.dev  ## the long tests of faults: kills, full disks, damaged files; writes docs/reliability.md
-	MMKD_SOAK=docs/reliability.md $(RUN) -m pytest -m long tests/integration/test_faults.py
+	MMKD_SOAK=docs/reliability.md $(RUN) -m pytest -m long tests/integration/test_faults*.py
 
 lint: $(VENV)/.dev  ## what CI checks besides the tests
 	$(RUN) -m ruff check .

@@ -5,12 +5,25 @@ from importlib.util import find_spec
 from os.path import isdir, isfile  # which know no name that is too long, where Path raises
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import yaml
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.fileio.handlers import yaml_handler
+from yaml.constructor import ConstructorError
 
 from mmkd.config_mistakes import FILE_TYPES, INHERITS_FROM_ITSELF, NO_PATH, why_unreadable
 from mmkd.errors import UserError, did_you_mean, in_current_folder
+
+
+class _DataLoader(yaml.SafeLoader):
+    """Reads YAML that holds data, and the tuples that mmengine writes."""
+
+
+_DataLoader.add_constructor(
+    'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
+)
 
 
 def load_config(path: str) -> Config:
@@ -18,10 +31,15 @@ def load_config(path: str) -> Config:
     file = find_config(path)
     _check_bases(file)
     try:
-        cfg = Config.fromfile(file)
+        with patch.object(yaml_handler, 'Loader', _DataLoader):  # mmengine's own runs what a YAML file says
+            cfg = Config.fromfile(file)
         for key in set(cfg.keys()) - getattr(cfg, '_imported_names', set()):
             _import_named(cfg[key])
         return cfg
+    except ConstructorError as error:
+        raise UserError(
+            f'config {path}: it holds more than data ({error.problem}); write it in Python, or leave that out.'
+        ) from error
     except Exception as error:  # a config is code, which may raise anything
         raise UserError(f'config {path}: {why_unreadable(error)}') from error
 
@@ -43,7 +61,10 @@ def find_config(path: str) -> Path:
         raise UserError(
             f'config {path}: {package} is not installed; run: pip install "mmkd[onedl]", or install the toolbox alone.'
         )
-    file = Path(spec.origin).parent / '.mim' / 'configs' / inner
+    folder = Path(spec.origin).parent / '.mim' / 'configs'
+    file = folder / inner
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"config {path}: it lies outside of {package}'s configs; name its path instead.")
     if not isfile(file):
         raise UserError(_not_there(f'config {path}: {package} has no such config,', file))
     return file

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import random
+import secrets
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mmkd.whole_files import PARTIAL, sync_folder
+
+SUM = 4  # bytes of a row's checksum
 
 
 class Views(Dataset):
@@ -44,6 +48,8 @@ class Views(Dataset):
 class RowFile:
     """The file while it is filled; several processes may each write rows of their own.
 
+    After the rows come their checksums, so that it is known of each whether it is what was written.
+
     Args:
         path: Its name once it is whole.
         views: Of each image.
@@ -53,16 +59,23 @@ class RowFile:
 
     def __init__(self, path: Path, views: int, images: int, size: int):
         self.path, self.views, self.images, self.size = path, views, images, size
-        self.partial = path.with_name(path.name + PARTIAL)
+        self.partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}{PARTIAL}')  # no other run's
 
     @property
     def bytes(self) -> int:
-        """Of all rows."""
-        return self.views * self.images * self.size
+        """Of all rows and their checksums."""
+        return self.views * self.images * (self.size + SUM)
 
     def is_whole(self) -> bool:
         """Whether it was filled to its end."""
         return self.path.is_file() and self.path.stat().st_size == self.bytes
+
+    def is_sound(self, path: Path | None = None) -> bool:
+        """Whether every row is what was written; all of them are read for this."""
+        path = path or self.path
+        rows = np.memmap(path, np.uint8, 'r', shape=(self.views * self.images, self.size))
+        sums = np.memmap(path, np.dtype('<u4'), 'r', offset=rows.nbytes, shape=len(rows))
+        return all(zlib.crc32(row, place) == told for place, (row, told) in enumerate(zip(rows, sums.tolist())))
 
     def create(self) -> None:
         """With all its room on the disk: what is too much for it must not show in the middle."""
@@ -76,10 +89,15 @@ class RowFile:
     def write(self, handle: int, places: Sequence[tuple[int, int]], rows: Tensor) -> None:
         """Put rows where view and image say."""
         for (view, image), row in zip(places, rows.numpy()):
-            os.pwrite(handle, row.data, (view * self.images + image) * self.size)
+            place = view * self.images + image
+            os.pwrite(handle, row.data, place * self.size)
+            told = zlib.crc32(row, place).to_bytes(SUM, 'little')
+            os.pwrite(handle, told, self.views * self.images * self.size + place * SUM)
 
     def finish(self) -> None:
-        """Give it its name."""
+        """Give it its name, once all of it has been read back."""
+        if not self.is_sound(self.partial):
+            raise OSError(f'what was written into {self.partial} is not what is in it')
         os.replace(self.partial, self.path)
         sync_folder(self.path.parent)
 

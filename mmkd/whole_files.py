@@ -14,6 +14,7 @@ from mmengine.fileio.backends.registry_utils import prefix_to_backends
 from mmkd.errors import UserError
 
 PARTIAL = '.mmkd-partial'  # what ends with it is being written, or was when its process ended
+SWELLING = 8  # times its size an archive of weights may hold; zipped weights hold little more than their size
 
 
 def check_folder(key: str, folder: str | Path, cure: str) -> None:
@@ -27,6 +28,17 @@ def check_folder(key: str, folder: str | Path, cure: str) -> None:
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a checkpoint, or what belongs to it, by :func:`put_whole`."""
+    try:
+        put_whole(path, content)
+    except OSError as error:
+        raise UserError(
+            f'default_hooks.checkpoint: {path} cannot be written ({error.strerror or error}); what was saved before is '
+            'untouched. Make room or set out_dir there to another place, then go on with --resume.'
+        ) from error
+
+
+def put_whole(path: str | Path, content: bytes) -> None:
     """Write a file under another name in its folder, make sure that it is on the disk, then give it its name."""
     path = Path(path)
     partial = path.with_name(path.name + PARTIAL)
@@ -38,29 +50,59 @@ def write_whole(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
         sync_folder(path.parent)
-    except OSError as error:
-        raise UserError(
-            f'default_hooks.checkpoint: {path} cannot be written ({error.strerror or error}); what was saved before is '
-            'untouched. Make room or set out_dir there to another place, then go on with --resume.'
-        ) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def check_name(path: Path) -> None:
+    """A checkpoint can be written under this name; so that it is told before the training, not at its first save."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        partial.unlink()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'default_hooks.checkpoint: {path} cannot be written ({getattr(error, "strerror", error)}); choose another '
+            'filename_tmpl or out_dir there.'
+        ) from error
+
+
+def is_archive(path: str | Path) -> bool:
+    """Whether a file begins like an archive, which is what torch writes since 1.6."""
+    with open(path, 'rb') as file:
+        return file.read(4) == b'PK\x03\x04'
 
 
 def is_whole(path: str | Path) -> bool:
     """Whether every byte of a checkpoint is as it was written: torch writes archives with checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
+            return not swells(path) and archive.testzip() is None
     except Exception:  # a damaged archive may raise anything
+        return False
+
+
+def swells(path: str | Path) -> bool:
+    """Whether an archive says that it holds many times its size; torch packs nothing, so it is no checkpoint."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(part.file_size for part in archive.infolist()) > SWELLING * os.path.getsize(path)
+    except Exception:  # no archive, or a damaged one
         return False
 
 
 def remove_partial(folder: str | Path) -> None:
     """Remove what earlier processes did not finish writing."""
     for path in Path(folder).glob(f'*{PARTIAL}'):
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:  # a folder, or somebody else's
+            raise UserError(
+                f'default_hooks.checkpoint: {path} cannot be removed ({error.strerror}), so no file can be written '
+                'under this name; remove it.'
+            ) from error
 
 
 @contextlib.contextmanager

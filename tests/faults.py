@@ -3,6 +3,7 @@
 The processes are forked from one that has imported everything, so that each begins at once.
 """
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -10,14 +11,17 @@ import re
 import resource
 import runpy
 import signal
+import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import mmengine.config.config
+import pytest
 
 from tests.conftest import ROOT
 
@@ -51,6 +55,20 @@ default_hooks = dict(
 """
 
 
+def write_config(folder: Path) -> Path:
+    """The config, and its teacher with random weights beside it."""
+    import torch
+    from mmpretrain import get_model
+
+    from mmkd.configs import load_config
+
+    torch.manual_seed(1)
+    teacher = get_model(load_config('mmkd::baselines/resnet18-w32_digits.py'), pretrained=False)
+    torch.save(teacher.state_dict(), folder / 'teacher.pth')
+    (folder / 'config.py').write_text(CONFIG.replace('TEACHER', str(folder / 'teacher.pth')))
+    return folder / 'config.py'
+
+
 @dataclass
 class Training:
     """One training that may be stopped and resumed."""
@@ -58,6 +76,10 @@ class Training:
     config: Path
     work_dir: Path
     options: tuple[str, ...] = ()
+    length: int = LENGTH  # of an epoch, in iterations
+
+    def __post_init__(self):
+        self.output = self.work_dir.with_suffix('.txt')
 
     def start(self, *faults: Callable[[], None]):
         """A process that resumes if there is something to resume, in which these faults will happen."""
@@ -73,10 +95,6 @@ class Training:
         process.join(300)
         assert process.exitcode is not None, self.text()
         return process.exitcode
-
-    @property
-    def output(self) -> Path:
-        return self.work_dir.with_suffix('.txt')
 
     def text(self) -> str:
         """What it wrote to its terminal since the first start."""
@@ -98,9 +116,55 @@ class Training:
         """Iterations that the last process did again: those logged before it began, less those that it went on from."""
         *_, before, now = ['', *self.text().split(START)]
         done = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/', before)
-        last = (int(done[-1][0]) - 1) * LENGTH + int(done[-1][1]) if done else 0
+        last = (int(done[-1][0]) - 1) * self.length + int(done[-1][1]) if done else 0
         resumed = re.search(r'resumed epoch: \d+, iter: (\d+)', now)
         return max(0, last - (int(resumed[1]) if resumed else 0))
+
+
+class TwoProcesses(Training):
+    """The same under torchrun, which is no fork: faults come from outside, when the log says something."""
+
+    def start(self, *faults: Callable[[], None]):
+        """The process of torchrun; there are no faults inside."""
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = str(free.getsockname()[1])
+        paths = f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}'
+        environment = {**os.environ, 'PATH': paths, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PORT': port}
+        tool = [ROOT / 'tools' / 'dist_train.sh', self.config, '2', '--work-dir', self.work_dir, '--resume']
+        with open(self.output, 'ab', buffering=0) as file:
+            file.write(START.encode())
+            return subprocess.Popen(tool, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+    def run(self, *faults: Callable[[], None]) -> int:
+        """The exit code of torchrun."""
+        return self.start().wait(300)
+
+    def until(self, said: str) -> None:
+        """Wait for the first process to say so."""
+        end = time.monotonic() + 300
+        while said not in self.text().rpartition(START)[2]:
+            assert time.monotonic() < end, self.text()
+            time.sleep(0.01)
+
+
+def ranks(torchrun) -> list[int]:
+    """The processes that torchrun started, the first one first."""
+    found = {}
+    for path in Path('/proc').glob('[0-9]*/environ'):
+        with contextlib.suppress(OSError):
+            variables = dict(line.partition('=')[::2] for line in path.read_bytes().decode().split('\0'))
+            if 'RANK' in variables and f'PPid:\t{torchrun.pid}\n' in (path.parent / 'status').read_text():
+                found[int(variables['RANK'])] = int(path.parent.name)
+    return [pid for _, pid in sorted(found.items())]
+
+
+def wait_for_end(pids: list[int]) -> None:
+    """Of processes that are no children of this one."""
+    end = time.monotonic() + 60
+    while any(Path(f'/proc/{pid}').exists() for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def _train(args: list[str], output: str, faults: tuple) -> None:
@@ -170,6 +234,26 @@ def while_writing(count: int, happen: Callable[[], None]) -> None:
 def fill_disk() -> None:
     """From now on no file of this process may grow beyond its log's size."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+
+def fill(folder: Path) -> None:
+    """From now on nothing more fits on the disk of this folder; other processes feel it as well."""
+    with contextlib.suppress(OSError), open(folder / 'filler', 'wb', buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of its own, which root alone can have; what could not be mounted is skipped."""
+    folder.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip('no disk can be mounted here')
+    try:
+        yield folder
+    finally:
+        subprocess.run(['umount', '-l', folder], check=True)
 
 
 def kill_workers() -> None:

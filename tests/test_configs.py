@@ -174,3 +174,29 @@ def test_a_near_name_beside_the_file_is_offered(write, tmp_path):
 def test_no_path_at_all():
     with pytest.raises(UserError, match=r'^config \.: it is a folder'):
         load_config('')
+
+
+def test_a_yaml_config_is_data(write, tmp_path):
+    text = f"""
+model: !!python/object/apply:os.mkdir ['{tmp_path}/made']
+"""
+    for path in (write(text, 'evil.yaml'), write("_base_ = 'evil.yaml'\na = 1")):
+        with pytest.raises(UserError, match=r'it holds more than data \(could not determine a constructor.*os\.mkdir'):
+            load_config(path)
+    assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('name', ['dumped.yaml', 'dumped.yml', 'dumped.json'])
+def test_what_mmengine_dumps_is_read_again(write, tmp_path, name):
+    cfg = load_config(write("a = dict(b=(1, (2, 'x')), c=[None, 1e-3, True], d='{1}')"))
+    cfg.dump(tmp_path / name)
+    again = load_config(str(tmp_path / name)).a
+    assert (again.c, again.d) == (cfg.a.c, cfg.a.d)
+    assert again.b == (cfg.a.b if name.endswith('ml') else [1, [2, 'x']])
+
+
+@pytest.mark.parametrize('inner', ['../../../README.md', '../../version.py', '/etc/hosts', 'sskd/../../../setup.py'])
+def test_a_package_path_stays_in_its_folder(write, inner):
+    for path in (f'mmkd::{inner}', write(f"_base_ = 'mmkd::{inner}'")):
+        with pytest.raises(UserError, match=r"mmkd::.*: it lies outside of mmkd's configs; name its path instead"):
+            load_config(path)

@@ -40,7 +40,7 @@ def file(tmp_path):
     """Two views of ten images, rows of three bytes: the view, the image and their sum."""
     file = RowFile(tmp_path / 'rows.bin', views=2, images=10, size=3)
     file.create()
-    assert file.partial.stat().st_size == file.bytes == 60
+    assert file.partial.stat().st_size == file.bytes == 2 * 10 * (3 + 4)
     for share in (range(5), range(5, 10)):
         handle = file.open()
         places = [(view, image) for view in range(2) for image in share]
@@ -91,6 +91,7 @@ def test_the_view_is_drawn_from_torch_s_generator(file):
 def test_of_one_view_nothing_is_drawn(tmp_path):
     file = RowFile(tmp_path / 'rows.bin', views=1, images=10, size=3)
     file.create()
+    file.write(file.open(), [(0, i) for i in range(10)], torch.zeros(10, 3, dtype=torch.uint8))
     file.finish()
     dataset = file.loader(DataLoader(Noisy())).dataset
     before = torch.get_rng_state()
@@ -100,5 +101,41 @@ def test_of_one_view_nothing_is_drawn(tmp_path):
 
 def test_cut_off(file):
     with open(file.path, 'r+b') as stream:
-        stream.truncate(59)
+        stream.truncate(139)
     assert not file.is_whole()
+
+
+@pytest.mark.parametrize(
+    ('place', 'content'),
+    [(31, b'\7'), (0, bytes(140)), (30, bytes(3)), (0, b'\0\1\1\0\0\0'), (139, b'\0')],
+    ids=['one bit', 'all zeros', 'a row of zeros', 'two rows changed about', 'a checksum'],
+)
+def test_damage_is_seen(file, place, content):
+    assert file.is_sound()
+    with open(file.path, 'r+b') as stream:
+        stream.seek(place)
+        stream.write(content)
+    assert file.is_whole()
+    assert not file.is_sound()
+
+
+def test_what_was_not_filled_gets_no_name(tmp_path):
+    file = RowFile(tmp_path / 'rows.bin', views=2, images=10, size=3)
+    file.create()
+    file.write(file.open(), [(1, i) for i in range(10)], torch.ones(10, 3, dtype=torch.uint8))
+    with pytest.raises(OSError, match=r'what was written into .* is not what is in it'):
+        file.finish()
+    assert not file.path.exists()
+
+
+def test_two_that_fill_the_same_file_do_not_share_it(tmp_path):
+    one, other = (RowFile(tmp_path / 'rows.bin', views=1, images=2, size=3) for _ in range(2))
+    for file in (one, other):
+        file.create()
+    handles = one.open(), other.open()
+    one.write(handles[0], [(0, 0), (0, 1)], torch.full((2, 3), 1, dtype=torch.uint8))
+    other.write(handles[1], [(0, 0)], torch.full((1, 3), 2, dtype=torch.uint8))
+    one.finish()
+    assert one.path.read_bytes()[:6] == bytes([1]) * 6
+    with pytest.raises(OSError, match='not what is in it'):
+        other.finish()

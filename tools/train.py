@@ -19,10 +19,11 @@ from mmengine.runner import Runner
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
+from mmkd.locks import hold
 from mmkd.running import checks, data_checks, flags
 from mmkd.running.explain import explained
-from mmkd.running.launch import prepare_launch, tell_torchrun
-from mmkd.running.safety import add_safety_hooks, explain_dead_workers
+from mmkd.running.launch import is_first_process, prepare_launch, tell_torchrun
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
 from mmkd.untrusted import guarded
 
 
@@ -56,9 +57,11 @@ def main() -> None:
     add_safety_hooks(cfg)
     flags.add_profile(cfg, args.profile)
     checks.check_work_dir(cfg.work_dir)
+    if is_first_process(args.launcher):
+        hold(cfg.work_dir, 'work_dir', 'wait for it or end it, or choose another folder with --work-dir')
 
     prepare_cpu_node(cfg)
-    with explained(cfg), guarded(cfg), explain_dead_workers():
+    with explained(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         data_checks.check_images(runner)
         runner.train()

@@ -1,5 +1,6 @@
 """Trained heads of a teacher in a file of their own, so that they serve many students."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 
 from mmkd.errors import UserError, did_you_mean
 from mmkd.untrusted import load_checkpoint
+from mmkd.whole_files import put_whole
 
 KEY = 'teacher_heads'  # of the file, and of a checkpoint's extras
 
@@ -18,7 +20,12 @@ def save_heads(checkpoint: str, path: str) -> int:
     heads = {name.removeprefix(f'{KEY}.'): value for name, value in extras.items() if name.startswith(f'{KEY}.')}
     if not heads:
         raise UserError(f"{checkpoint} holds no teacher's heads; name a checkpoint that an mmkd.MHKD training wrote.")
-    torch.save({KEY: heads}, path)
+    content = io.BytesIO()
+    torch.save({KEY: heads}, content)
+    try:
+        put_whole(path, content.getvalue())
+    except OSError as error:
+        raise UserError(f'{path} cannot be written ({error.strerror}); make room or choose another place.') from error
     return len(heads)
 
 

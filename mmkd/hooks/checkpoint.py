@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from unittest.mock import patch
 
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 
 from mmkd.errors import UserError
 from mmkd.registry import HOOKS
-from mmkd.resume_point import INTERRUPTED, POINTER, check_named, choose_whole, find_checkpoints
-from mmkd.whole_files import remove_partial, whole_files, write_whole
+from mmkd.resume_point import INTERRUPTED, POINTER, check_named, check_template, choose_whole, find_checkpoints
+from mmkd.whole_files import check_name, remove_partial, whole_files, write_whole
 
 
 @HOOKS.register_module()
@@ -44,17 +44,33 @@ class SafeCheckpointHook(CheckpointHook):
         runner._load_from = found[0]
 
     def before_train(self, runner: Runner) -> None:
-        """Clear up what a killed run did not finish."""
+        """Clear up what a killed run did not finish, and see whether files can have the names that they will get."""
+        check_template(self.filename_tmpl)
         super().before_train(runner)
+        self._stay_here()
         if is_main_process():
             remove_partial(runner.work_dir)
             if isinstance(self.file_backend, LocalBackend):
                 remove_partial(self.out_dir)
+                last = self.filename_tmpl.format(runner.max_epochs if self.by_epoch else runner.max_iters)
+                bests = [key for key in getattr(self, 'key_indicators', ()) if key != 'auto']
+                for name in (last, *(f'best_{key}_{last}'.replace('/', '_') for key in bests)):
+                    check_name(Path(self.out_dir, name))
 
     def after_train(self, runner: Runner) -> None:
         """Publish whole files."""
         with whole_files():
             super().after_train(runner)
+
+    def _stay_here(self) -> None:
+        """In a copy of a work dir, the best checkpoint that a new one takes the place of is the copy's."""
+
+        def here(path: str | None) -> str | None:
+            return path and self.file_backend.join_path(self.out_dir, PurePath(path).name)
+
+        self.best_ckpt_path = here(getattr(self, 'best_ckpt_path', None))
+        for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[key] = here(path)
 
     def _resume_point(self, runner: Runner) -> str | None:
         if runner._load_from is not None:

@@ -14,6 +14,7 @@ from mmkd.fingerprint import fingerprint
 from mmkd.hooks.feature_checks import check_batches, check_room, check_run, in_bytes, try_out
 from mmkd.hooks.feature_filling import Filling, in_first_process
 from mmkd.hooks.stage_schedule import StageScheduleHook
+from mmkd.locks import hold
 from mmkd.registry import HOOKS
 from mmkd.version import __version__
 
@@ -72,9 +73,10 @@ class FeatureCacheHook(Hook):
         file = self._file(runner, '')
         runner.logger.info(
             f'Feature cache: {self.views} {"views" if self.views > 1 else "view"} of {file.images:,} images will take '
-            f'{in_bytes(file.bytes)} ({file.size:,} bytes each) in {self.folder}.'
+            f'{in_bytes(file.bytes)} ({file.bytes // file.views // file.images:,} bytes each) in {self.folder}.'
         )
         check_room(self.folder, file.bytes - sum(old.stat().st_size for old in self._old()))
+        in_first_process(self._lock)
 
     def before_train(self, runner: Runner) -> None:
         """Refuse to go without a schedule."""
@@ -111,17 +113,21 @@ class FeatureCacheHook(Hook):
             runner.train_loop.dataloader, self.plain = self.plain, None
             self.shortcut.take_off()
 
+    def _lock(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hold(self.folder, 'mmkd.FeatureCacheHook.dir', 'wait for it or end it, or choose another folder')
+
     def _choose(self, runner: Runner) -> tuple[RowFile, bool]:
         """The file of these weights and data, and whether it is whole; else others go and its room is made."""
         file = self._file(runner, self._fingerprint(runner))
-        is_whole = file.is_whole()
+        is_whole = file.is_whole() and file.is_sound()
         if not is_whole:
             for old in self._old():
+                why = 'is damaged' if old == file.path else 'is of other weights, data or settings'
                 if old.suffix == SUFFIX:  # else it was never whole
-                    runner.logger.info(f'Feature cache: {old} is of other weights, data or settings; it is made anew.')
+                    runner.logger.info(f'Feature cache: {old} {why}; it is made anew.')
                 old.unlink()
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
                 file.create()
             except OSError as error:
                 file.partial.unlink(missing_ok=True)

@@ -116,12 +116,17 @@ class PreemptionHook(Hook):
         saver = self.saver
         return saver is not None and Path(saver.last_ckpt or '').name == saver.filename_tmpl.format(done)
 
+    def _place(self) -> tuple[str, str] | tuple[()]:
+        """The checkpoint hook's own folder, in which it has one for each work dir, and its names."""
+        saver = self.saver
+        return () if saver is None else (str(saver.out_dir).rpartition('/')[0], saver.filename_tmpl)
+
     def _leave(self, runner: Runner) -> None:
         for path, content in (self.held or {}).items():
             write_whole(path, content)
             write_whole(Path(runner.work_dir, POINTER), path.encode())
         if is_main_process():
-            found = find_checkpoints(runner.work_dir)
+            found = find_checkpoints(runner.work_dir, *self._place())
             where = f'--resume goes on from {found[0]}' if found else 'no epoch is complete, --resume begins anew'
             runner.logger.info(f'{signal.Signals(self.agreed).name} at iteration {runner.iter + 1}: {where}.')
         runner.visualizer.close()

@@ -71,6 +71,11 @@ def tell_torchrun(sentence: str) -> None:
         Path(file).write_text(json.dumps(dict(message=sentence, timestamp=int(time.time()))))
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process of rank 0, which writes; known before the processes have found each other."""
+    return launcher == 'none' or os.environ[NEEDED[launcher][0]] == '0'
+
+
 def _check_alone() -> None:
     """Several processes that do not know of each other would write the same files."""
     for launcher, mark, size in (

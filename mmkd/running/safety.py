@@ -1,8 +1,13 @@
 """What every training gets without asking: hooks that keep its work safe, and one sentence where it ends early."""
 
+import errno
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
+from typing import TypeGuard
+from unittest.mock import patch
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
@@ -39,6 +44,36 @@ def explain_dead_workers() -> Iterator[None]:
             f'train_dataloader.num_workers: a data loader worker died ({str(error).strip(" .")}), as a rule because '
             'memory ran out; use fewer workers or give the job more memory (/dev/shm counts), then go on with --resume.'
         ) from error
+
+
+@contextmanager
+def explain_full_disk(work_dir: str) -> Iterator[None]:
+    """Whatever is written when the disk is full; of a log that cannot be, Python would print a traceback a line."""
+    print_traceback = logging.Handler.handleError
+    told: list[str] = []
+
+    def handle_error(handler: logging.Handler, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not _is_full(error):
+            print_traceback(handler, record)
+        elif not told:
+            told.append(f'The log in {work_dir} cannot be written ({error.strerror}).')
+            print(*told, file=sys.stderr)
+
+    with patch.object(logging.Handler, 'handleError', handle_error):
+        try:
+            yield
+        except OSError as error:
+            if not _is_full(error):
+                raise
+            raise UserError(
+                f'work_dir: {error.filename or work_dir} cannot be written ({error.strerror}); make room or choose '
+                'another place with --work-dir, then go on with --resume.'
+            ) from error
+
+
+def _is_full(error: BaseException | None) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _from_a_worker(error: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -124,6 +125,58 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
         (tmp_path / 'run' / name).write_text('half')
     toy_runner(tmp_path / 'run', budget=1).train()
     assert names(tmp_path / 'run') == ['epoch_1.pth', 'last_checkpoint', 'notes.txt']
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_at_the_start(tmp_path):
+    (tmp_path / 'run' / f'epoch_1.pth{PARTIAL}').mkdir(parents=True)
+    runner = toy_runner(tmp_path / 'run')
+    with pytest.raises(UserError, match=r'epoch_1\.pth\.mmkd-partial cannot be removed \(.*\), .*; remove it'):
+        runner.train()
+    assert runner.iter == 0
+
+
+@pytest.mark.parametrize(
+    ('hook', 'name'),
+    [
+        (dict(filename_tmpl='e' * 240 + '_{}.pth'), 'e' * 240 + '_3.pth'),
+        (dict(filename_tmpl='{:0230d}.pth', save_best='score', rule='less'), r'best_score_0.*3\.pth'),
+        (dict(filename_tmpl='no/../\0{}.pth'), 'no'),
+    ],
+    ids=['long', 'long as the best one', 'a zero byte'],
+)
+def test_a_name_that_no_file_can_have_is_told_at_the_start(tmp_path, hook, name):
+    runner = toy_runner(tmp_path / 'run', hook=hook)
+    with pytest.raises(UserError, match=rf'{name}.* cannot be written \(.*\); choose another filename_tmpl or out_dir'):
+        runner.train()
+    assert runner.iter == 0
+    assert not names(tmp_path / 'run')
+
+
+def test_a_name_that_cannot_be_filled_in_is_told_at_the_start(tmp_path):
+    runner = toy_runner(tmp_path / 'run', hook=dict(filename_tmpl='epoch_{'))
+    with pytest.raises(UserError, match='filename_tmpl: it must be a file name such as'):
+        runner.train()
+    assert runner.iter == 0
+
+
+@pytest.mark.parametrize('first', [True, False])
+def test_resumed_under_padded_names(tmp_path, first):
+    hook = dict(filename_tmpl='ep_{:03d}.pth')
+    if not first:
+        toy_runner(tmp_path / 'run', budget=2, hook=hook).train()
+    runner = toy_runner(tmp_path / 'run', hook=hook, resume=True)
+    runner.train()
+    assert 'ep_003.pth' in names(tmp_path / 'run')
+    assert len(runner.message_hub.get_scalar('train/loss').data[0]) == 12
+
+
+def test_a_copied_work_dir_leaves_the_original_s_best_alone(tmp_path):
+    hook = dict(save_best='score', rule='greater')
+    toy_runner(tmp_path / 'run', budget=2, scores=(1.0, 0.0), hook=hook).train()
+    shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+    toy_runner(tmp_path / 'copy', scores=(2.0,), hook=hook, resume=True).train()
+    best = {place: [file for file in names(tmp_path / place) if 'best' in file] for place in ('run', 'copy')}
+    assert best == dict(run=['best_score_epoch_1.pth'], copy=['best_score_epoch_3.pth'])
 
 
 def test_another_place_for_checkpoints(tmp_path):

@@ -4,6 +4,8 @@ import errno
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections import Counter, namedtuple
 from functools import partial
 from pathlib import Path
@@ -18,9 +20,11 @@ from mmpretrain.engine.hooks import SwitchRecipeHook
 from torch import nn
 from torch.utils.data import BatchSampler
 
+from mmkd import locks
 from mmkd.errors import UserError
 from mmkd.feature_cache import RowFile, Views
 from mmkd.hooks import FeatureCacheHook
+from tests.conftest import ROOT
 from tests.toy import bytes_of, toy_runner
 
 STAGES = dict(stages=['layer4', 'head'], lengths=[1, 3], score_teacher=False)
@@ -66,7 +70,7 @@ def log(work_dir: Path) -> str:
 
 
 def files(work_dir: Path) -> list[str]:
-    return sorted(path.name for path in (work_dir / 'feature_cache').iterdir())
+    return sorted(path.name for path in (work_dir / 'feature_cache').glob('features-*'))
 
 
 def test_without_chance_it_is_the_same_training(distil, tmp_path):
@@ -84,7 +88,7 @@ def test_without_chance_it_is_the_same_training(distil, tmp_path):
     assert 'forward' not in vars(kept.model.data_preprocessor)
     assert 'extract_feat' not in vars(kept.model.student)
     text = log(tmp_path / 'kept')
-    assert 'Feature cache: 1 view of 32 images will take 8.4 kB (264 bytes each)' in text
+    assert 'Feature cache: 1 view of 32 images will take 8.6 kB (268 bytes each)' in text
     assert 'Feature cache: filled in' in text
     assert 'Stage head ends: 6 iterations' in text
 
@@ -184,26 +188,35 @@ def test_a_signal_while_it_is_filled(distil, tmp_path, monkeypatch):
     assert bytes_of(resumed) == bytes_of(whole)
 
 
-class Scaled(Hook):
-    """Other weights than those that the file was made of."""
+class Changed(Hook):
+    """Another state than that which the file was made of."""
 
-    priority = 'VERY_HIGH'
+    def __init__(self, change):
+        self.change = change
 
     def before_train(self, runner):
         with torch.no_grad():
-            runner.model.student.backbone.conv1.weight.mul_(1.5)
+            self.change(runner.model.student.backbone, runner.train_dataloader)
 
 
-@pytest.mark.parametrize('what', ['nothing', 'weights', 'data', 'pipeline'])
+CHANGES = {
+    'nothing': lambda backbone, loader: None,
+    'weights': lambda backbone, loader: backbone.conv1.weight.mul_(1.5),
+    'means': lambda backbone, loader: backbone.layer4[1].bn2.running_mean.add_(0.5),
+    'variances': lambda backbone, loader: backbone.layer4[1].bn2.running_var.mul_(1.5),
+    'data': lambda backbone, loader: loader.dataset.images.__setitem__(3, 0),
+    'seed': lambda backbone, loader: setattr(loader.sampler, 'seed', loader.sampler.seed + 1),
+    'pipeline': lambda backbone, loader: None,
+}
+
+
+@pytest.mark.parametrize('what', CHANGES)
 def test_what_makes_the_file_another_one(distil, tmp_path, what):
     stopped(distil, **cache(2))
     (old,) = files(tmp_path / 'run')
-    changes = {PIPELINE: [dict(type='Resize', scale=16), dict(type='PackInputs')]} if what == 'pipeline' else {}
+    changes = {PIPELINE: PLAIN_PIPELINE} if what == 'pipeline' else {}
     runner = distil(hook=STAGES, resume=True, **cache(2), **changes, **SHORT)
-    if what == 'weights':
-        runner.register_hook(Scaled())
-    if what == 'data':
-        runner.train_dataloader.dataset.images[3] += 1
+    runner.register_hook(Changed(CHANGES[what]))
     runner.train()
     new = files(tmp_path / 'run')
     assert len(new) == 1
@@ -212,14 +225,55 @@ def test_what_makes_the_file_another_one(distil, tmp_path, what):
     assert (said in log(tmp_path / 'run')) == (what != 'nothing')
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_a_file_that_was_cut_off_is_made_anew_whoever_makes_it(distil, tmp_path, workers):
+def cut_off(content: bytearray) -> None:
+    del content[1000:]
+
+
+def zero(content: bytearray) -> None:
+    content[3 * 264 : 5 * 264] = bytes(2 * 264)
+
+
+def relabel(content: bytearray) -> None:
+    content[20 * 264 - 1] ^= 1  # the highest byte of a label
+
+
+@pytest.mark.parametrize(('damage', 'workers'), [(cut_off, 0), (cut_off, 2), (zero, 0), (relabel, 0)])
+def test_a_damaged_file_is_made_anew_whoever_makes_it(distil, tmp_path, damage, workers):
     stopped(distil, **cache(2))
-    (file,) = (tmp_path / 'run' / 'feature_cache').iterdir()
+    (file,) = (tmp_path / 'run' / 'feature_cache').glob('features-*')
     content = file.read_bytes()
-    os.truncate(file, 1000)
+    damaged = bytearray(content)
+    damage(damaged)
+    file.write_bytes(damaged)
     trained(distil, resume=True, **cache(2), **{'train_dataloader.num_workers': workers})
     assert file.read_bytes() == content
+    assert f'{file} is damaged; it is made anew.' in log(tmp_path / 'run')
+
+
+HOLDER = """
+import sys, time
+from mmkd.locks import hold
+hold(sys.argv[1], 'key', 'cure')
+print('held', flush=True)
+time.sleep(60)
+"""
+
+
+def test_another_run_at_work_in_the_folder(distil, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, 'PATIENCE', 0)
+    shared = tmp_path / 'shared'
+    shared.mkdir()
+    other = subprocess.Popen([sys.executable, '-c', HOLDER, shared], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert other.stdout.readline() == 'held\n'
+        said = rf'FeatureCacheHook\.dir: another training \(process {other.pid} on .*\) is at work in .*shared; wait'
+        with pytest.raises(UserError, match=said):
+            trained(distil, **cache(2, dir=str(shared)))
+    finally:
+        other.kill()
+        other.wait(20)
+    assert not list(shared.glob('features-*'))
+    trained(distil, 'again', **cache(2, dir=str(shared)))  # the lock went with its process
 
 
 def test_averages_and_a_later_stage(distil, tmp_path):
@@ -334,7 +388,7 @@ def test_as_many_views_as_epochs_gain_nothing(distil, tmp_path):
 
 def test_too_little_room_at_the_start(distil, tmp_path, monkeypatch):
     monkeypatch.setattr('shutil.disk_usage', lambda folder: namedtuple('Usage', 'free')(10_000))
-    with pytest.raises(UserError, match=r'need 16.9 kB more in .*feature_cache, and 10.0 kB are free; make room'):
+    with pytest.raises(UserError, match=r'need 17.2 kB more in .*feature_cache, and 10.0 kB are free; make room'):
         trained(distil, **cache(2))
     trained(distil, **cache(1))
 
@@ -345,7 +399,7 @@ def test_a_disk_that_is_full_in_the_end(distil, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, 'posix_fallocate', full)
-        with pytest.raises(UserError, match=r'16.9 kB cannot be had in .*No space left on device.; make room'):
+        with pytest.raises(UserError, match=r'17.2 kB cannot be had in .*No space left on device.; make room'):
             trained(distil, **SAFE, **cache(2))
     assert files(tmp_path / 'run') == []
     whole = trained(distil, 'whole', **cache(2))
@@ -383,7 +437,7 @@ def test_mixed_precision(distil, tmp_path, monkeypatch):
     assert watches[1].calls['train head'] == 0
     assert watches[0].losses == watches[1].losses
     assert bytes_of(kept) == bytes_of(whole)
-    assert '(136 bytes each)' in log(tmp_path / 'kept')
+    assert '(140 bytes each)' in log(tmp_path / 'kept')
 
 
 @pytest.mark.parametrize('first', ['layer4', 'all'])  # after all of it comes a validation

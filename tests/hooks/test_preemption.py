@@ -55,6 +55,12 @@ def test_the_exit_code_tells_the_signal(tmp_path, number, code):
     assert stop == code
 
 
+def test_the_place_of_checkpoints_is_told(tmp_path):
+    hook = dict(out_dir=str(tmp_path / 'elsewhere'), filename_tmpl='it_{:04d}.pth')
+    stopped(tmp_path / 'run', Signal(iteration=4), by_epoch=False, budget=9, hook=hook)
+    assert f'--resume goes on from {tmp_path}/elsewhere/run/it_0005.pth.' in text(tmp_path / 'run')
+
+
 @pytest.mark.parametrize('interval', [1, 100])
 def test_iterations_go_on_with_the_next(tmp_path, interval):
     whole = toy_runner(tmp_path / 'whole', by_epoch=False, budget=9)

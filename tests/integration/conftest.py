@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,13 @@ from mmengine.runner import Runner
 from mmkd.configs import load_config
 from tests.conftest import ROOT
 from tests.distil_detectors import config_of, distil, few_digits, kind, plain, teacher  # noqa: F401  (fixtures)
+from tests.soak import Soak
+
+
+@pytest.fixture(scope='session')
+def soak():
+    """Counts what faults were survived, and writes it down if it is told where."""
+    return Soak(os.environ.get('MMKD_SOAK'))
 
 
 @pytest.fixture(scope='session')

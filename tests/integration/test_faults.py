@@ -5,15 +5,14 @@ The long ones are the soak test: make soak, which writes its table into docs/rel
 
 import os
 import random
+import re
 import signal
 import time
 
 import pytest
-import torch
 
 from tests import faults
-from tests.faults import CONFIG, Training, a, at_boundary, at_iteration, while_writing
-from tests.soak import Soak
+from tests.faults import Training, a, at_boundary, at_iteration, while_writing
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -23,16 +22,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
     """Of a training whose teacher is in a file."""
-    from mmpretrain import get_model
-
-    from mmkd.configs import load_config
-
-    folder = tmp_path_factory.mktemp('config')
-    torch.manual_seed(1)
-    teacher = get_model(load_config('mmkd::baselines/resnet18-w32_digits.py'), pretrained=False)
-    torch.save(teacher.state_dict(), folder / 'teacher.pth')
-    (folder / 'config.py').write_text(CONFIG.replace('TEACHER', str(folder / 'teacher.pth')))
-    return folder / 'config.py'
+    return faults.write_config(tmp_path_factory.mktemp('config'))
 
 
 @pytest.fixture(scope='module')
@@ -42,12 +32,6 @@ def whole(config):
     begin = time.monotonic()
     assert training.run() == 0, training.text()
     return training.weights(), time.monotonic() - begin
-
-
-@pytest.fixture(scope='session')
-def soak():
-    """Counts what was survived, and writes it down if it is told where."""
-    return Soak(os.environ.get('MMKD_SOAK'))
 
 
 @pytest.fixture
@@ -79,6 +63,27 @@ def test_full_disk(training, whole):
     assert training.run(a(at_iteration, 14, faults.fill_disk)) == 1
     assert 'epoch_4.pth cannot be written (File too large); what was saved before' in training.text().splitlines()[-1]
     assert training.checkpoint.name == 'epoch_3.pth'
+    assert training.run() == 0, training.text()
+    assert training.weights() == whole[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Room for the run, and little more."""
+    with faults.small_disk(tmp_path / 'disk', '8M') as folder:
+        yield folder
+
+
+@pytest.mark.parametrize('iteration', [2, 14], ids=['before the first checkpoint', 'later'])
+def test_a_disk_that_is_really_full(training, whole, small_disk, iteration):
+    training.work_dir = small_disk / 'run'
+    training.output = small_disk.parent / 'output.txt'
+    assert training.run(a(at_iteration, iteration, faults.fill, small_disk)) == 1
+    *before, last = training.text().splitlines()
+    assert re.match(r'error: (work_dir|default_hooks\.checkpoint): .* cannot be written \(No space left', last)
+    assert 'Traceback' not in '\n'.join(before)
+    assert 'Logging error' not in '\n'.join(before)
+    (small_disk / 'filler').unlink()
     assert training.run() == 0, training.text()
     assert training.weights() == whole[0]
 
@@ -131,6 +136,18 @@ def test_killed_at_each_moment(training, whole, soak, name, when):
 def test_full_at_each_epoch(training, whole, soak, iteration):
     with soak.tries('Full disk (no file may grow) while a checkpoint is saved') as outcome:
         assert training.run(a(at_iteration, iteration, faults.fill_disk)) == 1
+        assert training.run() == 0, training.text()
+        outcome.repeated = training.repeated()
+        assert training.weights() == whole[0]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('iteration', [2, 7, 14, 22])
+def test_really_full_at_each_epoch(training, whole, small_disk, soak, iteration):
+    training.work_dir = small_disk / 'run'
+    with soak.tries('Full disk (a real one of 8 MB), at the log, a checkpoint or the pointer to it') as outcome:
+        assert training.run(a(at_iteration, iteration, faults.fill, small_disk)) == 1
+        (small_disk / 'filler').unlink()
         assert training.run() == 0, training.text()
         outcome.repeated = training.repeated()
         assert training.weights() == whole[0]

@@ -7,7 +7,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 
 from mmkd.errors import UserError
 from mmkd.running import launch
-from mmkd.running.launch import prepare_launch, tell_torchrun
+from mmkd.running.launch import is_first_process, prepare_launch, tell_torchrun
 
 TORCHRUN = dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='3', MASTER_ADDR='a', MASTER_PORT='1', TORCHELASTIC_RUN_ID='none')
 SRUN = dict(
@@ -42,6 +42,15 @@ def test_started_as_the_flag_says(started, launcher, variables, gpus):
     started(gpus, **variables)
     prepare_launch(launcher)
     assert {**os.environ, **variables} == os.environ
+
+
+@pytest.mark.parametrize(('launcher', 'variables'), [('pytorch', TORCHRUN), ('slurm', SRUN), ('mpi', MPIRUN)])
+def test_which_process_is_the_first(started, launcher, variables):
+    name = next(name for name in variables if name.endswith(('RANK', 'PROCID')))
+    for rank in ('0', '3'):
+        started(**{**variables, name: rank})
+        assert is_first_process(launcher) == (rank == '0')
+    assert is_first_process('none')
 
 
 def test_a_single_process(started):

@@ -1,9 +1,13 @@
+import errno
+import io
+import logging
+
 import pytest
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
 from mmkd.errors import UserError
-from mmkd.running.safety import add_safety_hooks, explain_dead_workers
+from mmkd.running.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
 
 
 @pytest.mark.parametrize('kind', ['CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook])
@@ -52,3 +56,31 @@ def test_a_dead_worker_is_explained():
 def test_other_errors_are_not(error):
     with pytest.raises(type(error)), explain_dead_workers():
         raise error
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_whatever_is_written(number):
+    said = r'^work_dir: run/scalars.json cannot be written \(full\); make room or'
+    with pytest.raises(UserError, match=said), explain_full_disk('run'):
+        raise OSError(number, 'full', 'run/scalars.json')
+    with pytest.raises(PermissionError), explain_full_disk('run'):
+        raise PermissionError(errno.EACCES, 'not yours', 'run/scalars.json')
+
+
+class Full(io.StringIO):
+    def write(self, text):
+        raise self.error
+
+
+def test_a_log_on_a_full_disk_is_told_once_and_in_a_line(capsys):
+    stream, logger = Full(), logging.Logger('of a run')
+    logger.addHandler(logging.StreamHandler(stream))
+    stream.error = OSError(errno.ENOSPC, 'full')
+    with explain_full_disk('run'):
+        logger.info('one')
+        logger.info('two')
+    assert capsys.readouterr().err == 'The log in run cannot be written (full).\n'
+    stream.error = ValueError('a mistake in a format')
+    with explain_full_disk('run'):
+        logger.info('three')
+    assert 'Logging error' in capsys.readouterr().err

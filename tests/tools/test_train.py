@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from mmkd import locks
 from mmkd.untrusted import load_checkpoint
 from tests.conftest import ROOT
 
@@ -153,3 +154,18 @@ def test_two_processes_on_a_machine_without_a_gpu(tmp_path, launcher, command):
     assert text.count('  waiting for data  ') == 1  # of one of them
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     assert not any(name.startswith('module.') for name in weights)
+
+
+def test_a_work_dir_in_which_another_training_is_at_work(run_tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, 'PATIENCE', 0)
+    code = 'import sys, time; from mmkd.locks import hold; hold(*sys.argv[1:]); print(flush=True); time.sleep(60)'
+    other = subprocess.Popen([sys.executable, '-c', code, tmp_path, 'a', 'b'], stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert other.stdout.readline()
+        message = run_tool('train.py', CONFIG, '--work-dir', tmp_path, *SHORT)
+    finally:
+        other.kill()
+        other.wait(20)
+    assert message.startswith(f'error: work_dir: another training (process {other.pid} on ')
+    assert message.endswith(f'in {tmp_path}; wait for it or end it, or choose another folder with --work-dir.')
+    assert [path.name for path in tmp_path.iterdir()] == [locks.NAME]

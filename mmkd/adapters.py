@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError
+from mmkd.over_processes import SharedBatchNorm
 
 Feature = tuple[Tensor, ...]
 
@@ -109,7 +110,7 @@ class TokenProjection(nn.Module):
     def __init__(self, width: int, new_width: int):
         super().__init__()
         self.linear = nn.Linear(width, new_width, bias=False)
-        self.norm = nn.BatchNorm1d(new_width)
+        self.norm = SharedBatchNorm(new_width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, L, C) to (N, L, C'); every token counts as one sample of the norm."""
@@ -124,7 +125,7 @@ def project(student: Layout, teacher: Layout) -> nn.Module:
     if student.prefix is not None:
         return TokenProjection(student.width, teacher.width)
     convolution = nn.Conv2d(student.width, teacher.width, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(teacher.width))
+    return nn.Sequential(convolution, SharedBatchNorm(teacher.width))
 
 
 class Adapter(nn.Module):

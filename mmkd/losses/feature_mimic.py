@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError, did_you_mean
+from mmkd.over_processes import deviation
 from mmkd.registry import MODELS
 
 Feature = Tensor | tuple[Tensor, ...]
@@ -35,7 +36,8 @@ KINDS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 class FeatureMimicLoss(nn.Module):
     """The distance between a student's feature and the teacher's, which must have the same shape.
 
-    Scale: where the teacher's tensor has a standard deviation above 1 in this batch, both features are divided by it.
+    Scale: where the teacher's tensor has a standard deviation above 1 in this batch, in training that of all processes,
+    both features are divided by it.
     Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges.
 
     Reduction: at each position of a feature the distance of two vectors, summed over the channels; then the mean over
@@ -81,7 +83,7 @@ class FeatureMimicLoss(nn.Module):
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         channels = 1 if student.ndim == 4 else -1  # maps are (N, C, H, W), tokens (N, L, C)
-        scale = teacher.std(correction=0).clamp(min=1)
+        scale = (deviation(teacher) if self.training else teacher.std(correction=0)).clamp(min=1)
         return KINDS[self.kind](student / scale, teacher / scale, channels).mean()
 
     def extra_repr(self) -> str:

@@ -17,7 +17,7 @@ from mmkd.registry import MODELS
 from mmkd.schedule import Phase, check_name
 from mmkd.stages import Stage
 
-MIMIC_LOSS = 'mimic_loss'
+MIMIC_LOSS, MIMIC_LOSSES = 'mimic_loss', 'mimic_losses'
 
 
 @MODELS.register_module()
@@ -58,7 +58,7 @@ class SSKD(Distiller):
         frozen_dtype: str | None = None,
     ):
         super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
-        self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
+        self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or {})
         self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
         for name, loss in self.stage_losses.items():
             check_dict(f'model.stage_losses.{name}', loss)
@@ -101,12 +101,16 @@ class SSKD(Distiller):
     def equip(self, phases: Sequence[Phase]) -> None:
         """Build an adapter and a loss for each stage that is mimicked."""
         mimicked = {name for phase in phases if self.plan.head.name not in phase for name in phase}
+        stages = [stage for stage in self.plan.stages if stage.name in mimicked]
+        self._check_used({stage.name for stage in stages})
+        usual = self.mimic_loss or dict(type='mmkd.FeatureMimicLoss')
         with own_randomness():
-            for stage in self.plan.stages:
-                if stage.name in mimicked:
-                    adapter = build_adapter(stage, self.teacher_stages[stage.name])
-                    self.extras[module_key(stage.name)] = adapter.to(next(self.student.parameters()).device)
-                    self.losses[stage.name] = MODELS.build(self.stage_losses.get(stage.name, self.mimic_loss))
+            for stage in stages:
+                self.extras[module_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name])
+                self.losses[stage.name] = MODELS.build(self.stage_losses.get(stage.name, usual))
+        if stages:
+            self.extras[MIMIC_LOSSES] = nn.ModuleDict({module_key(name): loss for name, loss in self.losses.items()})
+        self.extras.to(next(self.student.parameters()).device)
 
     def partner(self, stage: Stage) -> str:
         """The teacher's stage that this one mimics, in words."""
@@ -139,8 +143,10 @@ class SSKD(Distiller):
         return losses
 
     def trained_extras(self) -> list[nn.Module]:
-        """The adapters of the stages at hand."""
-        return [] if self.learns_head else [self._adapter(name) for name in self.current]
+        """The adapters of the stages at hand, and what their losses have to learn."""
+        if self.learns_head:
+            return []
+        return [module for name in self.current for module in (self._adapter(name), self.losses[name])]
 
     @property
     def measures(self) -> bool:
@@ -150,6 +156,17 @@ class SSKD(Distiller):
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """The mimic loss."""
         return {MIMIC_LOSS: torch.stack(list(self.mimic(inputs, data_samples).values())).sum()}
+
+    def _check_used(self, mimicked: set[str]) -> None:
+        """Refuse losses that the schedule never computes."""
+        idle = [f'stage_losses.{name}' for name in self.stage_losses if name not in mimicked]
+        if self.mimic_loss and not mimicked - set(self.stage_losses):
+            idle.insert(0, 'mimic_loss')
+        if idle:
+            raise UserError(
+                f'model.{idle[0]}: no phase of the schedule computes it, since stages mimic the teacher only in phases '
+                'without the head; leave it out, or list the stages in default_hooks.stages.stages.'
+            )
 
     def _adapter(self, name: str) -> AdapterSet:
         adapter = self.extras[module_key(name)]

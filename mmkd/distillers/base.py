@@ -1,7 +1,7 @@
 """What all distillers share: a student in the module tree, a teacher outside it, a checkpoint that is the student."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
@@ -92,10 +92,10 @@ class Distiller(BaseModel):
                 raise
             return getattr(self.student, name)
 
-    def to(self, *args, **kwargs) -> 'Distiller':
-        """Move the teacher along."""
-        super().to(*args, **kwargs)
-        self.teacher.to(next(self.student.parameters()).device)
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'Distiller':
+        """What ``to``, ``cuda``, ``cpu``, ``half`` and their like do to all tensors; to the teacher's, too."""
+        super()._apply(fn, *args, **kwargs)
+        self.teacher.turn(fn)
         self.frozen_norms.refresh()
         return self
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.optim import OptimWrapper, _ParamScheduler
@@ -62,7 +63,7 @@ def explained(cfg: Config) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        where = _where(error, before)
+        where = '' if _out_of_memory(error) else _where(error, before)
         if not where:
             raise
         scope = '' if before.get('default_scope') or not isinstance(error, KeyError) else ', or set default_scope'
@@ -113,6 +114,14 @@ def _of_the_machine(error: BaseException) -> bool:
     """Whether a device, a full memory or another process that died has to do with it."""
     said = str(error).lower()
     return any(word in said for word in ('cuda', 'cudnn', 'cublas', 'nccl', 'gloo', 'connection', 'allocate memory'))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether a device has no memory left, or that is what led to the error."""
+    before = error.__cause__ or error.__context__
+    said = str(error).lower()
+    full = isinstance(error, torch.OutOfMemoryError) or 'out of memory' in said or 'alloc_failed' in said
+    return full or (before is not None and _out_of_memory(before))
 
 
 def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:

@@ -17,7 +17,7 @@ from mmkd.registry import MODELS
 from mmkd.schedule import Phase, check_name
 from mmkd.stages import Stage
 
-MIMIC_LOSS, MIMIC_LOSSES = 'mimic_loss', 'mimic_losses'
+MIMIC_LOSS = 'mimic_loss'
 
 
 @MODELS.register_module()
@@ -108,8 +108,9 @@ class SSKD(Distiller):
             for stage in stages:
                 self.extras[module_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name])
                 self.losses[stage.name] = MODELS.build(self.stage_losses.get(stage.name, usual))
-        if stages:
-            self.extras[MIMIC_LOSSES] = nn.ModuleDict({module_key(name): loss for name, loss in self.losses.items()})
+                self.extras[f'{module_key(stage.name)}_loss'] = self.losses[
+                    stage.name
+                ]  # profiling tells it by its name
         self.extras.to(next(self.student.parameters()).device)
 
     def partner(self, stage: Stage) -> str:

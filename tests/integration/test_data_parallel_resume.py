@@ -29,6 +29,7 @@ def ends(plain, teacher, tmp_path_factory):  # noqa: F811
     for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
         network[key] = copy.deepcopy(plain[key])
     network.train_dataloader.batch_size = 8
+    network.train_dataloader.dataset.indices = 32
     network.train_dataloader.dataset.pipeline.insert(1, dict(type='RandomFlip', prob=0.5))  # each rank draws its own
     network.randomness = dict(seed=0, diff_rank_seed=True)
     network.default_hooks.checkpoint = dict(type='mmkd.SafeCheckpointHook', interval=2)

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,10 @@ class Teacher:
     def __deepcopy__(self, memo) -> 'Teacher':
         return self
 
-    def to(self, device: torch.device | str) -> None:
-        """Move the network."""
-        self.network.to(device)
+    def turn(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Do to each tensor of the network what is done to the student's: move it, or give it another dtype."""
+        self.network._apply(fn)
+        self.network.to(next(self.network.parameters()).device)  # tells its data preprocessor where it is
         freeze_modes(self.network)  # what some modules compute for the evaluation mode lies on the device, too
 
     def pad(self, inputs: Tensor) -> Padded:

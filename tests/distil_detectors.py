@@ -1,10 +1,6 @@
 """A small one-stage and a small two-stage student with their teachers on a few digits, trained in this process."""
 
 import copy
-import os
-import socket
-import subprocess
-import sys
 from functools import reduce
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from mmengine.runner import Runner
 from mmkd.configs import load_config
 from tests.conftest import ROOT
 from tests.distil import FROZEN
+from tests.processes import dist_train
 
 KINDS = ['RetinaNet', 'FasterRCNN']
 BASELINE = ROOT / 'configs' / 'baselines' / 'retinanet_r18-w16_digits-coco.py'
@@ -185,17 +182,4 @@ def in_two_processes(cfg: Config, folder: Path) -> str:
     cfg.custom_hooks = [dict(type='SaveEachRank')]
     cfg.custom_imports = dict(imports=['tests.distil_detectors'])
     cfg.dump(folder / 'config.py')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
-        'PYTHONPATH': str(ROOT),
-        'OMP_NUM_THREADS': '1',
-        'PORT': str(port),
-    }
-    command = [ROOT / 'tools' / 'dist_train.sh', folder / 'config.py', '2', '--work-dir', folder / 'run']
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    return run.stdout + run.stderr
+    return dist_train(folder / 'config.py', '--work-dir', folder / 'run')

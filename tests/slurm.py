@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.processes import free_ports
+
 PATH = f'{os.environ["PATH"]}:/usr/sbin:/sbin'
 MISSING = [program for program in ('munged', 'slurmctld', 'slurmd', 'srun') if not shutil.which(program, path=PATH)]
 
@@ -55,7 +57,7 @@ class Cluster:
 
     def configure(self) -> None:
         """Write what the daemons read."""
-        controller_port, first_port, second_port = _free_ports(3)
+        controller_port, first_port, second_port = free_ports(3)
         text = CONFIG.format(
             folder=self.folder,
             user=getpass.getuser(),
@@ -138,11 +140,3 @@ def _is_known(host: str) -> bool:
         return bool(socket.gethostbyname(host))
     except OSError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(('127.0.0.1', 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -66,7 +66,7 @@ def _circumstances() -> str:
     import torch
 
     commit = subprocess.run(
-        ['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True
+        ['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True, timeout=60
     ).stdout.strip()
     return (
         f'{datetime.date.today()}, commit {commit}, CPU ({platform.machine()}, {os.cpu_count()} cores), '

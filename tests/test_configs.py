@@ -48,7 +48,9 @@ def test_package_path_from_a_checkout_that_is_not_installed(tmp_path):
         'import mmkd; from mmkd.configs import load_config\n'
         'print(mmkd.__file__); print(load_config("mine.py").train_dataloader.dataset.type)'
     )
-    run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+    )
     assert run.stdout.splitlines() == [str(tmp_path / 'mmkd' / '__init__.py'), 'mmkd.Digits']
 
 

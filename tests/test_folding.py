@@ -217,9 +217,11 @@ def test_what_is_saved_stays_the_same(pair, images):
 
 def test_it_is_folded_again_when_it_is_refreshed(pair, images):
     network, norms = pair
+    before = network.extract_feat(images)
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():
             tensor.add_(1)
+    assert torch.equal(network.extract_feat(images), before)  # it was folded, and knows of no change
     norms.refresh()
     torch.testing.assert_close(network.extract_feat(images), unfolded(network).extract_feat(images))
 

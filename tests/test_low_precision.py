@@ -251,6 +251,32 @@ def test_a_network_that_cannot_run_in_it_is_told(images):
         put_on(network, images)
 
 
+@pytest.mark.parametrize(
+    ('dtype', 'device', 'found', 'warns'),
+    [
+        ('bfloat16', 'cpu', dict(architecture='x86_64', avx512_f=True, avx512_bf16=False, avx512_fp16=True), True),
+        ('float16', 'cpu', dict(architecture='x86_64', avx512_bf16=True, amx_fp16=False), True),
+        ('bfloat16', 'cpu', dict(architecture='x86_64', avx512_bf16=True), False),
+        ('float16', 'cpu', dict(architecture='arm64', fp16_arith=True, bf16=False), False),
+        ('bfloat16', 'cuda', dict(architecture='x86_64'), False),
+        ('bfloat16', 'cpu', None, False),
+    ],
+)
+def test_a_processor_without_instructions_for_it_is_told_once(dtype, device, found, warns, chain, images, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmkd.low_precision.print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr('mmkd.low_precision.get_device', lambda: device)
+    if found is None:  # older versions of torch cannot tell
+        monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: found, raising=False)
+    speed_ups = SpeedUps(frozen_dtype=dtype)
+    for key in ('model.student', 'model.teacher'):
+        speed_ups.apply(key, copy.deepcopy(chain), images[:1], ())
+    assert len(said) == warns
+    assert all(f'model.frozen_dtype: this processor has no instructions for {dtype}' in text for text in said)
+
+
 def test_off_is_off(chain, images):
     SpeedUps().apply('model.student', chain, images, ())
     assert all(module._compiled_call_impl is None for module in chain.modules())

@@ -20,6 +20,7 @@ def installed(tmp_path_factory):
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     ).stdout.split('\0')
     for name in filter(None, files):
         target = source / name
@@ -32,6 +33,7 @@ def installed(tmp_path_factory):
         [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', folder, source],
         check=True,
         capture_output=True,
+        timeout=600,
     )
     (wheel,) = folder.glob('*.whl')
     site = folder / 'site'
@@ -45,6 +47,7 @@ def run(installed, tmp_path, code: str) -> str:
         cwd=tmp_path,
         capture_output=True,
         text=True,
+        timeout=120,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()

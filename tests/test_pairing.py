@@ -84,6 +84,13 @@ def test_a_stride_that_the_teacher_lacks_is_learned_with_the_next():
     assert any('layer2' in name for name in plan.stages[1].parameters)
 
 
+def test_strides_count_more_than_the_number_of_stages():
+    three = dict(num_stages=3, out_indices=(2,), dilations=(1, 1, 1))
+    student = resnet(18, strides=(1, 2, 4), **three)  # 4, 8, 32
+    teacher = resnet(34, strides=(1, 4, 2), **three)  # 4, 16, 32
+    assert pair(student, teacher) == [('layer1', 'layer1'), ('layer3', 'layer3')]
+
+
 def test_no_partner_for_the_last_is_refused():
     with pytest.raises(UserError) as caught:
         pair(resnet(18, 'ResNet_CIFAR'), cifar(20), side=32)

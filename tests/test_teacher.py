@@ -205,9 +205,9 @@ def test_no_random_number_is_drawn_outside(is_trained, trained):
     assert states() == before
 
 
-def test_moves_by_its_own_to():
+def test_is_turned_as_a_whole():
     teacher = Teacher(config(), None, RUNNING)
-    teacher.to('meta')
+    teacher.turn(lambda tensor: tensor.to('meta'))
     assert {parameter.device.type for parameter in teacher.network.parameters()} == {'meta'}
 
 

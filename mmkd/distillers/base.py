@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.logging import print_log
@@ -96,10 +96,10 @@ class Distiller(BaseModel):
                 raise
             return getattr(self.student, name)
 
-    def to(self, *args, **kwargs) -> 'Distiller':
-        """Move the teacher along."""
-        super().to(*args, **kwargs)
-        self.teacher.to(next(self.student.parameters()).device)
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'Distiller':
+        """What ``to``, ``cuda``, ``cpu``, ``half`` and their like do to all tensors; to the teacher's, too."""
+        super()._apply(fn, *args, **kwargs)
+        self.teacher.turn(fn)
         self.frozen_norms.refresh()
         return self
 

@@ -14,6 +14,8 @@ from mmkd.schedule import ALL, Phase, check_name
 from mmkd.stages import Stage
 from mmkd.tasks import task_of
 
+FEATURE_LOSS = 'feature_loss'
+
 
 @MODELS.register_module()
 class FeatureKD(SSKD):
@@ -43,7 +45,10 @@ class FeatureKD(SSKD):
         super().__init__(student, teacher, **kwargs)
         self.task = task_of(self.student, self.teacher)
         self.wanted = places
-        self.feature_loss = MODELS.build(check_dict('model.feature_loss', feature_loss or dict(type='mmkd.PKDLoss')))
+        with own_randomness():
+            self.extras[FEATURE_LOSS] = MODELS.build(
+                check_dict('model.feature_loss', feature_loss or dict(type='mmkd.PKDLoss'))
+            )
         self.weight = check_weight('model.weight', weight)
         self.places: list[Stage] = []
 
@@ -81,10 +86,12 @@ class FeatureKD(SSKD):
         losses = dict(outcome.losses)
         for stage, feature, target in zip(self.places, outcome.features, targets):
             adapter = self._adapter(stage.name)
-            loss = self.feature_loss(adapter(feature, target), adapter.targets(target))
+            loss = self.extras[FEATURE_LOSS](adapter(feature, target), adapter.targets(target))
             losses[f'loss_mimic_{stage.name}'] = self.weight * loss
         return losses
 
     def trained_extras(self) -> list[nn.Module]:
-        """The adapters of what is compared."""
-        return [self._adapter(stage.name) for stage in self.places] if self.learns_head else super().trained_extras()
+        """The adapters of what is compared, and what the loss has to learn."""
+        if not self.learns_head:
+            return super().trained_extras()
+        return [self.extras[FEATURE_LOSS], *(self._adapter(stage.name) for stage in self.places)] if self.places else []

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_taught, check_weight
@@ -10,6 +10,8 @@ from mmkd.pairing import plan_of
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.tasks import task_of
+
+SOFT_LOSS = 'soft_loss'
 
 
 @MODELS.register_module()
@@ -50,7 +52,8 @@ class KD(Distiller):
     ):
         super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
         self.task = task_of(self.student, self.teacher)
-        self.soft_loss = MODELS.build(soft_loss or self.task.soft_loss)
+        with own_randomness():
+            self.extras[SOFT_LOSS] = MODELS.build(soft_loss or self.task.soft_loss)
         self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)
         self.alpha = check_weight('model.alpha', self.task.alpha if alpha is None else alpha)
         check_taught(self.gamma, self.alpha)
@@ -70,3 +73,12 @@ class KD(Distiller):
         teacher = partial(self.task.teacher_outcome, self.teacher_inputs(inputs, data_samples))
         own, theirs = self.task.run_both(student, teacher)
         return {**own.losses, 'loss_soft': self.alpha * self.soft_loss(own.scores, theirs.scores)}
+
+    @property
+    def soft_loss(self) -> nn.Module:
+        """The distance between scores; it may have something to learn itself."""
+        return self.extras[SOFT_LOSS]
+
+    def trained_extras(self) -> list[nn.Module]:
+        """What the loss has to learn."""
+        return [self.soft_loss] if self.alpha else []

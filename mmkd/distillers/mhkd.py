@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmkd.attach import Attachment, attach_points
+from mmkd.distillers.kd import SOFT_LOSS
 from mmkd.distillers.options import check_dict, check_taught, check_weight
 from mmkd.distillers.sskd import SSKD, module_key
 from mmkd.errors import UserError
@@ -21,6 +22,7 @@ from mmkd.stages import Stage
 from mmkd.tasks import Scores, task_of
 
 STUDENT_HEADS, TEACHER_HEADS = 'student_heads', 'teacher_heads'
+HEAD_SOFT_LOSS = 'head_soft_loss'
 
 
 @MODELS.register_module()
@@ -92,7 +94,9 @@ class MHKD(SSKD):
         self.attach = attach
         self.teacher_heads = teacher_heads
         soft_loss = soft_loss or self.task.soft_loss
-        self.soft_loss, self.head_soft_loss = MODELS.build(soft_loss), MODELS.build(head_soft_loss or soft_loss)
+        with own_randomness():
+            self.extras[SOFT_LOSS] = MODELS.build(soft_loss)
+            self.extras[HEAD_SOFT_LOSS] = MODELS.build(head_soft_loss or soft_loss)
         self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)
         self.alpha = check_weight('model.alpha', self.task.alpha if alpha is None else alpha)
         check_taught(self.gamma, self.alpha)
@@ -126,6 +130,16 @@ class MHKD(SSKD):
         self.check_cut(point.teacher for point in self.points)
         for point in self.points:
             self.task.check_place(point)
+
+    @property
+    def soft_loss(self) -> nn.Module:
+        """The distance between the networks' scores; it may have something to learn itself."""
+        return self.extras[SOFT_LOSS]
+
+    @property
+    def head_soft_loss(self) -> nn.Module:
+        """The one between heads."""
+        return self.extras[HEAD_SOFT_LOSS]
 
     @property
     def has_teacher_heads(self) -> bool:
@@ -200,11 +214,13 @@ class MHKD(SSKD):
         return losses
 
     def trained_extras(self) -> list[nn.Module]:
-        """The heads that learn with the stages at hand, or adapters."""
+        """The heads that learn with the stages at hand and what the losses have to learn, or those of stages."""
         if not self.learns_head:
             return [self.extras[TEACHER_HEADS]] if TEACHER_HEADS in self.current else super().trained_extras()
-        heads = [STUDENT_HEADS, TEACHER_HEADS] if self.teacher_learns else [STUDENT_HEADS]
-        return [self.extras[whose] for whose in heads if whose in self.extras]
+        names = [STUDENT_HEADS, *([TEACHER_HEADS] if self.teacher_learns else [])]
+        names += [SOFT_LOSS] if self.alpha else []
+        names += [HEAD_SOFT_LOSS] if self.points and self.ce_share < 1 else []
+        return [self.extras[name] for name in names if name in self.extras]
 
     @property
     def measures(self) -> bool:

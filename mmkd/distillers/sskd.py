@@ -69,7 +69,7 @@ class SSKD(Distiller):
         head_from_teacher: bool = True,
     ):
         super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
-        self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or dict(type='mmkd.FeatureMimicLoss'))
+        self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or {})
         self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
         for name, loss in self.stage_losses.items():
             check_dict(f'model.stage_losses.{name}', loss)
@@ -114,12 +114,15 @@ class SSKD(Distiller):
     def equip(self, phases: Sequence[Phase]) -> None:
         """Build an adapter and a loss for each stage that is mimicked."""
         mimicked = {name for phase in phases if self.plan.head.name not in phase for name in phase}
+        stages = [stage for stage in self.plan.stages if stage.name in mimicked]
+        self._check_used({stage.name for stage in stages})
+        usual = self.mimic_loss or dict(type='mmkd.FeatureMimicLoss')
         with own_randomness():
-            for stage in self.plan.stages:
-                if stage.name in mimicked:
-                    adapter = build_adapter(stage, self.teacher_stages[stage.name])
-                    self.extras[module_key(stage.name)] = adapter.to(next(self.student.parameters()).device)
-                    self.losses[stage.name] = MODELS.build(self.stage_losses.get(stage.name, self.mimic_loss))
+            for stage in stages:
+                self.extras[module_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name])
+                loss = MODELS.build(self.stage_losses.get(stage.name, usual))
+                self.losses[stage.name] = self.extras[f'{module_key(stage.name)}_loss'] = loss
+        self.extras.to(next(self.student.parameters()).device)
 
     def partner(self, stage: Stage) -> str:
         """The teacher's stage that this one mimics, in words."""
@@ -203,8 +206,10 @@ class SSKD(Distiller):
                 raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
 
     def trained_extras(self) -> list[nn.Module]:
-        """The adapters of the stages at hand."""
-        return [] if self.learns_head else [self._adapter(name) for name in self.current]
+        """The adapters of the stages at hand, and what their losses have to learn."""
+        if self.learns_head:
+            return []
+        return [module for name in self.current for module in (self._adapter(name), self.losses[name])]
 
     @property
     def measures(self) -> bool:
@@ -217,6 +222,17 @@ class SSKD(Distiller):
         losses = [self.losses[name](own, target) for name, (own, target) in pairs.items()]
         parts = {f'{R2}{name}': variance_parts(own, target) for name, (own, target) in pairs.items()}
         return {MIMIC_LOSS: torch.stack(losses).sum(), **parts}
+
+    def _check_used(self, mimicked: set[str]) -> None:
+        """Refuse losses that the schedule never computes."""
+        idle = [f'stage_losses.{name}' for name in self.stage_losses if name not in mimicked]
+        if self.mimic_loss and not mimicked - set(self.stage_losses):
+            idle.insert(0, 'mimic_loss')
+        if idle:
+            raise UserError(
+                f'model.{idle[0]}: no phase of the schedule computes it, since stages mimic the teacher only in phases '
+                'without the head; leave it out, or list the stages in default_hooks.stages.stages.'
+            )
 
     def _adapter(self, name: str) -> AdapterSet:
         adapter = self.extras[module_key(name)]

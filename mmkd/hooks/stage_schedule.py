@@ -12,6 +12,7 @@ from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 from mmkd.hooks.first_batch import check_classes, check_ground_truth, check_head, first_batch
 from mmkd.hooks.loss_guard import LossGuard
+from mmkd.hooks.process_states import ProcessStates
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
 from mmkd.hooks.stage_validation import BestStage, validate_stages
@@ -71,6 +72,7 @@ class StageScheduleHook(Hook):
         self.best = BestStage() if keep_best else None
         self.guard = LossGuard()
         self.report = StageReport()
+        self.processes = ProcessStates()
         self.index = -1  # of the phase at hand; before the first
         self.resumed: dict | None = None
 
@@ -133,6 +135,7 @@ class StageScheduleHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin with the first stage, or go on within the resumed one."""
+        self.processes.meet_when_saving(runner, self.distiller)
         if self.resumed is None:
             if self.score_teacher:
                 score_teacher(runner, self.distiller)
@@ -143,7 +146,8 @@ class StageScheduleHook(Hook):
         self.report.begin(self.name, done)
         if self.resumed['sampler_seed'] is not None:
             runner.train_dataloader.sampler.seed = self.resumed['sampler_seed']
-        resume_randomness(runner, self.resumed['random'])
+        own = self.processes.restore(self.distiller, self.resumed['others'])
+        resume_randomness(runner, {**self.resumed['random'], **own})
 
     def before_train_epoch(self, runner: Runner) -> None:
         """A stage may begin with an epoch."""
@@ -192,6 +196,7 @@ class StageScheduleHook(Hook):
             lengths=self.schedule.lengths,
             extras={key: value.cpu() for key, value in self.distiller.extras.state_dict().items()},
             random=state_for_resume(runner, checkpoint),
+            others=self.processes.others,
             sampler_seed=getattr(runner.train_dataloader.sampler, 'seed', None),
             best=None if self.best is None else (self.best.loss, self.best.state),
         )

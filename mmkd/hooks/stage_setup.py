@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError, in_one_line
+from mmkd.hooks.process_states import learned_buffers
 from mmkd.optim import build_stage_optim_wrapper, compress
 
 
@@ -70,8 +71,4 @@ def check_optimizers(runner: Runner, distiller: Distiller, overrides: dict[str, 
 
 def average_buffers(distiller: Distiller) -> None:
     """DDP does not broadcast buffers: without this a learned stage's statistics would differ by rank for ever."""
-    stages = [stage for stage in distiller.plan if stage.name in distiller.current]
-    modules = [distiller.student.get_submodule(name) for stage in stages for name in stage.modules]
-    modules += distiller.trained_extras()
-    buffers = {id(buffer): buffer for module in modules for buffer in module.buffers()}.values()
-    all_reduce_params([buffer for buffer in buffers if buffer.is_floating_point()], op='mean')
+    all_reduce_params(list(learned_buffers(distiller).values()), op='mean')

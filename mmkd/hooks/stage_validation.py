@@ -4,12 +4,13 @@ import copy
 from collections import defaultdict
 
 import torch
-from mmengine.dist import all_reduce_dict
+from mmengine.dist import all_reduce_dict, all_reduce_params
 from mmengine.runner import Runner
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.explained_variance import explained_variance
+from mmkd.hooks.process_states import learned_buffers
 from mmkd.random_state import own_randomness
 
 
@@ -54,6 +55,9 @@ class BestStage:
         if means.get(MIMIC_LOSS, float('inf')) < self.loss:
             self.loss = means[MIMIC_LOSS]
             self.state = copy.deepcopy(distiller.student.state_dict())
+            names = [name.removeprefix('student.') for name in learned_buffers(distiller)]
+            # the same in all processes: a checkpoint holds that of the first
+            all_reduce_params([self.state[name] for name in names if name in self.state], op='mean')
 
     def restore(self, distiller: Distiller) -> bool:
         """Go back to the best state, at the end of the stage, and tell whether there is one."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError, did_you_mean
+from mmkd.over_processes import shared_variance, variance
 from mmkd.registry import MODELS
 
 Feature = Tensor | tuple[Tensor, ...]
@@ -31,17 +32,14 @@ KINDS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
 }
 
 
-def by_tensor(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    """Both divided by the teacher's standard deviation where that is above 1."""
-    scale = teacher.std(correction=0).clamp(min=1)
-    return student / scale, teacher / scale
+def by_tensor(teacher: Tensor, channels: int, variance_of: Callable[[Tensor], Tensor]) -> Tensor:
+    """The teacher's standard deviation where that is above 1."""
+    return variance_of(teacher.flatten()[None]).sqrt().clamp(min=1).squeeze()
 
 
-def by_variance(student: Tensor, teacher: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    """Both divided by the teacher's deviation over all channels: squared differences sum to 1 - R squared."""
-    others = [axis for axis in range(teacher.ndim) if axis != channels % teacher.ndim]
-    scale = teacher.var(others, correction=0).sum().clamp(min=1e-12).sqrt()
-    return student / scale, teacher / scale
+def by_variance(teacher: Tensor, channels: int, variance_of: Callable[[Tensor], Tensor]) -> Tensor:
+    """The teacher's deviation over all channels: divided by it, squared differences sum to 1 - R squared."""
+    return variance_of(teacher.movedim(channels, 0).flatten(1)).sum().clamp(min=1e-12).sqrt()
 
 
 SCALES = {'tensor': by_tensor, 'variance': by_variance}
@@ -51,7 +49,8 @@ SCALES = {'tensor': by_tensor, 'variance': by_variance}
 class FeatureMimicLoss(nn.Module):
     """The distance between a student's feature and the teacher's, which must have the same shape.
 
-    Scale: where the teacher's tensor has a standard deviation above 1 in this batch, both features are divided by it.
+    Scale: where the teacher's tensor has a standard deviation above 1 in this batch, in training that of all processes,
+    both features are divided by it.
     Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges. With
     ``scale='variance'`` the squared differences sum to the part of the teacher's variance that the student does not
     explain, so stages of any width weigh the same where they are learned together.
@@ -103,8 +102,8 @@ class FeatureMimicLoss(nn.Module):
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         channels = 1 if student.ndim == 4 else -1  # maps are (N, C, H, W), tokens (N, L, C)
-        student, teacher = SCALES[self.scale](student, teacher, channels)
-        return KINDS[self.kind](student, teacher, channels).mean()
+        scale = SCALES[self.scale](teacher, channels, shared_variance if self.training else variance)
+        return KINDS[self.kind](student / scale, teacher / scale, channels).mean()
 
     def extra_repr(self) -> str:
         """What ``print`` shows of it."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.optim import OptimWrapper, _ParamScheduler
@@ -64,7 +65,7 @@ def explained(cfg: Config) -> Iterator[None]:
             raise UserError(f'{place}: {error}') from error
         raise
     except Exception as error:
-        where = _where(error, before)
+        where = '' if _out_of_memory(error) else _where(error, before)
         if not where:
             raise
         raise UserError(
@@ -119,6 +120,14 @@ def _of_the_machine(error: BaseException) -> bool:
     """Whether a device, a full memory or another process that died has to do with it."""
     said = str(error).lower()
     return any(word in said for word in ('cuda', 'cudnn', 'cublas', 'nccl', 'gloo', 'connection', 'allocate memory'))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether a device has no memory left, or that is what led to the error."""
+    before = error.__cause__ or error.__context__
+    said = str(error).lower()
+    full = isinstance(error, torch.OutOfMemoryError) or 'out of memory' in said or 'alloc_failed' in said
+    return full or (before is not None and _out_of_memory(before))
 
 
 def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:

@@ -1,9 +1,10 @@
 """What lies around a process group without a GPU. That it works: tests/integration."""
 
 import os
-import socket
 import subprocess
 import sys
+
+from tests.processes import free_ports
 
 PROGRAM = """
 import atexit, torch.distributed
@@ -16,9 +17,7 @@ print('made:', torch.distributed.is_initialized())
 
 
 def test_the_group_is_left_before_the_interpreter_ends():
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports()
     place = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     environment = {**os.environ, **place, 'CUDA_VISIBLE_DEVICES': ''}
     run = subprocess.run([sys.executable, '-c', PROGRAM], env=environment, capture_output=True, text=True, timeout=120)

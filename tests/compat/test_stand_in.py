@@ -52,7 +52,7 @@ def test_environment_report_says_so():
 @only_stand_in
 def test_announced_by_one_line_and_only_when_mmcv_ops_is_imported():
     code = 'import mmkd, mmcv; print("before"); import mmcv.ops; import mmcv.ops.nms; print("after")'
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, timeout=120)
     before, _, rest = run.stdout.partition('before')
     text = run.stdout + run.stderr
     assert text.count('torchvision stands in') == 1
@@ -63,5 +63,5 @@ def test_announced_by_one_line_and_only_when_mmcv_ops_is_imported():
 def test_importing_mmkd_imports_neither_torch_nor_a_toolbox():
     heavy = {'torch', 'torchvision', 'mmcv', 'mmpretrain', 'mmdet', 'sklearn'}
     code = f'import mmkd, sys; print(sorted({heavy} & set(sys.modules)))'
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, timeout=120)
     assert run.stdout.strip() == '[]'

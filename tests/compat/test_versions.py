@@ -109,7 +109,7 @@ def test_the_import_itself_fails_without_a_traceback_wall(tmp_path):
         f'sys.argv = ["train.py", "x.py"]\nrunpy.run_path({str(ROOT / "tools/train.py")!r}, '
         'run_name="__main__")'
     )
-    run = subprocess.run([sys.executable, bare], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, bare], capture_output=True, text=True, timeout=120)
     assert run.returncode == 1
     assert run.stderr.startswith('error: mmkd cannot start: torch is not installed')
     assert len(run.stderr.splitlines()) == 1

@@ -214,4 +214,5 @@ from mmkd.registry import MODELS
 print(MODELS.get('mmkd.AuxiliaryHead').__name__)
 print([name for name in sys.modules if name in ('mmpretrain', 'mmdet', 'mmcv')])
 """
-    assert subprocess.check_output([sys.executable, '-c', code], text=True).split() == ['AuxiliaryHead', '[]']
+    said = subprocess.check_output([sys.executable, '-c', code], text=True, timeout=120)
+    assert said.split() == ['AuxiliaryHead', '[]']

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 
 from mmkd.hooks import preemption
 from tests.conftest import ROOT
+from tests.processes import run_two
 from tests.toy import bytes_of, toy_runner
 
 
@@ -144,7 +145,7 @@ def test_a_signal_to_the_workers_too_does_not_cut_off_the_data(tmp_path):
             if runner.iter == 1:
                 workers = ' '.join(str(worker.pid) for worker in multiprocessing.active_children())
                 for name in ('TERM', 'USR1', 'INT'):
-                    subprocess.run(['bash', '-c', f'kill -{name} {workers}'], check=True)
+                    subprocess.run(['bash', '-c', f'kill -{name} {workers}'], check=True, timeout=60)
 
     runner = toy_runner(tmp_path / 'run', by_epoch=False, budget=20, workers=1)
     runner.register_hook(ToWorkers())
@@ -220,6 +221,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
         capture_output=True,
         text=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        timeout=120,
     )
     assert run.returncode == -signal.SIGINT
     assert 'SIGINT: leaving after this iteration; Ctrl-C now ends at once.' in run.stderr
@@ -255,14 +257,6 @@ except SystemExit as stop:
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
 def test_all_processes_leave_after_the_same_iteration(tmp_path):
     (tmp_path / 'two.py').write_text(TWO)
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29563']
-    run = subprocess.run(
-        [*launcher, tmp_path / 'two.py', tmp_path / 'run'],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
+    run_two(tmp_path / 'two.py', tmp_path / 'run')
     assert [(tmp_path / 'run' / f'rank{rank}').read_text() for rank in (0, 1)] == ['143 10', '143 10']
     assert torch.load(tmp_path / 'run' / 'interrupted.pth', weights_only=False)['meta']['iter'] == 11

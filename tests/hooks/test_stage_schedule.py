@@ -53,13 +53,13 @@ def test_by_default_the_head_gets_half_and_each_stage_sees_the_whole_policy(dist
 
 
 def test_order_subset_fractions_and_overrides(distil):
-    hook = dict(stages=['layer3', 'layer1'], fractions=[0.75, 0.25], overrides=dict(layer1=dict(lr=0.007)))
+    overrides = dict(layer3=dict(lr=0.03), layer1=dict(lr=0.007))
+    hook = dict(stages=['layer3', 'layer1', 'layer2'], fractions=[0.5, 0.25, 0.25], overrides=overrides)
     runner = distil(hook=hook)
     seen = rates_of(runner)
-    assert {name: len(steps) for name, steps in seen.items()} == dict(layer3=24, layer1=8)
-    assert list(seen) == ['layer3', 'layer1']
-    assert seen['layer3'][0][0] == 0.1
-    assert seen['layer1'][0][0] == 0.007
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer3=16, layer1=8, layer2=8)
+    assert list(seen) == ['layer3', 'layer1', 'layer2']
+    assert [steps[0][0] for steps in seen.values()] == [0.03, 0.007, 0.1]
 
 
 def test_an_iteration_loop(distil):
@@ -94,6 +94,66 @@ def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
     for name in runner.model.plan.stages[0].parameters:
         assert torch.equal(last[name], states[1][name])
         assert not torch.equal(last[name], states[3][name])
+
+
+def test_the_best_state_is_kept_over_a_resume(distil, monkeypatch, tmp_path):
+    from mmkd.hooks import stage_schedule
+
+    def validate(runner, distiller, name):
+        return dict(mimic_loss=[9.0, 1.0, 2.0, 3.0][runner.epoch])
+
+    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    hook = dict(stages=['layer1', 'head'], keep_best=True)
+    distil('whole', hook).train()
+    saved = {epoch: torch.load(tmp_path / 'whole' / f'epoch_{epoch}.pth', weights_only=False) for epoch in (2, 3, 4)}
+    distil('resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_3.pth')).train()
+    ends = [torch.load(tmp_path / run / 'epoch_4.pth', weights_only=False) for run in ('whole', 'resumed')]
+    for name, value in saved[2]['state_dict'].items():
+        assert all(torch.equal(end['state_dict'][name], value) for end in ends), name
+    assert not all(torch.equal(value, saved[3]['state_dict'][name]) for name, value in saved[2]['state_dict'].items())
+
+
+class Steps(Hook):
+    """Of each iteration: the stage, the weight of its loss, and whether the optimizer steps."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.before = next(p for p in runner.model.parameters() if p.requires_grad).detach().clone()
+        weight = float(runner.optim_wrapper.scale_loss(torch.ones(())))
+        self.seen.append(['+'.join(runner.model.current), weight, len(runner.optim_wrapper.optimizer.state) > 0])
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        now = next(p for p in runner.model.parameters() if p.requires_grad)
+        self.seen[-1].append(not torch.equal(self.before, now))
+
+
+def steps_of(runner) -> list:
+    steps = Steps()
+    runner.register_hook(steps)
+    runner.train()
+    return [tuple(seen) for seen in steps.seen]
+
+
+UNEVEN = {
+    'train_dataloader.dataset.indices': 48,  # three iterations an epoch
+    'train_cfg.max_epochs': 4,
+    'optim_wrapper.accumulative_counts': 2,
+    'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1),
+}
+
+
+def test_steps_are_counted_anew_in_each_stage_which_ends_with_one(distil, tmp_path):
+    """The rest that is too small for a step is one, and no momentum goes over."""
+    hook = dict(stages=['layer1', 'all'], lengths=[1, 3])
+    one, rest = [(0.5, False, False), (0.5, False, True), (1.0, True, True)], [(0.5, True, False), (0.5, True, True)]
+    expected = [('layer1', *seen) for seen in one]
+    names = '+'.join(['layer1', 'layer2', 'layer3', 'layer4', 'head'])
+    expected += [(names, *seen) for seen in [*one[:2], *rest * 3, (1.0, True, True)]]
+    assert steps_of(distil('whole', hook, **UNEVEN)) == expected
+    resumed = distil('resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_3.pth'), **UNEVEN)
+    assert steps_of(resumed) == expected[9:]
 
 
 def test_lengths_in_epochs_and_a_summary(distil, tmp_path):
@@ -220,10 +280,9 @@ def test_a_plain_checkpoint_cannot_be_resumed_but_started_from(distil, plain, tm
 
 def test_another_schedule_is_no_resume(distil, tmp_path):
     distil('first', dict(stages=['layer1', 'head'])).train()
-    with pytest.raises(UserError, match='resume with the config that made it'):
-        distil(
-            'second', dict(stages=['layer2', 'head']), resume=True, load_from=str(tmp_path / 'first' / 'epoch_2.pth')
-        ).train()
+    for hook in (dict(stages=['layer2', 'head']), dict(stages=['layer1', 'head'], lengths=[3, 5])):
+        with pytest.raises(UserError, match='resume with the config that made it'):
+            distil('second', hook, resume=True, load_from=str(tmp_path / 'first' / 'epoch_2.pth')).train()
 
 
 def test_a_resume_with_other_stages_says_both_schedules():

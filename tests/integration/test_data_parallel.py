@@ -1,16 +1,14 @@
 """Two processes do what one does with the same global batch."""
 
 import copy
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.distil import distillation, in_place, plain, teacher, without_chance  # noqa: F401  (fixtures)
+from tests.distil import distillation, in_place, own_config, plain, teacher, without_chance  # noqa: F401  (fixtures)
 from tests.integration.two_processes import train
+from tests.processes import run_two
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -48,6 +46,7 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         group_norm=case(**{norm: dict(type='GN', num_groups=4)}),
         no_norm=case(**{norm: dict(type='NoNorm'), 'optim_wrapper.optimizer.lr': 0.01}),
         fixed_batch_norm=case(**{'model.student.backbone.norm_eval': True, 'load_from': str(learned)}),
+        wider=case(model=dict(teacher=wider_teacher(plain)), **{norm: dict(type='GN', num_groups=4)}),
         kd=case(dict(score_teacher=False), dict(type='mmkd.KD'), **{norm: dict(type='GN', num_groups=4)}),
         batch_norm=case(**{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1)}),
         steps=case(**{norm: dict(type='GN', num_groups=4)}, **stepping),
@@ -62,17 +61,22 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         cfg.work_dir = str(folder / f'{name}_2')
         cfg.train_dataloader.batch_size = 8
         torch.save(cfg.to_dict(), folder / f'{name}.case')
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2', '--master-port=29565']
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    script = [ROOT / 'tests' / 'integration' / 'two_processes.py', folder]
-    run = subprocess.run([*command, *script], env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, (run.stdout + run.stderr)[-5000:]
+    run_two(ROOT / 'tests' / 'integration' / 'two_processes.py', folder)
     for name, cfg in cases.items():
         cfg.work_dir = str(folder / f'{name}_1')
         cfg.train_dataloader.batch_size = 16
         alone[name] = train(cfg)
     ranks = {name: [torch.load(folder / f'{name}.rank{rank}', weights_only=False) for rank in (0, 1)] for name in cases}
     return alone, ranks, folder
+
+
+def wider_teacher(plain) -> dict:  # noqa: F811
+    """Its features have other widths than the student's, and deviate by more than 1."""
+    cfg = copy.deepcopy(plain)
+    cfg.model.backbone.update(stem_channels=12, base_channels=12)
+    cfg.model.head.in_channels = 96
+    cfg.data_preprocessor.std = [value / 30 for value in cfg.data_preprocessor.std]
+    return dict(config=own_config(cfg), checkpoint=None)
 
 
 def distance(one: dict, two: dict) -> float:
@@ -89,7 +93,7 @@ def same(one: dict, two: dict, names) -> bool:
     return all(torch.equal(one[name], two[name]) for name in names)
 
 
-@pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'kd', 'steps', 'compiled'])
+@pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled'])
 def test_the_same_parameters_as_one_process(runs, name):
     alone, ranks = (run[name] for run in runs[:2])
     ends = list(zip(alone['ends'], *(rank['ends'] for rank in ranks), strict=True))

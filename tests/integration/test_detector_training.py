@@ -142,7 +142,7 @@ def distil(folder, name: str, method: str, epochs: int) -> list[dict]:
 def stock_ap(folder, checkpoint: str) -> float:
     """Of the student's own config."""
     command = [sys.executable, '-c', STOCK, *(str(folder / name) for name in ('student.py', checkpoint, 'test'))]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-2000:]
     ap = float(run.stdout.split()[-1])
     print(f'{checkpoint}: {ap} box AP')

@@ -1,9 +1,6 @@
 """Kept features in whole trainings: killed, in two processes, and as good as without."""
 
-import os
 import signal
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -12,6 +9,7 @@ import torch
 from tests.conftest import ROOT
 from tests.distil import distillation, plain, teacher, without_chance  # noqa: F401  (fixtures)
 from tests.faults import CONFIG, Training, a, at_iteration
+from tests.processes import run_two
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -82,12 +80,8 @@ def test_two_processes(plain, tmp_path):  # noqa: F811
         if name == 'kept':
             cfg.default_hooks.cache = dict(type='mmkd.FeatureCacheHook', views=1)
         torch.save(cfg.to_dict(), tmp_path / f'{name}.case')
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2', '--master-port=29567']
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    script = [ROOT / 'tests' / 'integration' / 'two_processes.py', tmp_path]
-    run = subprocess.run([*command, *script], env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, (run.stdout + run.stderr)[-5000:]
-    assert (run.stdout + run.stderr).count('Feature cache: filled in') == 1
+    said = run_two(ROOT / 'tests' / 'integration' / 'two_processes.py', tmp_path)
+    assert said.count('Feature cache: filled in') == 1
     states = {
         (name, rank): torch.load(tmp_path / f'{name}.rank{rank}', weights_only=False)['state']
         for name in ('images', 'kept')

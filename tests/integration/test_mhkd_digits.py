@@ -1,9 +1,6 @@
 """A real teacher, many heads on both networks, and a student that stock mmpretrain evaluates from the saved file."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,6 +9,7 @@ from mmengine.runner import Runner
 
 from mmkd.configs import load_config
 from tests.conftest import ROOT
+from tests.processes import dist_train
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -46,16 +44,7 @@ def test_two_processes_over_the_phases(tmp_path):
         'train_dataloader = dict(dataset=dict(indices=256))\n'
         "default_hooks = dict(stages=dict(stages=['layer1', 'teacher_heads', 'all'], lengths=[1, 1, 1]))\n"
     )
-    environment = {
-        **os.environ,
-        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
-        'OMP_NUM_THREADS': '1',
-        'PORT': '29563',
-    }
-    command = [ROOT / 'tools' / 'dist_train.sh', config, '2', '--work-dir', tmp_path / 'run']
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    text = run.stdout + run.stderr
+    text = dist_train(config, '--work-dir', tmp_path / 'run')
     assert [f'Stage {name} begins' in text for name in ('layer1', 'teacher_heads', 'all')] == [True] * 3
     init_default_scope('mmpretrain')
     student = MODELS.build(load_config(str(STUDENT)).model)

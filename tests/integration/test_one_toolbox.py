@@ -38,6 +38,7 @@ def train_without(toolbox: str, config: str, work_dir, *options: str) -> subproc
         ],
         capture_output=True,
         text=True,
+        timeout=300,
     )
 
 

@@ -169,4 +169,4 @@ def test_other_number_of_widths():
 
 def test_needs_no_toolbox():
     code = 'import sys, mmkd.models; print([name for name in sys.modules if name in ("mmpretrain", "mmdet")])'
-    assert subprocess.check_output([sys.executable, '-c', code], text=True).strip() == '[]'
+    assert subprocess.check_output([sys.executable, '-c', code], text=True, timeout=120).strip() == '[]'

@@ -120,6 +120,31 @@ def plain_runner_config(tmp_path) -> dict:
     )
 
 
+@pytest.mark.parametrize(
+    'error',
+    [
+        torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB.'),
+        RuntimeError('CUDA error: out of memory'),
+        RuntimeError('cuDNN error: CUDNN_STATUS_ALLOC_FAILED'),
+    ],
+)
+def test_a_full_device_is_nothing_of_the_config_s(plain_runner_config, error, monkeypatch):
+    from mmengine.runner import Runner
+
+    def full(self, *args, **kwargs):
+        raise error
+
+    for method in ('init_weights', 'forward'):  # while the model is built, and at work
+        monkeypatch.setattr(MODELS.get('ExplainedPart'), method, full)
+        config = dict(plain_runner_config, experiment_name=f'{error}_{method}')
+        with pytest.raises(type(error)) as caught, explained(Config(config)):
+            Runner.from_cfg(Config(config)).train()
+        assert caught.value is error
+    monkeypatch.setattr(MODELS.get('ExplainedPart'), '__init__', full)
+    with pytest.raises(type(error)), explained(Config(plain_runner_config)):
+        Runner.from_cfg(Config(plain_runner_config))
+
+
 def test_other_errors_and_told_ones_pass():
     with pytest.raises(KeyError), explained(Config({})):
         raise KeyError('elsewhere')

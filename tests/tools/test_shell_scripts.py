@@ -21,6 +21,7 @@ def run(tmp_path):
             capture_output=True,
             text=True,
             env={**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', **environment},
+            timeout=60,
         )
 
     return start
@@ -71,7 +72,7 @@ def test_a_job_that_is_queued_again(run, tmp_path):
     for code, again in ((138, True), (143, False), (0, False)):
         (tmp_path / 'srun').write_text(f'#!/usr/bin/env bash\nprintf "%s\\n" "$@"\nexit {code}\n')
         environment = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', **options}
-        job = subprocess.run(['bash', batch], env=environment, capture_output=True, text=True, cwd='/')
+        job = subprocess.run(['bash', batch], env=environment, capture_output=True, text=True, cwd='/', timeout=60)
         assert job.returncode == code
         assert ('scontrol requeue 7' in job.stdout) == again
         said = job.stdout.splitlines()

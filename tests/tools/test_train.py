@@ -11,6 +11,7 @@ import torch
 from mmkd import locks
 from mmkd.untrusted import load_checkpoint
 from tests.conftest import ROOT
+from tests.processes import free_ports, run_together
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -67,7 +68,11 @@ def test_mistakes(run_tool, args, message, tmp_path, monkeypatch):
 
 def test_exit_code_and_no_traceback(tmp_path):
     run = subprocess.run(
-        [sys.executable, ROOT / 'tools' / 'train.py', 'nowhere.py'], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, ROOT / 'tools' / 'train.py', 'nowhere.py'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == f'error: config nowhere.py does not exist in the current folder, {tmp_path}.'
@@ -137,17 +142,9 @@ MPIRUN = ['mpirun', '--allow-run-as-root', '--oversubscribe', '-n', '2', sys.exe
 def test_two_processes_on_a_machine_without_a_gpu(tmp_path, launcher, command):
     if launcher == 'mpi' and not shutil.which('mpirun'):
         pytest.skip('there is no Open MPI here (apt-get install openmpi-bin)')
-    environment = {
-        **os.environ,
-        'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
-        'OMP_NUM_THREADS': '1',
-        'PORT': '29561',  # of the script
-        'MASTER_PORT': '29562',  # of MPI
-    }
+    port, mpi_port = map(str, free_ports(2))
     flags = ['--work-dir', tmp_path, '--profile', '1', *SHORT, 'train_dataloader.batch_size=16']
-    run = subprocess.run([*command, *flags], env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    text = run.stdout + run.stderr
+    text = run_together([*command, *flags], PORT=port, MASTER_PORT=mpi_port)
     assert f'Distributed launcher: {launcher}' in text
     assert 'GPU number: 2' in text  # mmengine's word for processes
     assert 'Multi-processing start method' not in text  # workers are started as the config says, at once

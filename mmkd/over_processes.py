@@ -1,0 +1,20 @@
+"""The variance of the batches of all processes together, as if one process had the whole of them."""
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+
+def variance(rows: Tensor) -> Tensor:
+    """Of each row, in one process."""
+    return rows.var(1, correction=0)
+
+
+@torch.no_grad()
+def shared_variance(rows: Tensor) -> Tensor:
+    """Of each row, of which every process holds a part; all of them must come here equally often."""
+    sums = torch.cat([rows.sum(1), rows.new_tensor([rows.shape[1]])])
+    all_reduce(sums)
+    squares = (rows - (sums[:-1] / sums[-1])[:, None]).square().sum(1)
+    all_reduce(squares)
+    return squares / sums[-1]

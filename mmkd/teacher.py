@@ -18,6 +18,7 @@ from mmkd.folding import find_pairs, fold
 from mmkd.padding import Padded, divisor_of
 from mmkd.prefix import Feature, StageEnd, run_to
 from mmkd.random_state import own_randomness
+from mmkd.scratch import has_weights
 from mmkd.untrusted import load_checkpoint
 
 
@@ -43,11 +44,7 @@ class Teacher:
                 model.setdefault('data_preprocessor', cfg.data_preprocessor)
             self.network: nn.Module = MODELS.build(model)
             if checkpoint is None:
-                print_log(
-                    'THE TEACHER IS NOT TRAINED: model.teacher.checkpoint is None, its weights are initialised only.',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+                _say_untrained(self.network)
                 self.network.init_weights()
         # whether all of it comes from the checkpoint, also the parts that never run
         self.whole = False
@@ -80,6 +77,16 @@ class Teacher:
     def fold(self, inputs: Tensor, read: Collection[str]) -> None:
         """Fold batch norms for good, except where something reads what comes before them."""
         fold(self.network, find_pairs(self.network, inputs, read))
+
+
+def _say_untrained(network: nn.Module) -> None:
+    """Without a checkpoint it has what its own config brings."""
+    if has_weights(network):
+        said = 'model.teacher.checkpoint is None: the teacher has the weights that its own config names, and no others.'
+        print_log(said, logger='current')
+    else:
+        said = 'THE TEACHER IS NOT TRAINED: model.teacher.checkpoint is None, its weights are initialised only.'
+        print_log(said, logger='current', level=logging.WARNING)
 
 
 def freeze_modes(network: nn.Module) -> None:

@@ -129,6 +129,16 @@ def test_untrained_is_said_loudly(logged):
     assert [level for level, text in logged if 'NOT TRAINED' in text] == [logging.WARNING]
 
 
+def test_weights_that_its_own_config_names_are_no_lack_of_training(logged, monkeypatch):
+    own = config()
+    own['model']['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='weights.pth')
+    monkeypatch.setattr('mmengine.model.BaseModule.init_weights', lambda network: None)
+    Teacher(own, None, RUNNING)
+    assert [text for _, text in logged] == [
+        'model.teacher.checkpoint is None: the teacher has the weights that its own config names, and no others.'
+    ]
+
+
 def test_trained_is_logged(trained, logged):
     Teacher(config(), trained[0], RUNNING)
     assert logged == [(logging.INFO, f'Teacher loaded from {trained[0]}: {len(trained[1])} tensors')]

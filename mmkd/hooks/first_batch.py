@@ -1,4 +1,4 @@
-"""The first samples and the names of the classes, looked at before anything is learned."""
+"""The first samples, looked at before anything is learned."""
 
 import copy
 from typing import Any
@@ -88,16 +88,3 @@ def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) ->
             f'model.student: its own loss of the first training sample cannot be computed ({in_one_line(error)}); mend '
             'its head, or the pipeline: do the classes in the data and num_classes agree?'
         ) from error
-
-
-def check_classes(distiller: Distiller, dataset: Any) -> None:
-    """Refuse to compare scores of classes that the teacher's data call otherwise, or count in another order."""
-    own, theirs = getattr(dataset, 'metainfo', {}).get('classes') or (), distiller.teacher.classes
-    differing = [(a, b) for a, b in zip(own, theirs) if a != b]
-    if distiller.compares_scores and differing:
-        ours, its = differing[0]
-        raise UserError(
-            'model.teacher: its checkpoint was trained for other classes than train_dataloader.dataset has, or in '
-            f'another order ({its!r} where the student has {ours!r}; {len(differing)} differ), so their scores cannot '
-            'be compared; take a teacher of the same classes, or mmkd.SSKD, which compares features.'
-        )

@@ -35,7 +35,8 @@ def check_validation_classes(train: Any, val: Any) -> None:
         raise UserError(
             f'val_dataloader.dataset: its classes are not those of train_dataloader.dataset, or in another order '
             f'({differing[0][1]!r} where the training has {differing[0][0]!r}; {len(differing)} differ), so its labels '
-            'mean others; give both the same folders of classes, empty ones too, or the same metainfo=dict(classes=...).'
+            'mean others; give both the same folders of classes, empty ones too, or the same '
+            'metainfo=dict(classes=...).'
         )
 
 

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from mmkd.configs import load_config
+from mmkd.dry_run import extract
 from mmkd.errors import UserError, did_you_mean
 from mmkd.folding import find_pairs, fold
 from mmkd.padding import Padded, divisor_of
@@ -55,6 +56,11 @@ class Teacher:
         freeze_modes(self.network)
         preprocessor = self.network.get_submodule('data_preprocessor')
         self.divisor, self.pad_value = divisor_of(preprocessor), getattr(preprocessor, 'pad_value', 0)
+        if not isinstance(self.divisor, int) or self.divisor < 1:
+            raise UserError(
+                'model.teacher.config: its data_preprocessor.pad_size_divisor must be a whole number of pixels, 1 or '
+                f'more, not {self.divisor!r}.'
+            )
 
     def __deepcopy__(self, memo) -> 'Teacher':
         return self
@@ -67,6 +73,14 @@ class Teacher:
     def pad(self, inputs: Tensor) -> Padded:
         """To the multiples that its own config asks for."""
         return Padded.to_multiples(inputs, self.divisor, self.pad_value)
+
+    @torch.no_grad()
+    def try_on(self, inputs: Tensor) -> None:
+        """Refuse a network that cannot run on a batch."""
+        try:
+            extract(self.network, self.pad(inputs).inputs)
+        except UserError as error:
+            raise UserError(f'model.teacher: {error}') from error
 
     @torch.no_grad()
     def run_to(self, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:

@@ -124,6 +124,15 @@ def test_a_wrong_config_is_refused():
     )
 
 
+@pytest.mark.parametrize('divisor', [None, 0, 1.5, 'x'])
+def test_a_padding_that_cannot_be(divisor):
+    own = config()
+    own['data_preprocessor']['pad_size_divisor'] = divisor
+    assert fails(Teacher, own, None, RUNNING).startswith(
+        'model.teacher.config: its data_preprocessor.pad_size_divisor must be a whole number'
+    )
+
+
 def test_untrained_is_said_loudly(logged):
     Teacher(config(), None, RUNNING)
     assert [level for level, text in logged if 'NOT TRAINED' in text] == [logging.WARNING]

@@ -54,6 +54,22 @@ def _apart(dataset: Any) -> Any:
     return dataset
 
 
+def check_prediction(runner: Runner, distiller: Distiller) -> None:
+    """Let the student predict the first validation sample, which it would do only when its head has learned."""
+    if runner.val_loop is None:
+        return
+    batch, student = _batch('val_dataloader', runner.val_loop.dataloader, distiller), distiller.student
+    try:
+        with unchanged(student), torch.no_grad():
+            student.eval()
+            student(**batch, mode='predict')
+    except Exception as error:  # a toolbox's networks may raise anything
+        raise UserError(
+            f'val_dataloader.dataset: the student cannot predict its first sample ({in_one_line(error)}); mend its '
+            'pipeline, which must resize and pack as that of a test, or what model.student says of testing (test_cfg).'
+        ) from error
+
+
 def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
     """Refuse samples without what the student's head learns from, long before its head comes to learn."""
     for sample in data_samples or ():

@@ -10,7 +10,7 @@ from mmkd.budget import check_lengths, check_numbers, default_fractions, split_b
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 from mmkd.hooks.class_checks import check_classes, check_labels, check_validation_classes
-from mmkd.hooks.first_batch import check_ground_truth, check_head, first_batch
+from mmkd.hooks.first_batch import check_ground_truth, check_head, check_prediction, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
@@ -103,6 +103,7 @@ class StageScheduleHook(Hook):
             check_labels(self.distiller.student, {key: loader.dataset for key, loader in loaders.items()})
             with self.distiller.speed_ups.tried():
                 check_head(self.distiller.student, batch['inputs'], batch.get('data_samples'))
+            check_prediction(runner, self.distiller)
         begin = heads[0] if heads else sum(self.schedule.lengths)
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin + 1)
         self._log_plan(runner)

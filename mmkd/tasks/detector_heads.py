@@ -64,7 +64,8 @@ class DenseHeads:
 
     def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
         """Compare the anchors or points of both, and how they are scored."""
-        (own, own_scores), (theirs, their_scores) = _priors(student, inputs), _priors(teacher, teacher_inputs)
+        own, own_scores = _priors('student', student, inputs)
+        theirs, their_scores = _priors('teacher', teacher, teacher_inputs)
         same = len(own) == len(theirs) and all(s.shape == t.shape and torch.equal(s, t) for s, t in zip(own, theirs))
         if not same:
             raise UserError(
@@ -174,14 +175,21 @@ def _extractor(path: str) -> str:
     return path.replace('bbox_head', 'bbox_roi_extractor')
 
 
-def _priors(network: nn.Module, padded: Padded) -> tuple[list[Tensor], ClassScores]:
+def _priors(key: str, network: nn.Module, padded: Padded) -> tuple[list[Tensor], ClassScores]:
     """The anchors or points that a dense head scores on a batch, by levels, and the scores."""
     head = network.get_submodule('bbox_head')
-    with torch.no_grad(), unchanged(network):
-        network.eval()
-        output = head(padded.cut(network.extract_feat(padded.inputs)))  # type: ignore[operator]
-    sizes = [tuple(level.shape[-2:]) for level in output[0]]
-    return head.prior_generator.grid_priors(sizes, device=padded.inputs.device), class_scores(head, output)  # type: ignore[union-attr,operator]
+    try:
+        with torch.no_grad(), unchanged(network):
+            network.eval()
+            output = head(padded.cut(network.extract_feat(padded.inputs)))  # type: ignore[operator]
+        sizes = [tuple(level.shape[-2:]) for level in output[0]]
+        priors = head.prior_generator.grid_priors(sizes, device=padded.inputs.device)  # type: ignore[union-attr,operator]
+        return priors, class_scores(head, output)
+    except Exception as error:  # a toolbox's heads may raise anything
+        raise UserError(
+            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({in_one_line(error)}); mend '
+            'its config.'
+        ) from error
 
 
 def _listed(priors: Sequence[Tensor]) -> str:

@@ -258,6 +258,11 @@ def test_mistakes_that_were_not_told_once(valid, tmp_path, method, place, what, 
 
 @pytest.mark.long
 def test_a_few_thousand_mistakes(valid, tmp_path, monkeypatch):
+    a_few_thousand(valid, tmp_path, monkeypatch)
+
+
+def a_few_thousand(valid: dict[str, dict], tmp_path, monkeypatch) -> None:
+    """Other ones in each run."""
     monkeypatch.chdir(tmp_path)  # a folder in the config may have become a relative one
     tally = Tally(tmp_path / 'tally.txt')
     check = given(mutations(valid))(lambda mutation: tally.count(valid, tmp_path, mutation))

@@ -27,11 +27,11 @@ def check_classes(distiller: Distiller, dataset: Any) -> None:
 def check_validation_classes(train: Any, val: Any) -> None:
     """Refuse a validation set that counts the same classes otherwise, as one does that lacks a folder of them.
 
-    Names of which not one is the same may be other words for the same classes.
+    As many names of which not one is the same may be other words for the same classes.
     """
     ours, theirs = _names(train), _names(val)
     differing = _differing(ours, theirs)
-    if differing and set(ours) & set(theirs):
+    if differing and (set(ours) & set(theirs) or len(ours) != len(theirs)):
         raise UserError(
             f'val_dataloader.dataset: its classes are not those of train_dataloader.dataset, or in another order '
             f'({differing[0][1]!r} where the training has {differing[0][0]!r}; {len(differing)} differ), so its labels '

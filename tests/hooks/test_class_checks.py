@@ -74,6 +74,11 @@ def test_a_folder_that_only_the_training_has_shifts_the_labels_of_the_validation
     check_validation_classes(train, folders('val'))
 
 
+def test_more_classes_under_other_names():
+    with pytest.raises(UserError, match=r"\('n01' where the training has 'ant'; 2 differ\)"):
+        check_validation_classes(Labelled(classes=('ant', 'bee')), Labelled(classes=('n01', 'n02', 'n03')))
+
+
 @pytest.mark.parametrize(
     ('train', 'val'),
     [

@@ -468,9 +468,11 @@ def test_the_teacher_gets_images_as_its_own_config_wants_them(distil, other_imag
             assert losses[f'loss_teacher_{name}'].item() == pytest.approx(cross_entropy(scores, labels), rel=1e-3)
 
 
-def test_a_convolution_of_the_teacher_that_a_head_reads_is_not_folded(mhkd):
+@pytest.mark.parametrize('method', ['mmkd.MHKD', 'mmkd.SSKD'])
+def test_a_convolution_of_the_teacher_that_is_read_is_not_folded(distil, method):
     path = 'backbone.layer2.0.conv2'
-    runner = mhkd(model=dict(attach=[(path, path)]))
+    options = dict(heads=HEADS, attach=[(path, path)]) if method == 'mmkd.MHKD' else dict(pairs=[(path, path)])
+    runner = distil(model=dict(type=method, **options))
     network = runner.model.teacher.network
     for module in network.modules():  # statistics that a folding would show
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -483,6 +485,6 @@ def test_a_convolution_of_the_teacher_that_a_head_reads_is_not_folded(mhkd):
         whole.get_submodule(path).register_forward_hook(lambda *args: outputs.append(args[-1]))
         whole.extract_feat(distiller.teacher_inputs(inputs))
     torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
-    (point,) = distiller.points
-    (feature,) = distiller.teacher.run_to([point.teacher], distiller.teacher_inputs(inputs))
+    (end,) = (p.teacher for p in distiller.points) if method == 'mmkd.MHKD' else distiller.teacher_stages.values()
+    (feature,) = distiller.teacher.run_to([end], distiller.teacher_inputs(inputs))
     torch.testing.assert_close(feature[0], outputs[1], rtol=1e-4, atol=1e-5)

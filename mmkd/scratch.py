@@ -11,10 +11,14 @@ from mmkd.dry_run import unchanged
 from mmkd.errors import UserError
 
 
-def has_weights(network: nn.Module) -> bool:
+def has_weights(key: str, network: nn.Module) -> bool:
     """Whether a network's own config brings trained weights for its backbone, from a file or from timm."""
     backbone = network.get_submodule('backbone')
-    inits = [init for module in (network, backbone) for init in _listed(getattr(module, 'init_cfg', None))]
+    inits = [
+        init
+        for where, module in ((key, network), (f'{key}.backbone', backbone))
+        for init in _listed(where, getattr(module, 'init_cfg', None))
+    ]
     return any(init.get('type') == 'Pretrained' for init in inits) or (
         hasattr(backbone, 'timm_model') and getattr(backbone, '_is_init', False)  # so mmpretrain marks timm's weights
     )
@@ -22,7 +26,7 @@ def has_weights(network: nn.Module) -> bool:
 
 def check_scratch(student: nn.Module) -> None:
     """Refuse a backbone without pretrained weights that keeps some of them or their statistics while it trains."""
-    if has_weights(student) or not (stuck := _stuck(student)):
+    if has_weights('model.student', student) or not (stuck := _stuck(student)):
         return
     backbone = student.get_submodule('backbone')
     free = _default(type(backbone), 'frozen_stages')  # 0 in some, -1 in others
@@ -57,5 +61,8 @@ def _default(kind: type, argument: str) -> Any:
     return None
 
 
-def _listed(init_cfg) -> list[dict]:
-    return [] if init_cfg is None else [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg)
+def _listed(key: str, init_cfg: Any) -> list[dict]:
+    inits = [] if init_cfg is None else list(init_cfg) if isinstance(init_cfg, list | tuple) else [init_cfg]
+    if not all(isinstance(init, dict) for init in inits):
+        raise UserError(f'{key}.init_cfg: it must be a dict or a list of them, not {init_cfg!r}.')
+    return inits

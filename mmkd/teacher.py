@@ -95,7 +95,7 @@ class Teacher:
 
 def _say_untrained(network: nn.Module) -> None:
     """Without a checkpoint it has what its own config brings."""
-    if has_weights(network):
+    if has_weights('model.teacher.config.model', network):
         said = 'model.teacher.checkpoint is None: the teacher has the weights that its own config names, and no others.'
         print_log(said, logger='current')
     else:

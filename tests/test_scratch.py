@@ -77,7 +77,7 @@ def test_the_student_stays_as_it_was():
 def test_weights_of_timm():
     backbone = HalfFrozen()
     backbone.timm_model, backbone._is_init = nn.Identity(), True  # what mmpretrain's TIMMBackbone(pretrained=True) does
-    assert has_weights(Student(backbone))
+    assert has_weights('model.student', Student(backbone))
     check_scratch(Student(backbone))
     backbone._is_init = False
-    assert not has_weights(Student(backbone))
+    assert not has_weights('model.student', Student(backbone))

@@ -32,7 +32,13 @@ def _batch(key: str, loader: DataLoader, distiller: Distiller) -> dict:
                 f"{key}.dataset.pipeline: it puts out no 'inputs'; end it with your toolbox's packing, "
                 "dict(type='PackDetInputs') or dict(type='PackInputs')."
             )
-        return distiller.data_preprocessor(batch, False)
+        data = distiller.data_preprocessor(batch, False)
+        if not isinstance(data['inputs'], Tensor):
+            raise UserError(
+                'model.student.data_preprocessor: it makes no batch of the images; name that of your toolbox, '
+                "dict(type='DetDataPreprocessor', ...) or dict(type='ClsDataPreprocessor', ...)."
+            )
+        return data
     except UserError:
         raise
     except Exception as error:  # a pipeline may raise anything

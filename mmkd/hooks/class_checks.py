@@ -91,7 +91,8 @@ def _known_classes(student: nn.Module) -> int | None:
 
 
 def _names(dataset: Any) -> tuple[str, ...]:
-    return tuple(getattr(dataset, 'metainfo', {}).get('classes') or ())
+    names = getattr(dataset, 'metainfo', {}).get('classes')
+    return tuple(names) if isinstance(names, list | tuple) else ()
 
 
 def _differing(ours: tuple[str, ...], theirs: tuple[str, ...]) -> list[tuple[str, str]]:

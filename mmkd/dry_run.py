@@ -109,16 +109,17 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
                 module._compiled_call_impl = None
                 handles.append(module.register_forward_pre_hook(lambda _module, _args, name=name: enter(name)))
                 handles.append(module.register_forward_hook(leave))
-            _run(network, inputs)
+            extract(network, inputs)
     finally:
         for handle in handles:
             handle.remove()
     return running[0].children, calls
 
 
-def _run(network: nn.Module, inputs: Tensor) -> None:
+def extract(network: nn.Module, inputs: Tensor) -> Any:
+    """The features of a batch, or the reason in a sentence why there are none."""
     try:
-        network.extract_feat(inputs)  # type: ignore[operator]
+        return network.extract_feat(inputs)  # type: ignore[operator]
     except Exception as error:  # a toolbox's networks may raise anything
         raise UserError(
             f'{type(network).__name__} cannot run on the training images of {inputs.shape[2]}x{inputs.shape[3]} pixels '

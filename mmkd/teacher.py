@@ -14,11 +14,13 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from mmkd.configs import load_config
+from mmkd.dry_run import extract
 from mmkd.errors import UserError, did_you_mean, in_one_line
 from mmkd.folding import find_pairs, fold
 from mmkd.padding import Padded, divisor_of
 from mmkd.prefix import Feature, StageEnd, run_to
 from mmkd.random_state import own_randomness
+from mmkd.scratch import has_weights
 from mmkd.untrusted import load_checkpoint
 
 
@@ -68,11 +70,7 @@ class Teacher:
                 model.setdefault('data_preprocessor', cfg.data_preprocessor)
             self.network: nn.Module = MODELS.build(model)
             if checkpoint is None:
-                print_log(
-                    'THE TEACHER IS NOT TRAINED: model.teacher.checkpoint is None, its weights are initialised only.',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+                _say_untrained(self.network)
                 self.network.init_weights()
         # whether all of it comes from the checkpoint, also the parts that never run
         self.whole = False
@@ -83,6 +81,11 @@ class Teacher:
         freeze_modes(self.network)
         preprocessor = self.network.get_submodule('data_preprocessor')
         self.divisor, self.pad_value = divisor_of(preprocessor), getattr(preprocessor, 'pad_value', 0)
+        if not isinstance(self.divisor, int) or self.divisor < 1:
+            raise UserError(
+                'model.teacher.config: its data_preprocessor.pad_size_divisor must be a whole number of pixels, 1 or '
+                f'more, not {self.divisor!r}.'
+            )
 
     def __deepcopy__(self, memo) -> 'Teacher':
         return self
@@ -96,6 +99,14 @@ class Teacher:
     def pad(self, inputs: Tensor) -> Padded:
         """To the multiples that its own config asks for."""
         return Padded.to_multiples(inputs, self.divisor, self.pad_value)
+
+    @torch.no_grad()
+    def try_on(self, inputs: Tensor) -> None:
+        """Refuse a network that cannot run on a batch."""
+        try:
+            extract(self.network, self.pad(inputs).inputs)
+        except UserError as error:
+            raise UserError(f'model.teacher: {error}') from error
 
     @torch.no_grad()
     def run_to(self, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:
@@ -133,6 +144,16 @@ def teacher_config(config: str | dict) -> Config:
     if not isinstance(cfg.get('model'), dict):
         raise UserError('model.teacher.config: it has no model; name the whole config that trained the teacher.')
     return cfg
+
+
+def _say_untrained(network: nn.Module) -> None:
+    """Without a checkpoint it has what its own config brings."""
+    if has_weights('model.teacher.config.model', network):
+        said = 'model.teacher.checkpoint is None: the teacher has the weights that its own config names, and no others.'
+        print_log(said, logger='current')
+    else:
+        said = 'THE TEACHER IS NOT TRAINED: model.teacher.checkpoint is None, its weights are initialised only.'
+        print_log(said, logger='current', level=logging.WARNING)
 
 
 def freeze_modes(network: nn.Module) -> None:

@@ -106,19 +106,29 @@ def one_kind_quick(quick: str) -> pytest.MarkDecorator:
 @pytest.fixture(scope='session')
 def teacher(kind, tmp_path_factory) -> dict:
     """A teacher half as wide again, with random weights in a file."""
+    return teacher_in(kind, tmp_path_factory.mktemp('teacher'))
+
+
+def teacher_in(kind: str, folder: Path) -> dict:
+    """Such a teacher in a folder."""
     init_default_scope('mmdet')
     model = model_of(kind, 12)
     torch.manual_seed(1)
     network = MODELS.build(copy.deepcopy(model))
     network.init_weights()
-    path = tmp_path_factory.mktemp('teacher') / f'{kind}.pth'
+    path = folder / f'{kind}.pth'
     torch.save(dict(state_dict=network.state_dict()), path)
     return dict(config=dict(model=model.to_dict(), default_scope='mmdet'), checkpoint=str(path))
 
 
 @pytest.fixture(scope='session')
 def plain(kind, few_digits) -> Config:
-    """The student's own config: 8 channels, 6 epochs of 3 iterations, everything on one seed."""
+    """The student's own config."""
+    return plain_config(kind, few_digits)
+
+
+def plain_config(kind: str, few_digits: Path) -> Config:
+    """8 channels, 6 epochs of 3 iterations, everything on one seed."""
     cfg = load_config(str(BASELINE))
     cfg.model = model_of(kind, 8)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):

@@ -124,9 +124,28 @@ def test_a_wrong_config_is_refused():
     )
 
 
+@pytest.mark.parametrize('divisor', [None, 0, 1.5, 'x'])
+def test_a_padding_that_cannot_be(divisor):
+    own = config()
+    own['data_preprocessor']['pad_size_divisor'] = divisor
+    assert fails(Teacher, own, None, RUNNING).startswith(
+        'model.teacher.config: its data_preprocessor.pad_size_divisor must be a whole number'
+    )
+
+
 def test_untrained_is_said_loudly(logged):
     Teacher(config(), None, RUNNING)
     assert [level for level, text in logged if 'NOT TRAINED' in text] == [logging.WARNING]
+
+
+def test_weights_that_its_own_config_names_are_no_lack_of_training(logged, monkeypatch):
+    own = config()
+    own['model']['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='weights.pth')
+    monkeypatch.setattr('mmengine.model.BaseModule.init_weights', lambda network: None)
+    Teacher(own, None, RUNNING)
+    assert [text for _, text in logged] == [
+        'model.teacher.checkpoint is None: the teacher has the weights that its own config names, and no others.'
+    ]
 
 
 def test_trained_is_logged(trained, logged):

@@ -63,6 +63,7 @@ class KD(Distiller):
         """Find the student's stages, for schedules that freeze some; compare the two networks' classes."""
         with own_randomness():
             self.plan = plan_of('student', self.student, self.for_both(inputs))
+            self.teacher.try_on(self.teacher_inputs(inputs))
             self.task.check(inputs, self.teacher_inputs(inputs), own_scores=bool(self.alpha))
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:

@@ -1,4 +1,4 @@
-"""The first samples and the names of the classes, looked at before anything is learned."""
+"""The first samples, looked at before anything is learned."""
 
 import copy
 from typing import Any
@@ -32,7 +32,13 @@ def _batch(key: str, loader: DataLoader, distiller: Distiller) -> dict:
                 f"{key}.dataset.pipeline: it puts out no 'inputs'; end it with your toolbox's packing, "
                 "dict(type='PackDetInputs') or dict(type='PackInputs')."
             )
-        return distiller.data_preprocessor(batch, False)
+        data = distiller.data_preprocessor(batch, False)
+        if not isinstance(data['inputs'], Tensor):
+            raise UserError(
+                'model.student.data_preprocessor: it makes no batch of the images; name that of your toolbox, '
+                "dict(type='DetDataPreprocessor', ...) or dict(type='ClsDataPreprocessor', ...)."
+            )
+        return data
     except UserError:
         raise
     except Exception as error:  # a pipeline may raise anything
@@ -52,6 +58,22 @@ def _apart(dataset: Any) -> Any:
     if hasattr(dataset, 'datasets'):
         dataset.datasets = [_apart(part) for part in dataset.datasets]
     return dataset
+
+
+def check_prediction(runner: Runner, distiller: Distiller) -> None:
+    """Let the student predict the first validation sample, which it would do only when its head has learned."""
+    if runner.val_loop is None:
+        return
+    batch, student = _batch('val_dataloader', runner.val_loop.dataloader, distiller), distiller.student
+    try:
+        with unchanged(student), torch.no_grad():
+            student.eval()
+            student(**batch, mode='predict')
+    except Exception as error:  # a toolbox's networks may raise anything
+        raise UserError(
+            f'val_dataloader.dataset: the student cannot predict its first sample ({in_one_line(error)}); mend its '
+            'pipeline, which must resize and pack as that of a test, or what model.student says of testing (test_cfg).'
+        ) from error
 
 
 def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
@@ -77,6 +99,9 @@ def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
 
 def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) -> None:
     """Compute the student's own losses once: in SSKD its head learns last, and would fail after hours only."""
+    for sample in data_samples or ():
+        if 'gt_score' in sample:  # of whole numbers, until images are mixed
+            sample.set_data(dict(gt_score=sample.gt_score.float()))
     try:
         with unchanged(student), torch.no_grad():
             student.train()
@@ -88,16 +113,3 @@ def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) ->
             f'model.student: its own loss of the first training sample cannot be computed ({in_one_line(error)}); mend '
             'its head, or the pipeline: do the classes in the data and num_classes agree?'
         ) from error
-
-
-def check_classes(distiller: Distiller, dataset: Any) -> None:
-    """Refuse to compare scores of classes that the teacher's data call otherwise, or count in another order."""
-    own, theirs = getattr(dataset, 'metainfo', {}).get('classes') or (), distiller.teacher.classes
-    differing = [(a, b) for a, b in zip(own, theirs) if a != b]
-    if distiller.compares_scores and differing:
-        ours, its = differing[0]
-        raise UserError(
-            'model.teacher: its checkpoint was trained for other classes than train_dataloader.dataset has, or in '
-            f'another order ({its!r} where the student has {ours!r}; {len(differing)} differ), so their scores cannot '
-            'be compared; take a teacher of the same classes, or mmkd.SSKD, which compares features.'
-        )

@@ -10,7 +10,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
-from mmkd.hooks.first_batch import check_classes, check_ground_truth, check_head, first_batch
+from mmkd.hooks.class_checks import check_classes, check_labels, check_validation_classes
+from mmkd.hooks.first_batch import check_ground_truth, check_head, check_prediction, first_batch
 from mmkd.hooks.loss_guard import LossGuard
 from mmkd.hooks.process_states import ProcessStates
 from mmkd.hooks.stage_report import StageReport
@@ -99,8 +100,14 @@ class StageScheduleHook(Hook):
         heads = [start for start, phase in zip(self.schedule.starts, self.schedule.phases) if head in phase]
         if heads:
             check_ground_truth(self.distiller.student, batch.get('data_samples'))
+            loaders = dict(train_dataloader=runner.train_dataloader)
+            if runner.val_loop is not None:
+                loaders['val_dataloader'] = runner.val_loop.dataloader
+                check_validation_classes(runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset)
+            check_labels(self.distiller.student, {key: loader.dataset for key, loader in loaders.items()})
             with self.distiller.speed_ups.tried():
                 check_head(self.distiller.student, batch['inputs'], batch.get('data_samples'))
+            check_prediction(runner, self.distiller)
         begin = heads[0] + 1 if heads else sum(self.schedule.lengths)  # without the head, when it is inherited
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin)
         self.sample = batch['inputs']

@@ -4,6 +4,7 @@ import inspect
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -79,18 +80,25 @@ def _check_number(key: str, what: str, number, least: int) -> None:
 def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:
     if dataset.get('backend_args') or _downloads(dataset, cfg):
         return
-    root = Path(dataset.get('data_root') or '').expanduser()
+    root = Path(_path(f'{key}.data_root', dataset.get('data_root'))).expanduser()
     cure = f'prepare the data or set {key}.data_root to where it is (relative to {Path.cwd()}).'
     if not root.is_dir():
         raise UserError(f'{key}.data_root: folder {root} does not exist; {cure}')
     prefixes = dataset.get('data_prefix') or {}
     for name, prefix in prefixes.items() if isinstance(prefixes, dict) else [('', prefixes)]:
-        folder = root / prefix
+        folder = root / _path(f'{key}.data_prefix{"." * bool(name)}{name}', prefix)
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             state = 'is empty' if folder.exists() else 'does not exist'
             raise UserError(f'{key}.data_prefix{"." * bool(name)}{name}: folder {folder} {state}; {cure}')
-    if dataset.get('ann_file'):
-        _check_annotations(f'{key}.ann_file', root / dataset['ann_file'], cure)
+    if file := _path(f'{key}.ann_file', dataset.get('ann_file')):
+        _check_annotations(f'{key}.ann_file', root / file, cure)
+
+
+def _path(key: str, path: Any) -> str | Path:
+    """As it is, if it is one; nothing is the empty path."""
+    if path is not None and not isinstance(path, str | Path):
+        raise UserError(f'{key}: it must be a path, not {path!r}.')
+    return path or ''
 
 
 def _check_annotations(key: str, file: Path, cure: str) -> None:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.registry import build_functions
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
 from torch import nn
 from torch.optim import Optimizer
 
@@ -47,6 +47,7 @@ PARTS = {
     _ParamScheduler: 'param_scheduler',
     Evaluator: 'val_evaluator',
     BaseMetric: 'val_evaluator',
+    LogProcessor: 'log_processor',
 }
 """What else is at work in a run, and where the config speaks of it."""
 LOOPS = {EpochBasedTrainLoop: 'train_cfg', IterBasedTrainLoop: 'train_cfg', ValLoop: 'val_cfg', TestLoop: 'test_cfg'}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.dry_run import unchanged
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 from mmkd.heads import build_head
 from mmkd.prefix import End, feature_of, recording
 from mmkd.stages import Stage, StagePlan
@@ -92,10 +92,10 @@ def _count_classes(key: str, network: nn.Module, inputs: Tensor) -> int:
         with torch.no_grad(), unchanged(network):
             network.eval()
             scores = network(inputs, mode='tensor')
-    except RuntimeError as error:
-        said = str(error).partition('\n')[0].rstrip('.')
+    except Exception as error:  # a toolbox's heads may raise anything
         raise UserError(
-            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({said}); mend its config.'
+            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({in_one_line(error)}); mend '
+            'its config.'
         ) from error
     if not isinstance(scores, Tensor):
         raise UserError(

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from mmkd.dry_run import unchanged
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 from mmkd.heads import class_scores, scores_classes
 from mmkd.losses import ClassScores
 from mmkd.padding import Padded
-from mmkd.prefix import End, StageEnd, Start
+from mmkd.prefix import End, StageEnd, Start, recording
 
 LEAVE_OUT = 'set model.alpha=0 to leave the soft loss between the own heads out'
 
@@ -63,7 +64,8 @@ class DenseHeads:
 
     def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
         """Compare the anchors or points of both, and how they are scored."""
-        (own, own_scores), (theirs, their_scores) = _priors(student, inputs), _priors(teacher, teacher_inputs)
+        own, own_scores = _priors('student', student, inputs)
+        theirs, their_scores = _priors('teacher', teacher, teacher_inputs)
         same = len(own) == len(theirs) and all(s.shape == t.shape and torch.equal(s, t) for s, t in zip(own, theirs))
         if not same:
             raise UserError(
@@ -97,7 +99,7 @@ class ProposalHeads:
     needs_proposals = True
 
     def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
-        """Compare how many heads there are, and whether each scores all classes and the background."""
+        """Compare how many heads there are, and try whether they score what they are shown as they do by themselves."""
         own, theirs = (len(_box_heads(network)) for network in (student, teacher))
         if own != theirs:
             raise UserError(
@@ -111,6 +113,12 @@ class ProposalHeads:
                         f'model.{key}: the {type(head.loss_cls).__name__} of its head makes scores of its own kind '
                         f'that cannot be compared; {LEAVE_OUT}.'
                     )
+        for key, network, padded in (('student', student, inputs), ('teacher', teacher, teacher_inputs)):
+            if why := self._why_not(network, padded.inputs):
+                raise UserError(
+                    f'model.{key}: its {type(network.roi_head).__name__} cannot score boxes that another network '
+                    f'proposes ({why}); {LEAVE_OUT}.'
+                )
 
     def ends(self, student: nn.Module) -> list[StageEnd]:
         """Which proposals each head gets, and its scores."""
@@ -124,14 +132,34 @@ class ProposalHeads:
 
     def of_teacher(self, teacher: nn.Module, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]) -> ClassScores:
         """At the student's proposals."""
-        scores = []
-        for (path, head), boxes in zip(_box_heads(teacher), proposals, strict=True):
-            extractor = teacher.get_submodule(_extractor(path))
-            features = extractor(pyramid[: extractor.num_inputs], boxes)  # type: ignore[index]
-            if getattr(teacher.roi_head, 'with_shared_head', False):
-                features = teacher.roi_head.shared_head(features)  # type: ignore[union-attr,operator]
-            scores.append(head(features)[0])
-        return ClassScores(torch.cat(scores), sigmoid=False)
+        return ClassScores(torch.cat([_scores(teacher, i, pyramid, boxes) for i, boxes in enumerate(proposals)]), False)
+
+    def _why_not(self, network: nn.Module, inputs: Tensor) -> str:
+        """Why a network's scores of boxes that it is shown are not those of its own forward; ``''`` if they are."""
+        height, width = inputs.shape[-2:]
+        boxes = inputs.new_tensor([[0, 0, width, height], [width / 4, height / 4, width, height / 2]])
+        size = dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0))
+        proposed = [InstanceData(bboxes=boxes) for _ in inputs]
+        images = [BaseDataElement(metainfo=size) for _ in inputs]
+        try:
+            with torch.no_grad(), unchanged(network):
+                network.eval()
+                pyramid = network.extract_feat(inputs)  # type: ignore[operator]
+                with recording(network, self.ends(network)) as outputs:
+                    network.roi_head.forward(pyramid, proposed, images)  # type: ignore[union-attr,operator]
+                own, proposals = self.of_student(network, outputs)
+                shown = self.of_teacher(network, pyramid, proposals)
+        except Exception as error:  # a toolbox's heads may raise anything
+            return in_one_line(error)
+        same = own.logits.shape == shown.logits.shape and torch.allclose(own.logits, shown.logits, 1e-3, 1e-4)
+        return '' if same else 'its own scores of them are others'
+
+
+def _scores(network: nn.Module, stage: int, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
+    """What one of the heads makes of boxes; which other parts it asks is its own business."""
+    roi_head = network.get_submodule('roi_head')
+    which = [stage] if isinstance(roi_head.bbox_head, nn.ModuleList) else []
+    return roi_head._bbox_forward(*which, pyramid, boxes)['cls_score']  # type: ignore[operator]
 
 
 def _box_heads(network: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -147,14 +175,21 @@ def _extractor(path: str) -> str:
     return path.replace('bbox_head', 'bbox_roi_extractor')
 
 
-def _priors(network: nn.Module, padded: Padded) -> tuple[list[Tensor], ClassScores]:
+def _priors(key: str, network: nn.Module, padded: Padded) -> tuple[list[Tensor], ClassScores]:
     """The anchors or points that a dense head scores on a batch, by levels, and the scores."""
     head = network.get_submodule('bbox_head')
-    with torch.no_grad(), unchanged(network):
-        network.eval()
-        output = head(padded.cut(network.extract_feat(padded.inputs)))  # type: ignore[operator]
-    sizes = [tuple(level.shape[-2:]) for level in output[0]]
-    return head.prior_generator.grid_priors(sizes, device=padded.inputs.device), class_scores(head, output)  # type: ignore[union-attr,operator]
+    try:
+        with torch.no_grad(), unchanged(network):
+            network.eval()
+            output = head(padded.cut(network.extract_feat(padded.inputs)))  # type: ignore[operator]
+        sizes = [tuple(level.shape[-2:]) for level in output[0]]
+        priors = head.prior_generator.grid_priors(sizes, device=padded.inputs.device)  # type: ignore[union-attr,operator]
+        return priors, class_scores(head, output)
+    except Exception as error:  # a toolbox's heads may raise anything
+        raise UserError(
+            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({in_one_line(error)}); mend '
+            'its config.'
+        ) from error
 
 
 def _listed(priors: Sequence[Tensor]) -> str:

@@ -389,3 +389,103 @@ def test_soft_targets_against_numpy(distil):
     assert losses == pytest.approx(
         {'loss_own': 0.1 * cross_entropy(z_s, labels), 'loss_soft': 0.9 * soft(z_s, z_t)}, rel=1e-3
     )
+
+
+def mixed(runner) -> tuple:
+    """The distiller before its first iteration, and a batch that its student's Mixup mixes."""
+    distiller, _, _ = prepared(runner)
+    batch = distiller.data_preprocessor(next(iter(runner.train_dataloader)), True)
+    return distiller, batch['inputs'], batch['data_samples']
+
+
+MIXUP = {'model.student.train_cfg': dict(augments=[dict(type='Mixup', alpha=0.8)])}
+
+
+def test_heads_learn_mixed_labels_too(mhkd):
+    distiller, inputs, samples = mixed(mhkd(model=dict(beta=0.6, ce_share=0.25), **MIXUP))
+    for module in distiller.extras.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=3)
+    targets = np.stack([sample.gt_score.double().numpy() for sample in samples])
+    assert sorted(np.count_nonzero(targets, 1))[-1] == 2
+    with torch.no_grad():
+        losses = distiller(inputs, samples, mode='loss')
+        networks = (distiller.student, inputs), (distiller.teacher.network, distiller.teacher_inputs(inputs))
+        features = [features_by_hand(*network) for network in networks]
+        for whose, own, name, weight in zip(
+            ('student_heads', 'teacher_heads'), features, ('own', 'teacher'), (0.15, 1)
+        ):
+            for stage, head, feature in zip(STAGES, distiller.extras[whose].children(), own):
+                expected = -(targets * np.log(softmax(head(feature).double().numpy()))).sum(1).mean()
+                assert losses[f'loss_{name}_{stage}'].item() == pytest.approx(weight * expected, rel=1e-3)
+
+
+def test_the_validation_mixes_no_images(mhkd, monkeypatch):
+    runner = mhkd(**MIXUP, **{'train_cfg.max_epochs': 1})
+    seen = []
+    measure = type(runner.model).measure
+    monkeypatch.setattr(type(runner.model), 'measure', lambda self, *args: seen.append(args) or measure(self, *args))
+    runner.train()
+    batches = [runner.model.data_preprocessor(batch, False)['inputs'] for batch in runner.val_dataloader]
+    assert len(seen) == len(batches)
+    for (inputs, samples), batch in zip(seen, batches):
+        assert torch.equal(inputs, batch)
+        assert [int((sample.gt_score > 0).sum()) for sample in samples] == [1] * len(batch)
+
+
+@pytest.fixture
+def other_images(teacher):
+    """The teacher with images of another normalisation that are padded to multiples of 12."""
+    other = copy.deepcopy(teacher)
+    mean, std = [30.0, 10.0, 50.0], [20.0, 90.0, 40.0]
+    other['config']['data_preprocessor'].update(mean=mean, std=std, pad_size_divisor=12)
+    return other
+
+
+@pytest.mark.parametrize('method', ['mmkd.KD', 'mmkd.MHKD'])
+def test_the_teacher_gets_images_as_its_own_config_wants_them(distil, other_images, method):
+    options = dict(heads=HEADS) if method == 'mmkd.MHKD' else {}
+    runner = distil(model=dict(type=method, teacher=other_images, alpha=0.7, **options))
+    distiller, inputs, samples = prepared(runner)
+    raw = next(iter(runner.train_dataloader))
+    inputs = distiller.data_preprocessor(copy.deepcopy(raw), False)['inputs']
+    samples = raw['data_samples']
+    network = distiller.teacher.network
+    theirs = network.data_preprocessor(copy.deepcopy(raw), False)['inputs']
+    assert theirs.shape[-1] == 24 > inputs.shape[-1]
+    with torch.no_grad():
+        losses = distiller(inputs, samples, mode='loss')
+        z_s, z_t = distiller.student(inputs, mode='tensor'), network(theirs, mode='tensor')
+        assert losses['loss_soft'].item() == pytest.approx(
+            0.7 * soft(z_s.double().numpy(), z_t.double().numpy()), rel=1e-3
+        )
+        if method == 'mmkd.KD':
+            return
+        labels = [int(sample.gt_label) for sample in samples]
+        features = features_by_hand(network, theirs)
+        ours = [feature.shape[-1] for (feature,) in features_by_hand(distiller.student, inputs)]
+        for name, head, (feature,), side in zip(STAGES, distiller.extras['teacher_heads'].children(), features, ours):
+            scores = head((feature[..., :side, :side],)).double().numpy()
+            assert losses[f'loss_teacher_{name}'].item() == pytest.approx(cross_entropy(scores, labels), rel=1e-3)
+
+
+@pytest.mark.parametrize('method', ['mmkd.MHKD', 'mmkd.SSKD'])
+def test_a_convolution_of_the_teacher_that_is_read_is_not_folded(distil, method):
+    path = 'backbone.layer2.0.conv2'
+    options = dict(heads=HEADS, attach=[(path, path)]) if method == 'mmkd.MHKD' else dict(pairs=[(path, path)])
+    runner = distil(model=dict(type=method, **options))
+    network = runner.model.teacher.network
+    for module in network.modules():  # statistics that a folding would show
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)
+    untouched = copy.deepcopy(network)
+    distiller, inputs, _ = prepared(runner)
+    outputs = []
+    for whole in (network, untouched):
+        whole.get_submodule(path).register_forward_hook(lambda *args: outputs.append(args[-1]))
+        whole.extract_feat(distiller.teacher_inputs(inputs))
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+    (end,) = (p.teacher for p in distiller.points) if method == 'mmkd.MHKD' else distiller.teacher_stages.values()
+    (feature,) = distiller.teacher.run_to([end], distiller.teacher_inputs(inputs))
+    torch.testing.assert_close(feature[0], outputs[1], rtol=1e-4, atol=1e-5)

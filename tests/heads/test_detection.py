@@ -109,6 +109,18 @@ def test_any_dense_head_on_any_feature_learns_from_boxes_and_from_none(cfg, of):
         assert all(term.isfinite().all() for term in terms)
 
 
+def test_ignored_regions_teach_a_head_nothing():
+    cfg = copy.deepcopy(HEADS['RetinaNet'])
+    cfg['train_cfg']['assigner']['ignore_iof_thr'] = 0.5
+    head = build_dense_head(cfg, STAGES['map'], 3)
+    torch.nn.init.zeros_(head.head.retina_cls.bias)  # else the background counts for little
+    output = head((torch.rand(1, *STAGES['map'].shapes[0]),))
+    plain, ignoring = Sample([[8.0, 8.0, 40.0, 40.0]]), Sample([[8.0, 8.0, 40.0, 40.0]])
+    ignoring['ignored_instances'] = InstanceData(bboxes=torch.tensor([[48.0, 0.0, 96.0, 64.0]]))
+    counted = [head.own_losses(output, [sample])['loss_cls'][0].item() for sample in (plain, ignoring)]
+    assert counted[1] < 0.9 * counted[0]  # a half of the image is left out
+
+
 def test_strides_of_every_level_are_filled_in():
     assert build_dense_head(FCOS, STAGES['pyramid'], 3).head.strides == [8, 16, 32]
     ranges = build_dense_head(FCOS, STAGES['pyramid'], 3).head.regress_ranges

@@ -75,7 +75,7 @@ def test_pipelines_are_switched(distil, plain, tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'model.student.bbox_head.num_classes': 7}, r'^custom_hooks\.0 does not fit \(.*`num_classes` \(7\)'),
+        ({'model.student.bbox_head.num_classes': 11}, r'^custom_hooks\.0 does not fit \(.*`num_classes` \(11\)'),
         ({'optim_wrapper.optimizer.lr': 1e30}, r'^custom_hooks\.1: the loss is NaN or infinite\. Lower'),
     ],
 )

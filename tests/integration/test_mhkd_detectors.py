@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmkd.errors import UserError
+from mmkd.heads import class_scores
 from tests.mmdet_detectors import as_in_a_run, batches_for, changed, learn, log_calls, plain_model, snapshot
 
 pytest.importorskip('mmdet')
@@ -26,10 +27,12 @@ PAIRS = {
 }
 
 
-def distiller_of(student: str, teacher: str | None = None, student_divisor: int = 32, **options):
+def distiller_of(student: str, teacher: str | None = None, student_divisor: int = 32, means=None, stds=None, **options):
     """With random weights of the teacher."""
     as_in_a_run()
     config = dict(model=plain_model(teacher or student), default_scope='mmdet')
+    if means is not None:
+        config['model']['data_preprocessor'].update(mean=means, std=stds)
     model = plain_model(student)
     model['data_preprocessor'].update(pad_size_divisor=student_divisor)
     if options.get('type') != 'mmkd.KD':
@@ -267,3 +270,57 @@ def test_the_teacher_runs_while_the_student_keeps_nothing_yet(method, name, firs
         network.backbone.conv1.register_forward_pre_hook(lambda *_, whose=whose: ran.append(whose))
     distiller(**data, mode='loss')
     assert ran == [first, 'student' if first == 'teacher' else 'teacher']
+
+
+def test_a_weight_of_the_students_own_losses():
+    for name in ('retinanet/retinanet_r18_fpn_1x_coco', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco'):
+        distiller = distiller_of(name, type='mmkd.KD', gamma=0.25)
+        data = batch_for(distiller)
+        begin(distiller, data)
+        distiller.eval()
+        torch.manual_seed(0)  # of the sampled proposals
+        losses = {key: value for key, value in distiller(**data, mode='loss').items() if key != 'loss_soft'}
+        torch.manual_seed(0)
+        own = distiller.student(**data, mode='loss')
+        assert losses.keys() == own.keys()
+        for key, value in own.items():
+            factor = 0.25 if 'loss' in key else 1
+            for ours, plain in zip(*(part if isinstance(part, list) else [part] for part in (losses[key], value))):
+                assert ours.item() == pytest.approx(factor * plain.item()), key
+
+
+def test_an_odd_first_batch_and_a_teacher_that_pads():
+    """By hand: the teacher's own padding, its maps cut to the size of the student's, its own head."""
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco', type='mmkd.KD', student_divisor=1)
+    data = batches_for(distiller, sizes=[[(70, 90), (61, 90)]])[0]
+    assert data['inputs'].shape[-2:] == (70, 90)
+    begin(distiller, data)
+    distiller.speed_up(data['inputs'])
+    distiller.eval()
+    network = distiller.teacher.network
+    with torch.no_grad():
+        loss = distiller(**data, mode='loss')['loss_soft']
+        padded = torch.nn.functional.pad(distiller.teacher_inputs(data['inputs'], data['data_samples']), (0, 6, 0, 26))
+        own = distiller.student.extract_feat(data['inputs'])
+        theirs = [
+            level[..., : mine.shape[-2], : mine.shape[-1]] for level, mine in zip(network.extract_feat(padded), own)
+        ]
+        scores = [
+            class_scores(net.bbox_head, net.bbox_head(maps))
+            for net, maps in ((distiller.student, own), (network, theirs))
+        ]
+    assert loss.item() == pytest.approx(distiller.soft_loss(*scores).item(), rel=1e-3)
+
+
+def test_the_teacher_of_a_detector_gets_images_as_its_own_config_wants_them():
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco', means=[10.0, 90.0, 40.0], stds=[20.0, 70.0, 50.0])
+    data = batches_for(distiller, sizes=[[(64, 64), (64, 64)]])[0]
+    begin(distiller, data)
+    distiller.eval()
+    seen = []
+    distiller.teacher.network.backbone.conv1.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    distiller(**data, mode='loss')
+    student = distiller.data_preprocessor
+    raw = data['inputs'] * student.std + student.mean
+    expected = (raw - torch.tensor([10.0, 90.0, 40.0])[:, None, None]) / torch.tensor([20.0, 70.0, 50.0])[:, None, None]
+    torch.testing.assert_close(seen[-1], expected, rtol=1e-4, atol=1e-3)

@@ -41,6 +41,15 @@ def test_scores_of_other_places_are_refused(student, teacher, message):
         distiller.prepare(batch_for(distiller)['inputs'])
 
 
+def test_other_anchors_of_equal_number_are_refused():
+    distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco')
+    generator = distiller.teacher.network.bbox_head.prior_generator
+    generator.octave_base_scale, generator.scales = 5, generator.scales * 5 / 4
+    generator.base_anchors = generator.gen_base_anchors()
+    with pytest.raises(UserError, match=r'model\.teacher: its head scores (.*) anchors, the student \1 anchors, and'):
+        distiller.prepare(batch_for(distiller)['inputs'])
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

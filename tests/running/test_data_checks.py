@@ -55,6 +55,14 @@ def test_names_that_no_file_can_have(coco, changes):
         check(coco)
 
 
+@pytest.mark.parametrize('value', [3, True, ['a'], 1.5])
+@pytest.mark.parametrize('key', ['data_root', 'data_prefix', 'data_prefix.img', 'ann_file'])
+def test_paths_that_are_none(coco, key, value):
+    coco.merge_from_dict({f'train_dataloader.dataset.{key}': value})
+    with pytest.raises(UserError, match=rf'^train_dataloader\.dataset\.{key}: it must be a path, not '):
+        check(coco)
+
+
 def test_empty_image_folder(coco, tmp_path):
     (tmp_path / 'train' / '1.png').unlink()
     with pytest.raises(UserError, match=r'folder .*train is empty'):

@@ -29,7 +29,7 @@ class FeatureKD(SSKD):
         places (Sequence[str], optional): Names of the stages that are compared. Defaults to the neck of detectors that
             have one, and to every stage of other networks.
         feature_loss (dict, optional): The distance. Defaults to ``dict(type='mmkd.PKDLoss')``.
-        weight (float): Of each place beside the student's own loss. Defaults to 1.0.
+        weight (float): Of each place beside the student's own loss. Defaults to 2.0.
         kwargs: Those of :class:`SSKD`.
     """
 
@@ -39,7 +39,7 @@ class FeatureKD(SSKD):
         teacher: dict,
         places: Sequence[str] | None = None,
         feature_loss: dict | None = None,
-        weight: float = 1.0,
+        weight: float = 2.0,
         **kwargs,
     ):
         super().__init__(student, teacher, **kwargs)

@@ -1,0 +1,10 @@
+"""FeatureKD on blood cells (BCCD): a GFL on a pretrained MobileNetV2 teaches a narrow one. Train the teacher first."""
+_base_ = '../baselines/gfl_r18-w8_bccd.py'
+model = dict(
+    _delete_=True,
+    type='mmkd.FeatureKD',
+    student={{_base_.model}},
+    teacher=dict(
+        config='mmkd::baselines/gfl_mobilenet-v2_bccd.py',
+        checkpoint='work_dirs/gfl_mobilenet-v2_bccd/epoch_12.pth'))
+default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

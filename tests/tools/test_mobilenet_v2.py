@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+
+def test_torchvisions_weights_compute_the_same_in_mmdets_backbone(run_tool, tmp_path):
+    pytest.importorskip('mmdet')
+    from mmdet.models.backbones import MobileNetV2
+    from torchvision.models import mobilenet_v2
+
+    torch.manual_seed(0)
+    source = mobilenet_v2(weights=None).eval()
+    torch.save(source.state_dict(), tmp_path / 'source.pth')
+    assert run_tool('model_converters/mobilenet_v2.py', tmp_path / 'source.pth', tmp_path / 'new' / 'own.pth') is None
+    state = torch.load(tmp_path / 'new' / 'own.pth', weights_only=True)['state_dict']
+    own = MobileNetV2(out_indices=(7,)).eval()
+    own.load_state_dict({name.removeprefix('backbone.'): value for name, value in state.items()})
+    inputs = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(own(inputs)[0], source.features(inputs))
+
+
+def test_other_files_are_told(run_tool, tmp_path):
+    pytest.importorskip('mmdet')
+    torch.save({'features.0.weight': torch.zeros(3)}, tmp_path / 'other.pth')
+    said = run_tool('model_converters/mobilenet_v2.py', tmp_path / 'other.pth', tmp_path / 'own.pth')
+    assert said == 'error: the file does not hold the layers of a MobileNetV2 of width 1 in their order.'
+    said = run_tool('model_converters/mobilenet_v2.py', tmp_path / 'none.pth', tmp_path / 'own.pth')
+    assert said == f'error: {tmp_path / "none.pth"} does not exist.'

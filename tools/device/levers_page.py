@@ -51,9 +51,10 @@ are printed like hits. The trainings ran side by side on one {device}, on {date}
 `tools/device_run.sh grid --jobs tools/device/jobs/levers.py`: commit {commit}, {versions}.
 
 The figure is that of the last epoch: the mean over the seeds, in brackets the lowest and the highest. Every student
-trains for the same number of epochs. The seconds are a training's own, with 15 others beside it on 16 cores and one GPU: they
-compare rows roughly, and say nothing of another machine. *Cut*: the time was up before its last epoch; no figure of it
-counts. Adapters between features of other widths were the least-squares ones in all rows. R2 is that of the first seed.
+trains for the same number of epochs. The seconds are a training's own, with 15 others beside it on 16 cores and one
+GPU: they compare rows roughly, and say nothing of another machine. *Cut*: the time was up before its last epoch; no
+figure of it counts. Adapters between features of other widths were the least-squares ones in all rows. R2 is that of
+the first seed.
 
 """
 ARENAS = {

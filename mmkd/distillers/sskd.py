@@ -129,6 +129,15 @@ class SSKD(Distiller):
             return self.head_loss(inputs, data_samples)
         return {f'loss_mimic_{name}': loss for name, loss in self.mimic(inputs, data_samples).items()}
 
+    def learns_from_images(self, phase: Phase) -> bool:
+        """All mimicking does."""
+        return self.plan.head.name not in phase
+
+    @property
+    def needs_labels(self) -> bool:
+        """The student's own loss does."""
+        return self.learns_head
+
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The student's own loss."""
         return self.student.loss(inputs, data_samples)
@@ -185,7 +194,9 @@ class SSKD(Distiller):
             theirs = self.teacher_inputs(inputs)
             targets = self.teacher.run_to([*self.teacher_stages.values()], theirs)
             adapted = {}
-            for stage, feature, target in zip(self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets):
+            for stage, feature, target in zip(
+                self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets
+            ):
                 if module_key(stage.name) in self.extras:
                     adapted[self.teacher_stages[stage.name]] = self._adapter(stage.name)(feature, target)
             with replaced(self.teacher.network, adapted):

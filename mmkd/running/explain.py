@@ -80,7 +80,9 @@ def _where(error: BaseException, cfg: dict) -> str:
             if path := _find(cfg, known['cfg']):
                 return path
         elif frame.f_code is Runner.build_dataloader.__code__:
-            loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
+            loaders = [
+                name for name in cfg if name.endswith('_dataloader') and _agrees(cfg[name], known.get('dataloader'))
+            ]
             return loaders[0] if loaders else 'train_dataloader'
         elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
             key = RUNNER_KEYS[frame.f_code.co_name]
@@ -144,6 +146,11 @@ def _find(cfg: dict, part: dict) -> str:
             agreement = sum(repr(part.get(key)) == repr(value) for key, value in inner.items()) / (len(inner) + 1)
             best = max(best, (agreement, path), key=lambda pair: pair[0])
     return best[1]
+
+
+def _agrees(part: Any, built: Any) -> bool:
+    """Whether what was built is a part of the config, to which defaults may have been added."""
+    return isinstance(part, dict) and isinstance(built, dict) and part.items() <= built.items()
 
 
 def _dicts(node: Any, path: str) -> Iterator[tuple[str, dict]]:

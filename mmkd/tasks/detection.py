@@ -89,7 +89,9 @@ class Detection(Task):
         """All out of one forward."""
         ends = self.own.ends(self.student) if self.own else []
         with recording(self.student, [*stages, *ends]) as outputs:
-            losses = self.student.loss(inputs, data_samples)  # type: ignore[operator]
+            losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
+            if not weight:
+                self.student(inputs, data_samples, mode='tensor')
         features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
         scores, proposals = self.own.of_student(self.student, outputs) if self.own else (None, ())
         return Outcome(weighted(losses, weight), scores, features, proposals)

@@ -19,7 +19,7 @@ class Seen(Hook):
         self.losses, self.batches = [], []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.losses.append({name: float(value) for name, value in outputs.items()})
+        self.losses.append({name: value.item() for name, value in outputs.items()})
         self.batches.append(runner.model.unlabelled)
 
 

@@ -150,7 +150,9 @@ def _find(cfg: dict, part: dict) -> str:
 
 def _agrees(part: Any, built: Any) -> bool:
     """Whether what was built is a part of the config, to which defaults may have been added."""
-    return isinstance(part, dict) and isinstance(built, dict) and part.items() <= built.items()
+    if not isinstance(part, dict) or not isinstance(built, dict):
+        return False
+    return all(key in built and built[key] == value for key, value in part.items())
 
 
 def _dicts(node: Any, path: str) -> Iterator[tuple[str, dict]]:

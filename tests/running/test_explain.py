@@ -97,7 +97,7 @@ def test_a_loader_that_got_a_default_is_told_by_its_own_key(plain_runner_config)
     from mmengine.runner import Runner
 
     loader = plain_runner_config['train_dataloader']
-    wrong = {key: value for key, value in loader.items() if key != 'sampler'} | dict(batchsize=3)
+    wrong = dict(dataset=loader['dataset'], batchsize=3)
     build = partial(Runner.build_dataloader, dict(wrong, sampler=loader['sampler']))
     said = told({**plain_runner_config, 'unlabelled_dataloader': wrong}, build)
     assert said.startswith('unlabelled_dataloader does not fit')

@@ -1,19 +1,10 @@
-"""Few labelled digits and many without labels: one run, resumed in the middle, and on two processes."""
-
-import copy
-import os
-import socket
-import subprocess
-import sys
+"""Few labelled digits and many without labels in one run, resumed; test_data_parallel has two processes."""
 
 import pytest
-import torch
 
-from tests.conftest import ROOT
-from tests.distil import distil, distillation, plain, teacher, without_chance  # noqa: F401  (fixtures)
+from tests.distil import distil, plain, teacher  # noqa: F401  (fixtures)
 from tests.distillers.test_sskd_training import bytes_of
 from tests.distillers.test_unlabelled_losses import HEADS, UNLABELLED
-from tests.integration.two_processes import train
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -56,41 +47,3 @@ def test_resume_of_iteration_loops_and_between_steps_of_the_optimizer(distil, tm
     resumed = distil('resumed', hook, resume=True, load_from=path, **changes)
     resumed.train()
     assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
-def test_two_processes_learn_from_their_shares_of_both(plain, tmp_path):  # noqa: F811
-    network, peer = without_chance(plain)
-    norm = {'model.student.backbone.norm_cfg': dict(type='GN', num_groups=4)}
-    unlabelled = copy.deepcopy(UNLABELLED)
-    unlabelled['dataset'].update(pipeline=network.train_dataloader.dataset.pipeline)
-    hooks = dict(sskd=dict(stages=[['layer1'], 'head'], score_teacher=False), kd=dict(score_teacher=False))
-    cases = {
-        name: distillation(
-            network, peer, tmp_path / 'run', hook, dict(METHODS[name][0]), unlabelled_dataloader=unlabelled, **norm
-        )
-        for name, hook in hooks.items()
-    }
-    for name, cfg in cases.items():
-        cfg.experiment_name, cfg.work_dir = f'{tmp_path.name}_{name}', str(tmp_path / f'{name}_2')
-        cfg.train_dataloader.batch_size, cfg.unlabelled_dataloader.batch_size = 8, 4
-        torch.save(cfg.to_dict(), tmp_path / f'{name}.case')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2', f'--master-port={port}']
-    script = [ROOT / 'tests' / 'integration' / 'two_processes.py', tmp_path]
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    run = subprocess.run([*command, *script], env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, (run.stdout + run.stderr)[-5000:]
-    for name, cfg in cases.items():
-        cfg.work_dir = str(tmp_path / f'{name}_1')
-        cfg.train_dataloader.batch_size, cfg.unlabelled_dataloader.batch_size = 16, 8
-        alone = train(cfg)['state']
-        ranks = [torch.load(tmp_path / f'{name}.rank{rank}', weights_only=False)['state'] for rank in (0, 1)]
-        for key, value in alone.items():
-            assert torch.equal(ranks[0][key], ranks[1][key]), (name, key)
-            assert float((value - ranks[0][key]).abs().max()) < 1e-4 * float(value.abs().max().clamp(min=1e-3)), (
-                name,
-                key,
-            )

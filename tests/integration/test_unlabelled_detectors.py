@@ -4,6 +4,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from tests.distil_detectors import KINDS
+
 METHODS = dict(
     sskd=(dict(type='mmkd.SSKD'), {}),
     feature_kd=(dict(type='mmkd.FeatureKD'), dict(stages=None, lengths=None)),
@@ -49,7 +51,15 @@ def trained(runner) -> tuple[Seen, dict]:
     return seen, runner.model.student.state_dict()
 
 
-@pytest.mark.parametrize('method', METHODS)
+QUICK = [('RetinaNet', 'sskd'), ('RetinaNet', 'kd'), ('FasterRCNN', 'mhkd')]
+CASES = [
+    pytest.param(kind, method, marks=() if (kind, method) in QUICK else pytest.mark.long)
+    for kind in KINDS
+    for method in METHODS
+]
+
+
+@pytest.mark.parametrize(('kind', 'method'), CASES, indirect=['kind'], scope='session')
 def test_one_run_resumed_in_the_middle(distil, unlabelled, tmp_path, method):
     model, hook = METHODS[method]
     changes = {'unlabelled_dataloader': unlabelled, 'train_cfg.val_interval': 6}

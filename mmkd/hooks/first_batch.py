@@ -65,7 +65,7 @@ def check_prediction(runner: Runner, distiller: Distiller) -> None:
     """Let the student predict the first validation sample, which it would do only when its head has learned."""
     if runner.val_loop is None:
         return
-    batch, student = _batch('val_dataloader', runner.val_loop.dataloader, distiller), distiller.student
+    batch, student = batch_of('val_dataloader', runner.val_loop.dataloader, distiller), distiller.student
     try:
         with unchanged(student), torch.no_grad():
             student.eval()

@@ -53,8 +53,9 @@ class LeastSquares(nn.Module):
         own = own + ridge * torch.eye(self.width, dtype=own.dtype, device=own.device)
         factor, _ = torch.linalg.cholesky_ex(own)  # unlike solve, it asks the device nothing
         weight = torch.cholesky_solve(cross, factor)
-        self.weight.copy_(weight.T)
-        self.bias.copy_(mean[self.width + 1 :] - mean[: self.width] @ weight)
+        bias = mean[self.width + 1 :] - mean[: self.width] @ weight
+        # other tensors, since a second batch may come before the gradient of the first is computed
+        self.weight, self.bias = weight.T.contiguous().to(self.weight), bias.to(self.bias)
 
     def forward(self, feature: Tensor) -> Tensor:
         """A map (N, C, H, W), or rows (..., C)."""

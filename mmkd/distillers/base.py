@@ -17,6 +17,7 @@ from mmkd.schedule import ALL, Phase
 from mmkd.speed import SpeedUps
 from mmkd.stages import Stage, StagePlan
 from mmkd.teacher import Renormalise, Teacher, UnfitWeightsError, check_teacher_keys, freeze_modes
+from mmkd.unlabelled import Batch, averaged, joined
 
 _STUDENT = 'student.'
 
@@ -48,6 +49,7 @@ class Distiller(BaseModel):
     data_preprocessor: BaseDataPreprocessor
     extras: nn.ModuleDict
     plan: StagePlan  # of the student, made by prepare()
+    unlabelled: Batch | None = None  # beside the batch at hand; the schedule hands it over
 
     def __init__(
         self,
@@ -115,12 +117,36 @@ class Distiller(BaseModel):
                     'default_hooks: nothing says which stage is learned; '
                     "add default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))."
                 )
-            return self.loss(inputs, data_samples)
+            if self.unlabelled is None:
+                return self.loss(inputs, data_samples)
+            return self._loss_of_both(Batch(inputs, data_samples), self.unlabelled)
         return self.student(inputs, data_samples, mode=mode)
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The method's losses."""
         raise NotImplementedError
+
+    def learns_from_images(self, phase: Phase) -> bool:
+        """Whether something in the loss of a phase needs no labels."""
+        return False
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether something in the loss at hand does."""
+        return True
+
+    def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """Those of the losses that need none, where others do."""
+        return {}
+
+    def _loss_of_both(self, labelled: Batch, unlabelled: Batch) -> dict:
+        """One batch where no labels are needed; else what needs none is the mean over all images."""
+        if not self.needs_labels:
+            both = joined(labelled, unlabelled, getattr(self.data_preprocessor, 'pad_value', 0))
+            return self.loss(both.inputs, both.data_samples)
+        losses = self.loss(labelled.inputs, labelled.data_samples)
+        more = self.loss_without_labels(unlabelled.inputs, unlabelled.data_samples)
+        return averaged(losses, more, len(labelled.inputs), len(unlabelled.inputs))
 
     def for_both(self, inputs: Tensor) -> Tensor:
         """A preprocessed batch, padded to a size that both networks' configs would leave as it is."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmkd.adapters import build_adapter
 from mmkd.distillers.options import check_dict, check_weight
 from mmkd.distillers.sskd import SSKD, module_key
+from mmkd.prefix import Feature, run_to
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import ALL, Phase, check_name
@@ -83,8 +84,21 @@ class FeatureKD(SSKD):
         theirs = self.teacher_inputs(inputs, data_samples)
         targets = self.teacher.run_to([self.teacher_stages[stage.name] for stage in self.places], theirs)
         outcome = student()
-        losses = dict(outcome.losses)
-        for stage, feature, target in zip(self.places, outcome.features, targets):
+        return {**outcome.losses, **self._distances(outcome.features, targets)}
+
+    def learns_from_images(self, phase: Phase) -> bool:
+        """Features do, beside the head as without it."""
+        return bool(self.places) or super().learns_from_images(phase)
+
+    def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """One for each place."""
+        theirs = self.teacher_inputs(inputs, data_samples)
+        targets = self.teacher.run_to([self.teacher_stages[stage.name] for stage in self.places], theirs)
+        return self._distances(run_to(self.student, self.places, inputs), targets) if self.places else {}
+
+    def _distances(self, features: Sequence[Feature], targets: Sequence[Feature]) -> dict[str, Tensor]:
+        losses = {}
+        for stage, feature, target in zip(self.places, features, targets):
             adapter = self._adapter(stage.name)
             loss = self.extras[FEATURE_LOSS](adapter(feature, target), adapter.targets(target))
             losses[f'loss_mimic_{stage.name}'] = self.weight * loss

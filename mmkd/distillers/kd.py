@@ -9,6 +9,7 @@ from mmkd.distillers.options import check_taught, check_weight
 from mmkd.pairing import plan_of
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
+from mmkd.schedule import Phase
 from mmkd.tasks import task_of
 
 SOFT_LOSS = 'soft_loss'
@@ -68,7 +69,18 @@ class KD(Distiller):
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The student's own losses and the soft one; the teacher runs only for a weight."""
-        student = partial(self.task.student_outcome, inputs, data_samples, self.gamma)
+        return self._losses(inputs, data_samples, self.gamma)
+
+    def learns_from_images(self, phase: Phase) -> bool:
+        """The soft loss does."""
+        return bool(self.alpha)
+
+    def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """The soft one."""
+        return self._losses(inputs, data_samples, 0)
+
+    def _losses(self, inputs: Tensor, data_samples: list | None, gamma: float) -> dict:
+        student = partial(self.task.student_outcome, inputs, data_samples, gamma)
         if not self.alpha:
             return student().losses
         teacher = partial(self.task.teacher_outcome, self.teacher_inputs(inputs, data_samples))

@@ -193,8 +193,28 @@ class MHKD(SSKD):
 
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The whole loss, a term each."""
+        return self._terms(inputs, data_samples, labelled=True)
+
+    def learns_from_images(self, phase: Phase) -> bool:
+        """All soft losses do, and mimicking."""
+        if TEACHER_HEADS in phase or self.plan.head.name not in phase:
+            return TEACHER_HEADS not in phase
+        return bool(self.alpha or (self.points and self.ce_share < 1))
+
+    @property
+    def needs_labels(self) -> bool:
+        """The teacher's heads do."""
+        return super().needs_labels or TEACHER_HEADS in self.current
+
+    def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """The soft terms."""
+        return self._terms(inputs, data_samples, labelled=False)
+
+    def _terms(self, inputs: Tensor, data_samples: list | None, labelled: bool) -> dict:
+        """Without labels, those that need none."""
         stages = [point.student for point in self.points]
-        student = partial(self.task.student_outcome, inputs, data_samples, self.gamma, stages)
+        gamma = self.gamma if labelled else 0
+        student = partial(self.task.student_outcome, inputs, data_samples, gamma, stages)
         teacher = partial(self._run_teacher, self.teacher_inputs(inputs, data_samples))
         outcome, (final, features) = self.task.run_both(student, teacher)
         losses = dict(outcome.losses)
@@ -207,9 +227,9 @@ class MHKD(SSKD):
                 target = self.task.scores(*theirs[name]) if name in theirs else final
                 soft = self.head_soft_loss(self.task.scores(*own), target)
                 losses[f'loss_soft_{name}'] = weight * (1 - self.ce_share) * soft
-            if self.ce_share:
+            if self.ce_share and labelled:
                 losses[f'loss_own_{name}'] = weight * self.ce_share * self.task.own_loss(*own, data_samples)
-        if self.teacher_learns:
+        if self.teacher_learns and labelled:
             losses.update(self._teacher_losses(theirs, data_samples))
         return losses
 

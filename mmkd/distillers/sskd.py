@@ -137,6 +137,15 @@ class SSKD(Distiller):
             return self.head_loss(inputs, data_samples)
         return {f'loss_mimic_{name}': loss for name, loss in self.mimic(inputs, data_samples).items()}
 
+    def learns_from_images(self, phase: Phase) -> bool:
+        """All mimicking does."""
+        return self.plan.head.name not in phase
+
+    @property
+    def needs_labels(self) -> bool:
+        """The student's own loss does."""
+        return self.learns_head
+
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The student's own loss."""
         return self.student.loss(inputs, data_samples)

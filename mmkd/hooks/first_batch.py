@@ -20,11 +20,12 @@ def first_batch(runner: Runner, distiller: Distiller) -> dict:
     The validation's is tried, too: a mistake in its pipeline would show only after an epoch.
     """
     if runner.val_loop is not None:
-        _batch('val_dataloader', runner.val_loop.dataloader, distiller)
-    return _batch('train_dataloader', runner.train_dataloader, distiller)
+        batch_of('val_dataloader', runner.val_loop.dataloader, distiller)
+    return batch_of('train_dataloader', runner.train_dataloader, distiller)
 
 
-def _batch(key: str, loader: DataLoader, distiller: Distiller) -> dict:
+def batch_of(key: str, loader: DataLoader, distiller: Distiller) -> dict:
+    """A loader's first sample twice, as the student gets it; the loader's order is not touched."""
     try:
         batch = loader.collate_fn([_apart(loader.dataset)[0]] * 2)
         if 'inputs' not in batch:
@@ -64,7 +65,7 @@ def check_prediction(runner: Runner, distiller: Distiller) -> None:
     """Let the student predict the first validation sample, which it would do only when its head has learned."""
     if runner.val_loop is None:
         return
-    batch, student = _batch('val_dataloader', runner.val_loop.dataloader, distiller), distiller.student
+    batch, student = batch_of('val_dataloader', runner.val_loop.dataloader, distiller), distiller.student
     try:
         with unchanged(student), torch.no_grad():
             student.eval()

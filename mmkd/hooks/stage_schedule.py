@@ -18,6 +18,7 @@ from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
 from mmkd.hooks.stage_validation import BestStage, validate_stages
 from mmkd.hooks.teacher_score import score_teacher
+from mmkd.hooks.unlabelled_images import UnlabelledImages, unlabelled_images
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
 from mmkd.registry import HOOKS
 from mmkd.schedule import Schedule, check_name, check_overrides, check_stages, phase_name, plan_phases
@@ -76,6 +77,8 @@ class StageScheduleHook(Hook):
         self.processes = ProcessStates()
         self.index = -1  # of the phase at hand; before the first
         self.resumed: dict | None = None
+        self.unlabelled: UnlabelledImages | None = None
+        self.more = 0  # images of them in the iteration at hand
 
     def before_run(self, runner: Runner) -> None:
         """Plan."""
@@ -93,6 +96,7 @@ class StageScheduleHook(Hook):
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.schedule = self._plan(runner)
+        self.unlabelled = unlabelled_images(runner, self.distiller, self.schedule, batch)
         self.distiller.equip(self.schedule.phases)
         check_optimizers(runner, self.distiller, self.overrides)
         self.distiller.speed_up(batch['inputs'])
@@ -153,6 +157,8 @@ class StageScheduleHook(Hook):
         self.report.begin(self.name, done)
         if self.resumed['sampler_seed'] is not None:
             runner.train_dataloader.sampler.seed = self.resumed['sampler_seed']
+        if self.unlabelled is not None:
+            self.unlabelled.resume(self.resumed.get('unlabelled'))
         own = self.processes.restore(self.distiller, self.resumed['others'])
         resume_randomness(runner, {**self.resumed['random'], **own})
 
@@ -169,12 +175,14 @@ class StageScheduleHook(Hook):
         done, length = self.progress(runner)
         self.distiller.progress = done / length
         self.report.start()
+        if self.unlabelled is not None:
+            self.more = self.unlabelled.hand_over(self.distiller.current)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Watch the loss, and the validation's mimic loss in iteration loops."""
         if outputs is not None and 'loss' in outputs:
             self.guard.see(outputs['loss'], self.name, runner.iter, hasattr(runner.optim_wrapper, 'loss_scaler'))
-            self.report.see(outputs['loss'], len(data_batch['inputs']))
+            self.report.see(outputs['loss'], len(data_batch['inputs']) + self.more)
         if not self.by_epoch:
             self.look_back(runner, runner.iter + 1)
 
@@ -207,6 +215,8 @@ class StageScheduleHook(Hook):
             sampler_seed=getattr(runner.train_dataloader.sampler, 'seed', None),
             best=None if self.best is None else (self.best.loss, self.best.state),
         )
+        if self.unlabelled is not None:
+            checkpoint[KEY]['unlabelled'] = self.unlabelled.state()
 
     @property
     def name(self) -> str:

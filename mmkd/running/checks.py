@@ -49,7 +49,8 @@ def check_training(cfg: Config) -> None:
         check_checkpoint('--resume' if cfg.get('resume') else 'load_from', cfg.load_from, cfg.filename)
     check_data_parallel(cfg)
     check_compile(cfg)
-    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    check_unlabelled(cfg)
+    check_data(cfg, ('train_dataloader', 'unlabelled_dataloader', 'val_dataloader'))
 
 
 def check_toolboxes(cfg: Config) -> None:
@@ -122,6 +123,15 @@ def check_compile(cfg: Config) -> None:
         raise UserError(
             'compile: it makes one piece of an iteration, in which a distiller runs networks only as far as a stage; '
             'write model.compile=True instead, which compiles their parts.'
+        )
+
+
+def check_unlabelled(cfg: Config) -> None:
+    """A plain model learns from labels only."""
+    if cfg.get('unlabelled_dataloader') is not None and 'student' not in cfg.model:
+        raise UserError(
+            'unlabelled_dataloader: the model is no distiller, and without a teacher nothing is learned from images '
+            'without labels; set model.type to one, e.g. mmkd.SSKD, or leave the key out.'
         )
 
 

@@ -85,7 +85,9 @@ def _where(error: BaseException, cfg: dict) -> str:
                 tell_of_class(path, error, known)
                 return path
         elif frame.f_code is Runner.build_dataloader.__code__:
-            loaders = [name for name in cfg if name.endswith('_dataloader') and cfg[name] == known.get('dataloader')]
+            loaders = [
+                name for name in cfg if name.endswith('_dataloader') and _agrees(cfg[name], known.get('dataloader'))
+            ]
             return loaders[0] if loaders else 'train_dataloader'
         elif frame.f_code.co_name == 'init_weights' and isinstance(getattr(known.get('self'), 'init_cfg', None), dict):
             if path := find_part(cfg, known['self'].init_cfg):
@@ -141,6 +143,13 @@ def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:
             break
         path += f'.{name}'
     return path
+
+
+def _agrees(part: Any, built: Any) -> bool:
+    """Whether what was built is a part of the config, to which defaults may have been added."""
+    if not isinstance(part, dict) or not isinstance(built, dict):
+        return False
+    return all(key in built and built[key] == value for key, value in part.items())
 
 
 def _hook(cfg: dict, hook: Any) -> str:

@@ -146,7 +146,7 @@ def _merge_options(cfg: Config, options: dict) -> None:
 
 def _fill_mmpretrain_loaders(cfg: Config) -> None:
     """Mmpretrain's configs leave these keys to mmpretrain's own tools."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in ('train_dataloader', 'unlabelled_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if isinstance(loader, dict):
             loader.setdefault('pin_memory', get_device() != 'cpu')

@@ -89,10 +89,19 @@ class Detection(Task):
         """All out of one forward."""
         ends = self.own.ends(self.student) if self.own else []
         with recording(self.student, [*stages, *ends]) as outputs:
-            losses = self.student.loss(inputs, data_samples)  # type: ignore[operator]
+            losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
+            if not weight:
+                self._run_student(inputs, data_samples)
         features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
         scores, proposals = self.own.of_student(self.student, outputs) if self.own else (None, ())
         return Outcome(weighted(losses, weight), scores, features, proposals)
+
+    def _run_student(self, inputs: Tensor, data_samples: list | None) -> None:
+        """As far as the head that is compared, if one is; no boxes are needed."""
+        if self.own is None:
+            self.student.extract_feat(inputs)  # type: ignore[operator]
+        else:
+            self.own.run_student(self.student, inputs, data_samples)
 
     @torch.no_grad()
     def teacher_outcome(

@@ -28,6 +28,9 @@ class HeadPair(Protocol):
     def ends(self, student: nn.Module) -> Sequence[StageEnd]:
         """What must be recorded in the student's own forward."""
 
+    def run_student(self, student: nn.Module, inputs: Tensor, data_samples: list | None) -> None:
+        """Its forward where there is no ground truth, as far as the scores."""
+
     def of_student(self, student: nn.Module, outputs: dict[str, Any]) -> tuple[ClassScores, Sequence[Tensor]]:
         """The student's scores and the proposals that they belong to."""
 
@@ -83,6 +86,10 @@ class DenseHeads:
         """The head's output."""
         return [End('bbox_head')]
 
+    def run_student(self, student: nn.Module, inputs: Tensor, data_samples: list | None) -> None:
+        """At every anchor or point."""
+        student.get_submodule('bbox_head')(student.extract_feat(inputs))  # type: ignore[operator]
+
     def of_student(self, student: nn.Module, outputs: dict[str, Any]) -> tuple[ClassScores, Sequence[Tensor]]:
         """At every anchor or point."""
         return class_scores(student.get_submodule('bbox_head'), outputs['bbox_head']), ()
@@ -123,6 +130,10 @@ class ProposalHeads:
     def ends(self, student: nn.Module) -> list[StageEnd]:
         """Which proposals each head gets, and its scores."""
         return [end for path, _ in _box_heads(student) for end in (Start(_extractor(path)), End(path))]
+
+    def run_student(self, student: nn.Module, inputs: Tensor, data_samples: list | None) -> None:
+        """At what it proposes; which of the proposals are sampled otherwise depends on the ground truth."""
+        student(inputs, data_samples, mode='tensor')
 
     def of_student(self, student: nn.Module, outputs: dict[str, Any]) -> tuple[ClassScores, Sequence[Tensor]]:
         """At the proposals that it sampled."""

@@ -7,6 +7,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.distil import distillation, in_place, own_config, plain, teacher, without_chance  # noqa: F401  (fixtures)
+from tests.distillers.test_unlabelled_losses import UNLABELLED
 from tests.integration.two_processes import train
 from tests.processes import run_two
 
@@ -42,12 +43,17 @@ def runs(plain, tmp_path_factory):  # noqa: F811
     norm = 'model.student.backbone.norm_cfg'
     stepping = {'optim_wrapper': STEPS, 'auto_scale_lr': dict(enable=True, base_batch_size=64)}
     together = dict(stages=['all'], score_teacher=False)
+    unlabelled = copy.deepcopy(UNLABELLED)
+    unlabelled['dataset'].update(pipeline=network.train_dataloader.dataset.pipeline)
+    unlabelled = {norm: dict(type='GN', num_groups=4), 'unlabelled_dataloader': unlabelled}
     cases = dict(
         group_norm=case(**{norm: dict(type='GN', num_groups=4)}),
         no_norm=case(**{norm: dict(type='NoNorm'), 'optim_wrapper.optimizer.lr': 0.01}),
         fixed_batch_norm=case(**{'model.student.backbone.norm_eval': True, 'load_from': str(learned)}),
         wider=case(model=dict(teacher=wider_teacher(plain)), **{norm: dict(type='GN', num_groups=4)}),
         kd=case(dict(score_teacher=False), dict(type='mmkd.KD'), **{norm: dict(type='GN', num_groups=4)}),
+        unlabelled=case(**unlabelled),
+        kd_unlabelled=case(dict(score_teacher=False), dict(type='mmkd.KD'), **unlabelled),
         batch_norm=case(**{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1)}),
         steps=case(**{norm: dict(type='GN', num_groups=4)}, **stepping),
         compiled=case(model=dict(compile=dict(backend='aot_eager')), **{norm: dict(type='GN', num_groups=4)}),
@@ -60,11 +66,15 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         cfg.experiment_name = f'{folder.name}_{name}'
         cfg.work_dir = str(folder / f'{name}_2')
         cfg.train_dataloader.batch_size = 8
+        if 'unlabelled_dataloader' in cfg:
+            cfg.unlabelled_dataloader.batch_size = 4
         torch.save(cfg.to_dict(), folder / f'{name}.case')
     run_two(ROOT / 'tests' / 'integration' / 'two_processes.py', folder)
     for name, cfg in cases.items():
         cfg.work_dir = str(folder / f'{name}_1')
         cfg.train_dataloader.batch_size = 16
+        if 'unlabelled_dataloader' in cfg:
+            cfg.unlabelled_dataloader.batch_size = 8
         alone[name] = train(cfg)
     ranks = {name: [torch.load(folder / f'{name}.rank{rank}', weights_only=False) for rank in (0, 1)] for name in cases}
     return alone, ranks, folder
@@ -93,15 +103,24 @@ def same(one: dict, two: dict, names) -> bool:
     return all(torch.equal(one[name], two[name]) for name in names)
 
 
-@pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled'])
+SAME = ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled', 'unlabelled', 'kd_unlabelled']
+
+
+@pytest.mark.parametrize('name', SAME)
 def test_the_same_parameters_as_one_process(runs, name):
     alone, ranks = (run[name] for run in runs[:2])
     ends = list(zip(alone['ends'], *(rank['ends'] for rank in ranks), strict=True))
     assert len(ends) == 4
     for i, (one, two, other) in enumerate(ends):
-        assert distance(one, two) < 1e-5  # float32, sums in another order: 2e-6 was seen
+        # float32, sums in another order: 2e-6 was seen, with more images in a batch 2e-5
+        assert distance(one, two) < (1e-4 if 'unlabelled' in name else 1e-5)
         assert same(two, other, two)
         assert i == 0 or distance(one, ends[i - 1][0]) > 1e-3  # it learns
+
+
+def test_images_without_labels_change_what_is_learned(runs):
+    for name, other in (('unlabelled', 'group_norm'), ('kd_unlabelled', 'kd')):
+        assert distance(runs[0][name]['state'], runs[0][other]['state']) > 1e-3
 
 
 def test_in_half_the_bits_both_ranks_learn_the_same(runs):

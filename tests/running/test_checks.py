@@ -169,6 +169,14 @@ def test_a_distiller_is_not_compiled_as_one_piece():
     checks.check_compile(Config(dict(model=dict(type='Net'), compile=True)))  # a plain model may be
 
 
+def test_images_without_labels_need_a_teacher():
+    loader = dict(batch_size=2, dataset=dict())
+    with pytest.raises(UserError, match=r'^unlabelled_dataloader: the model is no distiller'):
+        checks.check_unlabelled(Config(dict(model=dict(type='Net'), unlabelled_dataloader=loader)))
+    checks.check_unlabelled(Config(dict(model=dict(student=dict()), unlabelled_dataloader=loader)))
+    checks.check_unlabelled(Config(dict(model=dict(type='Net'), unlabelled_dataloader=None)))
+
+
 def test_ddp_is_welcome():
     for wrapper in (None, dict(type='MMDistributedDataParallel'), dict(find_unused_parameters=True)):
         checks.check_data_parallel(Config(dict(model=dict(student=dict()), model_wrapper_cfg=wrapper)))

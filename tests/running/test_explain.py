@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -107,6 +109,16 @@ def test_what_the_runner_reads_by_itself(plain_runner_config, tmp_path):
     ]:
         config = {**plain_runner_config, key: value, 'experiment_name': f'{tmp_path.name}_{said}_{value}'}
         assert told(config, lambda config=config: Runner.from_cfg(Config(config)).train()).startswith(said)
+
+
+def test_a_loader_that_got_a_default_is_told_by_its_own_key(plain_runner_config):
+    from mmengine.runner import Runner
+
+    loader = plain_runner_config['train_dataloader']
+    wrong = dict(dataset=loader['dataset'], batchsize=3)
+    build = partial(Runner.build_dataloader, dict(wrong, sampler=loader['sampler']))
+    said = told({**plain_runner_config, 'unlabelled_dataloader': wrong}, build)
+    assert said.startswith('unlabelled_dataloader does not fit')
 
 
 @pytest.fixture

@@ -48,12 +48,14 @@ def test_mmpretrain_loaders_get_what_its_own_tools_give(parse):
         dict(
             default_scope='mmpretrain',
             train_dataloader=dict(num_workers=2),
+            unlabelled_dataloader=dict(num_workers=3),
             val_dataloader=dict(num_workers=0, collate_fn=dict(type='pseudo_collate')),
         )
     )
     flags.apply_common(cfg, parse())
     assert cfg.train_dataloader.persistent_workers is True
     assert cfg.train_dataloader.collate_fn.type == 'default_collate'
+    assert cfg.unlabelled_dataloader.collate_fn.type == 'default_collate'
     assert cfg.val_dataloader.persistent_workers is False
     assert cfg.val_dataloader.collate_fn.type == 'pseudo_collate'
 

@@ -1,0 +1,90 @@
+"""What is told of images without labels before the first iteration, and when they are drawn."""
+
+import copy
+
+import pytest
+from mmengine.hooks import Hook
+
+from mmkd.errors import UserError
+from tests.distillers.test_unlabelled_losses import UNLABELLED
+
+
+def loader(**changes) -> dict:
+    """The loader of the images, its data set changed."""
+    cfg = copy.deepcopy(UNLABELLED)
+    cfg['dataset'].update(changes)
+    return cfg
+
+
+def sized(scale: int) -> list[dict]:
+    return [dict(type='Resize', scale=scale), dict(type='PackInputs')]
+
+
+UNREADABLE = [dict(type='LoadImageFromFile'), *sized(16)]
+MIXUP = {'model.student.train_cfg': dict(augments=[dict(type='Mixup', alpha=0.2)])}
+MISTAKES = {
+    'size': (
+        loader(pipeline=sized(20)),
+        {},
+        r'its images have the shape \(3, 20, 20\), those of train_.* \(3, 16, 16\)',
+    ),
+    'none': (loader(indices=[]), {}, r'unlabelled_dataloader.dataset: it holds 0 images'),
+    'too few': ({**loader(indices=3), 'drop_last': True}, {}, r'it holds 3 images, from which no batch can be made'),
+    'pipeline': (loader(pipeline=UNREADABLE), {}, r'unlabelled_dataloader.dataset: no batch can be made of its first'),
+    'not packed': (loader(pipeline=sized(16)[:1]), {}, r"unlabelled_dataloader.*pipeline: it puts out no 'inputs'"),
+    'head alone': (loader(), dict(hook=dict(stages=['head'])), r'nothing in this run learns from images .* \(SSKD, '),
+    'no soft loss': (loader(), dict(model=dict(type='mmkd.KD', alpha=0)), r'nothing .* or soft terms with a weight'),
+    'mixup': (loader(), MIXUP, r'model.student.train_cfg.augments \(Mixup\) mixes the labels'),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_mistakes_are_told_before_the_first_iteration(distil, mistake):
+    unlabelled, changes, said = MISTAKES[mistake]
+    with pytest.raises(UserError, match=said):
+        distil(unlabelled_dataloader=unlabelled, **changes).train()
+
+
+class Drawn(Hook):
+    """In which iterations images without labels are there, and how many."""
+
+    def __init__(self):
+        self.seen = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        batch = runner.model.unlabelled
+        self.seen.append((runner.model.current, 0 if batch is None else len(batch.inputs)))
+
+
+def test_they_are_drawn_where_something_learns_from_them(distil, tmp_path):
+    unlabelled = {**loader(), 'sampler': dict(type='DefaultSampler', shuffle=True)}  # as in the labelled loader
+    runner = distil(hook=dict(stages=['layer2', 'layer4', 'head']), unlabelled_dataloader=unlabelled)
+    drawn = Drawn()
+    runner.register_hook(drawn)
+    runner.train()
+    per_epoch = 4  # of the labelled loader
+    assert (
+        drawn.seen
+        == [(('layer2',), 5)] * 2 * per_epoch + [(('layer4',), 5)] * 2 * per_epoch + [(('head',), 0)] * 4 * per_epoch
+    )
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert (
+        'Images without labels: 30, 5 of them in each iteration of layer2, layer4 beside those of train_dataloader.'
+        in log.read_text()
+    )
+
+
+def test_a_folder_of_images_will_do(distil, tmp_path):
+    import cv2
+    import numpy as np
+
+    (tmp_path / 'images').mkdir()
+    for i in range(6):
+        cv2.imwrite(str(tmp_path / 'images' / f'{i}.png'), np.full((20, 24, 3), 40 * i, np.uint8))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 16)), dict(type='PackInputs')]
+    dataset = dict(type='CustomDataset', data_root=str(tmp_path / 'images'), with_label=False, pipeline=pipeline)
+    runner = distil(unlabelled_dataloader={**loader(), 'dataset': dataset, 'num_workers': 1})
+    drawn = Drawn()
+    runner.register_hook(drawn)
+    runner.train()
+    assert drawn.seen[0] == (('layer1',), 5)

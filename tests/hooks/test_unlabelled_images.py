@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 
 from mmkd.errors import UserError
@@ -88,3 +89,15 @@ def test_a_folder_of_images_will_do(distil, tmp_path):
     runner.register_hook(drawn)
     runner.train()
     assert drawn.seen[0] == (('layer1',), 5)
+
+
+def test_features_are_kept_for_the_head_as_ever(distil):
+    without_chance = dict(hook=dict(stages=['layer4', 'head']), unlabelled_dataloader=loader(pipeline=sized(16)))
+    ends = []
+    for name, changes in dict(
+        kept={'default_hooks.cache': dict(type='mmkd.FeatureCacheHook', views=1)}, plain={}
+    ).items():
+        runner = distil(name, **without_chance, **{'train_dataloader.dataset.pipeline': sized(16)}, **changes)
+        runner.train()
+        ends.append(runner.model.student.state_dict())
+    assert all(torch.allclose(value, ends[1][name], rtol=1e-5, atol=1e-7) for name, value in ends[0].items())

@@ -71,3 +71,34 @@ def test_one_run_resumed_in_the_middle(distil, unlabelled, tmp_path, method):
     path = str(tmp_path / 'whole' / 'epoch_1.pth')
     _, resumed = trained(distil(tmp_path / 'resumed', hook, model, resume=True, load_from=path, **changes))
     assert all(torch.equal(value, resumed[name]) for name, value in end.items())
+
+
+@pytest.mark.parametrize('kind', KINDS, indirect=True, scope='session')
+def test_the_soft_loss_is_the_mean_over_all_images(distil, unlabelled, tmp_path, kind):
+    runner = distil(
+        tmp_path, dict(stages=None, lengths=None), dict(type='mmkd.KD', alpha=0.7), unlabelled_dataloader=unlabelled
+    )
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    schedule = next(hook for hook in runner.hooks if type(hook).__name__ == 'StageScheduleHook')
+    schedule.before_run(runner)
+    distiller = runner.model
+    distiller.enter(schedule.schedule.phases[0])
+    distiller.eval()
+    labelled = distiller.data_preprocessor(next(iter(runner.train_dataloader)), False)
+    assert schedule.unlabelled.hand_over(distiller.current) == 3
+    more, seed = distiller.unlabelled, 5  # two-stage detectors draw proposals
+    with torch.no_grad():
+        torch.manual_seed(seed)
+        found = distiller(**labelled, mode='loss')
+        distiller.unlabelled = None
+        torch.manual_seed(seed)
+        alone = distiller(**labelled, mode='loss')
+        extra = distiller.loss_without_labels(more.inputs, more.data_samples)
+        scores = distiller.task.student_outcome(more.inputs, more.data_samples, 0).scores
+        if kind == 'RetinaNet':  # of the same anchors as in its own forward
+            own = distiller.student(more.inputs, more.data_samples, mode='tensor')[0]
+            assert scores.logits.shape == (sum(level.numel() for level in own) // 10, 10)
+    assert set(extra) == {'loss_soft'}
+    assert found['loss_soft'].item() == pytest.approx((4 * alone['loss_soft'] + 3 * extra['loss_soft']).item() / 7)
+    for name in set(alone) - {'loss_soft'}:
+        assert str(found[name]) == str(alone[name]), name

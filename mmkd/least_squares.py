@@ -21,6 +21,7 @@ class LeastSquares(nn.Module):
     bias: Tensor
     moments: Tensor
     batches: Tensor
+    shift: Tensor
 
     def __init__(self, width: int, new_width: int):
         super().__init__()
@@ -29,14 +30,20 @@ class LeastSquares(nn.Module):
         self.register_buffer('bias', torch.zeros(new_width))
         self.register_buffer('moments', torch.zeros(width + 1, width + 1 + new_width))
         self.register_buffer('batches', torch.zeros(()))
+        self.register_buffer('shift', torch.zeros(width + new_width))  # the first means: large ones cost digits
 
     @torch.no_grad()
     def observe(self, rows: Tensor, targets: Tensor) -> None:
         """Take (rows, width) and what they should become, (rows, new_width), into the fit."""
         with torch.autocast(rows.device.type, enabled=False):
-            ones = rows.new_ones(len(rows), 1, dtype=torch.float32)
-            inputs = torch.cat([rows.float(), ones], dim=1)
-            sums = inputs.T @ torch.cat([inputs, targets.float()], dim=1)
+            pairs = torch.cat([rows.float(), targets.float()], dim=1)
+            ones = pairs.new_ones(len(pairs), 1)
+            sums = torch.cat([pairs, ones], dim=1).sum(0)
+            all_reduce(sums)
+            self.shift.copy_(torch.where(self.batches == 0, sums[:-1] / sums[-1], self.shift))
+            own, other = (pairs - self.shift).split([self.width, len(self.bias)], dim=1)
+            inputs = torch.cat([own, ones], dim=1)
+            sums = inputs.T @ torch.cat([inputs, other], dim=1)
             all_reduce(sums)
             self.batches += 1
             keep = ((self.batches - 1) / (self.batches + 8)).clamp(max=_LONGEST)
@@ -53,7 +60,8 @@ class LeastSquares(nn.Module):
         own = own + ridge * torch.eye(self.width, dtype=own.dtype, device=own.device)
         factor, _ = torch.linalg.cholesky_ex(own)  # unlike solve, it asks the device nothing
         weight = torch.cholesky_solve(cross, factor)
-        bias = mean[self.width + 1 :] - mean[: self.width] @ weight
+        mean[: self.width] += self.shift[: self.width]
+        bias = mean[self.width + 1 :] + self.shift[self.width :] - mean[: self.width] @ weight
         # other tensors, since a second batch may come before the gradient of the first is computed
         self.weight, self.bias = weight.T.contiguous().to(self.weight), bias.to(self.bias)
 

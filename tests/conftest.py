@@ -40,6 +40,8 @@ def scope_of_its_own():
         kind._instance_dict.clear()
     before = DefaultScope._instance_dict.copy()
     yield
+    for kind in [Visualizer, *Visualizer.__subclasses__()]:  # before a fixture of a whole module makes one
+        kind._instance_dict.clear()
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
 

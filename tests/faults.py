@@ -247,13 +247,15 @@ def fill(folder: Path) -> None:
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """A disk of its own, which root alone can have; what could not be mounted is skipped."""
     folder.mkdir()
-    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], capture_output=True)
+    mounted = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], capture_output=True, timeout=60
+    )
     if mounted.returncode:
         pytest.skip('no disk can be mounted here')
     try:
         yield folder
     finally:
-        subprocess.run(['umount', '-l', folder], check=True)
+        subprocess.run(['umount', '-l', folder], check=True, timeout=60)
 
 
 def kill_workers() -> None:

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmkd.configs import load_config
+from mmkd.least_squares import LeastSquares
 from mmkd.optim import build_stage_optim_wrapper
 
 BACKBONES = {  # and the widths of their outputs
@@ -116,7 +117,7 @@ def learn(
         optimizer.step()
         optimizer.zero_grad()
     moved = changed(before, distiller)
-    expected = with_statistics(trained, distiller)
+    expected = with_statistics(trained, distiller) | fitted(distiller)
     unseen = {name for name in trained if '.scales.' in name}  # some levels are too coarse for these images' boxes
     assert trained > unseen
     assert trained - unseen <= taught, f'no gradient: {sorted(trained - unseen - taught)}'
@@ -134,6 +135,12 @@ def changed(before: dict[str, torch.Tensor], network: nn.Module) -> set[str]:
     after = snapshot(network)
     assert after.keys() == before.keys()
     return {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+
+
+def fitted(distiller) -> set[str]:
+    """The maps of the adapters at work, which no gradient changes."""
+    maps = [(name, m) for name, m in distiller.named_modules() if isinstance(m, LeastSquares) and m.training]
+    return {f'{name}.{buffer}' for name, module in maps for buffer, _ in module.named_buffers()}
 
 
 def with_statistics(parameters: set[str], network: nn.Module) -> set[str]:

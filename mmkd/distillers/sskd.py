@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mmkd.adapters import AdapterSet, Layout, build_adapter
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_dict
-from mmkd.dry_run import unchanged
 from mmkd.errors import UserError
 from mmkd.explained_variance import R2, variance_parts
 from mmkd.heads.inherited import CannotInherit, class_rows, inherit, state_of
@@ -195,9 +194,10 @@ class SSKD(Distiller):
 
     @torch.no_grad()
     def _check_inherited(self, inputs: Tensor, rows: Sequence[int] | None) -> None:
-        with unchanged(self.student), unchanged(self.extras):
-            self.student.eval()
-            self.extras.eval()
+        """In full precision, as the validation is."""
+        was_training = self.training
+        self.eval()
+        with own_randomness(), torch.autocast(inputs.device.type, enabled=False):
             theirs = self.teacher_inputs(inputs)
             targets = self.teacher.run_to([*self.teacher_stages.values()], theirs)
             adapted: dict[StageEnd, Feature] = {}
@@ -209,6 +209,7 @@ class SSKD(Distiller):
             with replaced(self.teacher.network, adapted):
                 wanted = tensors_in(self.teacher.network(theirs, mode='tensor'))
             scores = tensors_in(self.student(inputs, mode='tensor'))
+        self.train(was_training)
         for score, want in zip(scores, wanted, strict=True):
             want = want if rows is None else want[:, rows]
             if score.shape != want.shape or not torch.allclose(score, want, rtol=1e-3, atol=1e-3 * float(want.std())):

@@ -76,7 +76,7 @@ def test_what_is_frozen_runs_so_in_each_stage_and_all_else_in_full(distil, plain
         if stage == 'layer1':  # the stem learns with it
             expected['student stem'] = {FULL}
         if stage != 'head':
-            expected |= {f'teacher {name}': {HALF} for name in names[: behind + 1]} | {'extras': {FULL}}
+            expected |= {f'teacher {name}': {HALF} for name in names[: behind + 1]}
         assert now == expected | {'losses': {FULL}, 'gradients': {FULL}}
     assert all(dtypes == {FULL} for dtypes in seen['validation'].values())
     assert 'teacher layer4' in seen['validation']  # its own score, and the mimic loss

@@ -155,9 +155,8 @@ def losses_of(log, key: str) -> list[float]:
 
 def test_sskd(folder):
     log = distil(folder, 'sskd', "type='mmkd.SSKD'", 40)
-    for stage in ('layer1', 'layer2', 'layer3', 'layer4', 'neck'):
-        losses = losses_of(log, f'loss_mimic_{stage}')
-        assert losses[-1] < 0.75 * losses[0], stage
+    for stage in ('layer1', 'layer2', 'layer3', 'layer4', 'neck'):  # the adapter fits the first batch from the start
+        assert losses_of(log, f'val_r2_{stage}')[-1] > 0.2, stage
     assert stock_ap(folder, 'sskd/epoch_40.pth') > 0.33  # 0.28 with a teacher that is not trained, 0 untrained
 
 

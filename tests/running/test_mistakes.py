@@ -142,11 +142,11 @@ def corrupt(workers: int, loader: str = 'train_dataloader') -> Callable[[dict], 
     """A folder of images, the last of which is none."""
 
     def change(cfg: dict) -> None:
-        for kind in ('a', 'b'):
-            (Path('images') / kind).mkdir(parents=True)
-            for i in range(17):
-                Image.new('RGB', (16, 16)).save(Path('images', kind, f'{i}.png'))
-        Path('images/b/16.png').write_bytes(b'none')
+        for kind in range(10):  # the classes of the digits, which the other loader has
+            (Path('images') / str(kind)).mkdir(parents=True)
+            for i in range(17 if kind < 2 else 0):
+                Image.new('RGB', (16, 16)).save(Path('images', str(kind), f'{i}.png'))
+        Path('images/1/16.png').write_bytes(b'none')
         pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
         dataset = dict(type='CustomDataset', data_root='images', pipeline=pipeline)
         cfg['model'].update(type='mmkd.KD')
@@ -174,7 +174,11 @@ MISTAKES = {
     'sskd': (at('model.type', 'mmkd.sskd'), BEFORE, 'model.type: mmkd has no sskd. Did you mean mmkd.SSKD'),
     'no scope': (at('model.type', 'SSKD'), AFTER, "model.type: it is mmkd's own; write type='mmkd.SSKD'."),
     'no type': (left_out('model.type'), AFTER, 'model: it has no type; name the class that it is made of.'),
-    'techer': (renamed('model.teacher', 'techer'), BEFORE, 'model.techer: SSKD takes no techer. Did you mean teacher?'),
+    'techer': (
+        renamed('model.teacher', 'techer'),
+        BEFORE,
+        'model.techer: SSKD takes no techer. Did you mean teacher or head_from_teacher?',
+    ),
     'no teacher': (
         left_out('model.teacher'),
         BEFORE,
@@ -200,7 +204,7 @@ MISTAKES = {
         at('model.stage_losses', dict(layer1=dict(loss_weight=2.0))),
         BEFORE,
         "model.stage_losses.layer1: it has no type; add type='mmkd.ClassScoreLoss' or type='mmkd.FeatureMimicLoss' or "
-        "type='mmkd.SoftTargetLoss'.",
+        "type='mmkd.PKDLoss' or type='mmkd.SoftTargetLoss'.",
     ),
     'loss misspelled': (
         at('model.mimic_loss', dict(type='mmkd.FeatureMimic')),
@@ -241,18 +245,18 @@ MISTAKES = {
     'a corrupt image': (
         corrupt(workers=0),
         AFTER,
-        'train_dataloader.dataset: an image cannot be loaded, images/b/16.png (AssertionError: failed to load image: '
-        'images/b/16.png); put a good copy in its place, take it out of the data, or mend the pipeline.',
+        'train_dataloader.dataset: an image cannot be loaded, images/1/16.png (AssertionError: failed to load image: '
+        'images/1/16.png); put a good copy in its place, take it out of the data, or mend the pipeline.',
     ),
     'a corrupt image for a worker': (
         corrupt(workers=1),
         AFTER,
-        'train_dataloader.dataset: an image cannot be loaded (AssertionError: failed to load image: images/b/16.png)',
+        'train_dataloader.dataset: an image cannot be loaded (AssertionError: failed to load image: images/1/16.png)',
     ),
     'a corrupt image to validate': (
         corrupt(workers=0, loader='val_dataloader'),
         AFTER,
-        'val_dataloader.dataset: an image cannot be loaded, images/b/16.png (AssertionError',
+        'val_dataloader.dataset: an image cannot be loaded, images/1/16.png (AssertionError',
     ),
     'weights to start from that are not there': (
         at('load_from', 'nowhere.pth'),

@@ -29,10 +29,11 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
         plain = runner.train_dataloader
         file = RowFile(Path(folder, 'rows.bin'), 1, len(plain.dataset), rows.size)
         file.create()
+        handle = file.open()
+        images = range(len(plain.dataset))
+        file.write(handle, [(0, image) for image in images], torch.zeros(len(images), rows.size, dtype=torch.uint8))
         file.finish()
         batches = cycle(file.loader(plain))
-        file.partial.touch()
-        handle = file.open()
 
         def fill() -> None:
             with torch.no_grad(), runner.optim_wrapper.optim_context(runner.model):

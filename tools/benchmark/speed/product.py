@@ -121,6 +121,7 @@ def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
     cfg.train_cfg = dict(type=SteppedLoop, max_iters=MANY)
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=MANY)]
     cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would run away at the recipe's
+    cfg.default_hooks.stages.unfreeze_last = False  # the head alone is a phase with a cost of its own
     for name in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg[name] = None
     cfg.default_hooks.checkpoint = None

@@ -105,6 +105,9 @@ def same(one: dict, two: dict, names) -> bool:
     return all(torch.equal(one[name], two[name]) for name in names)
 
 
+# float32, sums in another order: 2e-6 was seen, with more images in a batch 2e-5; a least-squares fit multiplies it by its
+# condition: 2e-4, and 2e-5 with a ridge a hundred times larger (statistics of each process alone gave 7e-2)
+LIMITS = {'wider': 1e-3, 'unlabelled': 1e-4, 'kd_unlabelled': 1e-4}
 SAME = ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled', 'unlabelled', 'kd_unlabelled']
 
 
@@ -114,8 +117,7 @@ def test_the_same_parameters_as_one_process(runs, name):
     ends = list(zip(alone['ends'], *(rank['ends'] for rank in ranks), strict=True))
     assert len(ends) == 4
     for i, (one, two, other) in enumerate(ends):
-        # float32, sums in another order: 2e-6 was seen, with more images in a batch 2e-5
-        assert distance(one, two) < (1e-4 if 'unlabelled' in name else 1e-5)
+        assert distance(one, two) < LIMITS.get(name, 1e-5)
         assert same(two, other, two)
         assert i == 0 or distance(one, ends[i - 1][0]) > 1e-3  # it learns
 

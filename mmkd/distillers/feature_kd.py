@@ -34,6 +34,8 @@ class FeatureKD(SSKD):
         kwargs: Those of :class:`SSKD`.
     """
 
+    head_learns_from_features = False
+
     def __init__(
         self,
         student: dict,

@@ -105,8 +105,8 @@ def same(one: dict, two: dict, names) -> bool:
     return all(torch.equal(one[name], two[name]) for name in names)
 
 
-# float32, sums in another order: 2e-6 was seen, with more images in a batch 2e-5; a least-squares fit multiplies it by its
-# condition: 2e-4, and 2e-5 with a ridge a hundred times larger (statistics of each process alone gave 7e-2)
+# float32, sums in another order: 2e-6 was seen, with more images in a batch 2e-5; a least-squares fit multiplies it by
+# its condition: 2e-4, and 2e-5 with a ridge a hundred times larger (statistics of each process alone gave 7e-2)
 LIMITS = {'wider': 1e-3, 'unlabelled': 1e-4, 'kd_unlabelled': 1e-4}
 SAME = ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled', 'unlabelled', 'kd_unlabelled']
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmkd.adapters import build_adapter
 from mmkd.distillers.options import check_dict, check_weight
 from mmkd.distillers.sskd import SSKD, module_key
+from mmkd.errors import UserError
 from mmkd.prefix import Feature, run_to
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
@@ -47,6 +48,8 @@ class FeatureKD(SSKD):
     ):
         super().__init__(student, teacher, **kwargs)
         self.task = task_of(self.student, self.teacher)
+        if places is not None and (isinstance(places, str) or not all(isinstance(name, str) for name in places)):
+            raise UserError(f'model.places: it must be a list of names of stages, not {places!r}.')
         self.wanted = places
         with own_randomness():
             self.extras[FEATURE_LOSS] = MODELS.build(

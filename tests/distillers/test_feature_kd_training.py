@@ -88,6 +88,12 @@ def test_after_stages_it_resumes_byte_for_byte(distil, tmp_path, epoch):
     assert bytes_of(resumed.model.student) == bytes_of(whole.model.student)
 
 
+@pytest.mark.parametrize('places', ['layer4', [4]])
+def test_places_that_are_no_list_of_names(distil, places):
+    with pytest.raises(UserError, match=r'^model.places: it must be a list of names of stages, not '):
+        distil('run', model=feature_kd(places=places))
+
+
 def test_a_place_that_is_no_stage(distil):
     with pytest.raises(UserError, match=r'model.places: the student has no stage layer5'):
         distil('run', model=feature_kd(places=['layer5'])).train()

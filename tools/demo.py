@@ -2,6 +2,7 @@
 """Train a teacher and its small student in several ways with few labels, and compare them: python tools/demo.py"""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,9 +150,11 @@ def measure(config: str, weights: Path) -> dict[str, float]:
 def table(root: Path) -> str:
     """What came out, a line for each training."""
     torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
     lines = ['method             labels  accuracy  parameters    FLOPs  images/s  training']
     for row in ROWS:
-        found = measure(TEACHER if row is FIRST else STUDENT, checkpoint(row.folder(root)))
+        with redirect_stdout(StringIO()):  # mmengine tells of each file that it loads
+            found = measure(TEACHER if row is FIRST else STUDENT, checkpoint(row.folder(root)))
         seconds = json.loads(row.record(root).read_text())['seconds']
         lines.append(
             f'{row.name:<17} {row.labels:>7,} {found["accuracy"]:>7.1f} % {found["parameters"]:>11,} '

@@ -5,14 +5,12 @@ RUN := $(VENV)/bin/python
 FITS := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p $(FITS) 2>/dev/null && echo $$p && break; done)
-WORK_DIR ?= work_dirs/demo
 TEACHER := work_dirs/resnet18-w32_digits/epoch_10.pth
 
 .PHONY: demo results bench device test test-long soak lint format docs lock clean
 
-demo: $(VENV)/.demo $(TEACHER)  ## distil the demo's student from its teacher, test what comes out as a plain model
-	$(RUN) tools/train.py configs/sskd/sskd_resnet18-w32_resnet18-w16_digits.py --work-dir $(WORK_DIR)
-	$(RUN) tools/test.py configs/baselines/resnet18-w16_digits.py $(WORK_DIR)/epoch_40.pth --work-dir $(WORK_DIR)
+demo: $(VENV)/.demo  ## a teacher, its student alone and distilled in four ways with few labels, in one table
+	$(RUN) tools/demo.py $(DEMO_ARGS)
 
 $(TEACHER): | $(VENV)/.demo
 	$(RUN) tools/train.py configs/baselines/resnet18-w32_digits.py

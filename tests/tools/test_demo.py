@@ -1,0 +1,51 @@
+"""The demo: its trainings, its table, and what it does when it runs again."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+TINY = ('--iterations', '8', '--cfg-options', 'train_dataloader.dataset.indices=10', 'val_dataloader.dataset.indices=9')
+
+
+@pytest.mark.long
+def test_all_rows_then_nothing_is_trained_again(tmp_path):
+    command = [sys.executable, ROOT / 'tools' / 'demo.py', '--work-dir', tmp_path, *TINY]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True).stdout
+    rows = (tmp_path / 'demo' / 'table.txt').read_text().splitlines()
+    assert [row[:17].strip() for row in rows[1:]] == [
+        'teacher', 'student alone', 'KD', 'MHKD', 'SSKD', 'SSKD, stages only',
+    ]  # fmt: skip
+    assert '\n'.join(rows) in said
+    assert said.count(' begins, ') == 6
+    again = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True).stdout
+    assert again.count(': kept, ') == 6
+    assert ' begins, ' not in again
+
+
+def test_a_failure_names_the_log(run_tool, tmp_path, capfd):
+    said = run_tool('demo.py', '--work-dir', tmp_path, '--jobs', 1, '--cfg-options', 'train_dataloader.batch_size=x')
+    log = tmp_path / 'resnet18-w32_digits' / 'console.log'
+    assert said == f'error: teacher failed; its log is {log}'
+    assert 'batch_size' in log.read_text()
+    assert 'MHKD' not in capfd.readouterr().out
+
+
+def test_a_training_with_other_options_is_not_kept(monkeypatch, tmp_path):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location('demo', ROOT / 'tools' / 'demo.py')
+    demo = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, 'demo', demo)
+    spec.loader.exec_module(demo)
+    record = demo.ALONE.record(tmp_path)
+    assert not demo.is_done(demo.ALONE, tmp_path, ['a=1'])
+    record.parent.mkdir()
+    record.write_text(json.dumps(dict(options=['a=1'], seconds=3)))
+    assert demo.is_done(demo.ALONE, tmp_path, ['a=1'])
+    assert not demo.is_done(demo.ALONE, tmp_path, ['a=2'])

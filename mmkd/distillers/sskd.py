@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmkd.adapters import AdapterSet, Layout, build_adapter
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_dict
-from mmkd.errors import UserError
+from mmkd.errors import UserError, in_one_line
 from mmkd.explained_variance import R2, variance_parts
 from mmkd.heads.inherited import CannotInherit, class_rows, inherit, state_of
 from mmkd.least_squares import LeastSquares
@@ -192,28 +192,36 @@ class SSKD(Distiller):
             return f"The student's head does not start from the teacher's: {reason}."
         return "The student's head is now the teacher's" + (', times the maps between their features.' if maps else '.')
 
-    @torch.no_grad()
     def _check_inherited(self, inputs: Tensor, rows: Sequence[int] | None) -> None:
-        """In full precision, as the validation is."""
+        """Compare the scores in full precision, as the validation is."""
         was_training = self.training
         self.eval()
-        with own_randomness(), torch.autocast(inputs.device.type, enabled=False):
-            theirs = self.teacher_inputs(inputs)
-            targets = self.teacher.run_to([*self.teacher_stages.values()], theirs)
-            adapted: dict[StageEnd, Feature] = {}
-            for stage, feature, target in zip(
-                self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets
-            ):
-                if module_key(stage.name) in self.extras:
-                    adapted[self.teacher_stages[stage.name]] = self._adapter(stage.name)(feature, target)
-            with replaced(self.teacher.network, adapted):
-                wanted = tensors_in(self.teacher.network(theirs, mode='tensor'))
-            scores = tensors_in(self.student(inputs, mode='tensor'))
-        self.train(was_training)
-        for score, want in zip(scores, wanted, strict=True):
-            want = want if rows is None else want[:, rows]
-            if score.shape != want.shape or (score - want).abs().max() > 1e-3 * want.abs().max():
-                raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
+        try:
+            with torch.no_grad(), own_randomness(), torch.autocast(inputs.device.type, enabled=False):
+                scores, wanted = self._scores_of_both(inputs)
+        except Exception as error:  # two-stage detectors score proposals, for which they need more than images
+            raise CannotInherit(f'scores cannot be computed from the images alone ({in_one_line(error)})') from error
+        finally:
+            self.train(was_training)
+        same = len(scores) == len(wanted)
+        for score, want in zip(scores, wanted):
+            if rows is not None and score.shape[1] == len(rows) and want.shape[1] == len(self.teacher.classes):
+                want = want[:, rows]
+            same = same and score.shape == want.shape and bool((score - want).abs().max() <= 1e-3 * want.abs().max())
+        if not same:
+            raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
+
+    def _scores_of_both(self, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The student's, and the teacher's of the student's adapted features."""
+        theirs = self.teacher_inputs(inputs)
+        targets = self.teacher.run_to([*self.teacher_stages.values()], theirs)
+        adapted: dict[StageEnd, Feature] = {}
+        for stage, feature, target in zip(self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets):
+            if module_key(stage.name) in self.extras:
+                adapted[self.teacher_stages[stage.name]] = self._adapter(stage.name)(feature, target)
+        with replaced(self.teacher.network, adapted):
+            wanted = tensors_in(self.teacher.network(theirs, mode='tensor'))
+        return tensors_in(self.student(inputs, mode='tensor')), wanted
 
     def trained_extras(self) -> list[nn.Module]:
         """The adapters of the stages at hand, and what their losses have to learn."""

@@ -115,7 +115,7 @@ class StageScheduleHook(Hook):
         begin = heads[0] + 1 if heads else sum(self.schedule.lengths)  # without the head, when it is inherited
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin)
         self.sample = batch['inputs']
-        self.classes = runner.train_dataloader.dataset.metainfo.get('classes') or ()
+        self.classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
         self._log_plan(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -90,6 +90,24 @@ def test_every_stage_learns_alone(student, teacher):
     assert [name for name, parameter in network.named_parameters() if parameter.grad is not None] == []
 
 
+def test_an_equal_dense_head_becomes_the_teachers_and_others_say_why_not():
+    distiller, (data, *_) = prepared('retinanet/retinanet_r18_fpn_1x_coco', 'retinanet/retinanet_r50_fpn_1x_coco')
+    distiller.enter(['neck'])
+    assert (
+        distiller.inherit_head(data['inputs'])
+        == "The student's head is now the teacher's, times the maps between their features."
+    )
+    for name, value in distiller.teacher.network.bbox_head.state_dict().items():
+        assert torch.equal(distiller.student.bbox_head.state_dict()[name], value), name
+    distiller, (data, *_) = prepared('faster_rcnn/faster-rcnn_r50_fpn_1x_coco')
+    distiller.enter(['neck'])
+    own = snapshot(distiller.student)
+    said = distiller.inherit_head(data['inputs'])
+    assert said.startswith("The student's head does not start from the teacher's: scores cannot be computed"), said
+    assert changed(own, distiller.student) == set()
+    assert distiller.training
+
+
 # whose operators the stand-in for mmcv's has: RoIAlign, deformable convolutions and attention
 OPERATORS = [
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco',

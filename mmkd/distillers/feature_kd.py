@@ -86,8 +86,7 @@ class FeatureKD(SSKD):
         student = partial(self.task.student_outcome, inputs, data_samples, 1.0, self.places)
         if not self.places:
             return student().losses
-        theirs = self.teacher_inputs(inputs, data_samples)
-        targets = self.teacher.run_to([self.teacher_stages[stage.name] for stage in self.places], theirs)
+        targets = self._targets(inputs, data_samples)
         outcome = student()
         return {**outcome.losses, **self._distances(outcome.features, targets)}
 
@@ -97,9 +96,15 @@ class FeatureKD(SSKD):
 
     def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
         """One for each place."""
-        theirs = self.teacher_inputs(inputs, data_samples)
-        targets = self.teacher.run_to([self.teacher_stages[stage.name] for stage in self.places], theirs)
-        return self._distances(run_to(self.student, self.places, inputs), targets) if self.places else {}
+        if not self.places:
+            return {}
+        targets = self._targets(inputs, data_samples)
+        return self._distances(run_to(self.student, self.places, inputs), targets)
+
+    def _targets(self, inputs: Tensor, data_samples: list | None) -> list[Feature]:
+        """The teacher's features at the places."""
+        stages = [self.teacher_stages[stage.name] for stage in self.places]
+        return self.teacher.run_to(stages, self.teacher_inputs(inputs, data_samples))
 
     def _distances(self, features: Sequence[Feature], targets: Sequence[Feature]) -> dict[str, Tensor]:
         losses = {}

@@ -47,8 +47,9 @@ BCCD = {
 }
 TEXT = """# What makes SSKD pay
 
-Written by `tools/device/levers_page.py` from `docs/device/levers_h100.jsonl`; but for the AP of BCCD's teacher, which its
-own training on a CPU told, no number is entered by hand. Misses are printed like hits. The trainings ran side by side on one {device}, on {date}, by
+Written by `tools/device/levers_page.py` from `docs/device/levers_h100.jsonl`. But for the AP of BCCD's teacher, which
+its own training on a CPU told, no number is entered by hand. Misses are printed like hits. The trainings ran side by
+side on one {device}, on {date}, by
 `tools/device_run.sh grid --jobs tools/device/jobs/levers.py`: commit {commit}, {versions}.
 
 The figure is that of the last epoch: the mean over the seeds, in brackets the lowest and the highest. Every student
@@ -74,8 +75,8 @@ is {lead:.1f} points ahead of the student alone (with twice its epochs).
         """## BCCD: a GFL on a pretrained MobileNetV2 teaches a narrow GFL
 
 Blood cells, 291 training and 73 validation photos at 160 pixels, 36 epochs, a student of 0.27 million parameters from
-scratch; box AP in per cent. The teacher (12 epochs, ImageNet weights, trained on a CPU) has {teacher:.1f}, {lead:.1f} ahead of
-the student alone at its best length. The set is small: a point is within the spread of seeds.
+scratch; box AP in per cent. The teacher (12 epochs, ImageNet weights, trained on a CPU) has {teacher:.1f},
+{lead:.1f} ahead of the student alone at its best length. The set is small: a point is within the spread of seeds.
 
 """,
         100.0,

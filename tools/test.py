@@ -14,7 +14,7 @@ except ImportError as error:
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.compat.cpu_nodes import leave, prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.running import checks, data_checks, flags
@@ -52,3 +52,4 @@ if __name__ == '__main__':
     except UserError as error:
         tell_torchrun(f'error: {error}')
         sys.exit(f'error: {error}')
+    leave()

@@ -16,7 +16,7 @@ except ImportError as error:
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.compat.cpu_nodes import leave, prepare_cpu_node
 from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.locks import hold
@@ -78,4 +78,6 @@ if __name__ == '__main__':
     except SystemExit as left:
         if isinstance(left.code, int) and left.code > 128:  # at a signal; srun ends whoever is slower than another,
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and the code of that would hide this one
+            leave(left.code)
         raise
+    leave()

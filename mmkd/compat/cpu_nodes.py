@@ -1,6 +1,8 @@
 """Distributed runs on machines without a GPU."""
 
 import atexit
+import os
+import sys
 from unittest.mock import patch
 
 import torch
@@ -35,7 +37,21 @@ def prepare_cpu_node(cfg: Config) -> None:
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
 
 
+def leave(code: int = 0) -> None:
+    """End a process that has done its work; gloo's threads must not see the interpreter's end.
+
+    One of them may still free the tensors of the last collective call, which takes Python's lock. A thread that asks
+    for it while the interpreter ends is ended by Python, and C++ aborts the process for that: a training that went
+    well would exit with SIGABRT. Without a process group this does nothing, and the interpreter ends as ever.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo':
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def _leave_group() -> None:
-    """Left to the interpreter's end, gloo's threads now and then abort a process that has done its work."""
+    """What Python's own end does, before the process ends by itself or by :func:`leave`."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -1,6 +1,7 @@
 """Two processes under torchrun: one is killed, or torchrun, or all; resumed, they end with the same weights: make soak.
 
-They are killed in the first epoch of a stage, and go on from its start, where the statistics of both are the same.
+They are killed in the first epoch of a stage, and go on from its start, or in its second one, where the statistics of
+both differ.
 """
 
 import os
@@ -18,7 +19,12 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested'),
 ]
-MOMENTS = {'layer4': 'Epoch(train) [3][1/2]', 'head': 'Epoch(train) [5][1/2]'}
+MOMENTS = {
+    'layer4': 'Epoch(train) [3][1/2]',
+    'the middle of layer4': 'Epoch(train) [4][1/2]',
+    'head': 'Epoch(train) [5][1/2]',
+    'the middle of head': 'Epoch(train) [6][1/2]',
+}
 
 
 @pytest.fixture(scope='module')

@@ -211,7 +211,11 @@ class Distiller(BaseModel):
         return {}
 
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
-        """Make the teacher's head the student's when all features are learned; say in words what was done, if any."""
+        """Make the teacher's head the student's when all features are learned; say in words what was done, if any.
+
+        Raises:
+            CannotInherit: It would not be exact.
+        """
         return ''
 
     def enter(self, names: Sequence[str]) -> None:

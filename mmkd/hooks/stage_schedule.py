@@ -10,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
+from mmkd.heads.inherited import CannotInherit
 from mmkd.hooks.class_checks import check_classes, check_labels, check_validation_classes
 from mmkd.hooks.first_batch import check_ground_truth, check_head, check_prediction, first_batch
 from mmkd.hooks.loss_guard import LossGuard
@@ -253,13 +254,23 @@ class StageScheduleHook(Hook):
         restored = False
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             restored = self.best.restore(self.distiller)
-        if ends and self.completes_features and (said := self.distiller.inherit_head(self.sample, self.classes)):
-            runner.logger.info(said)
+        if ends and self.completes_features and self._inherit_head(runner):
             restored = True
         if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
             average_buffers(self.distiller)
         if restored:  # else checkpoints would hold the average, over all of the stage, in its place
             restart_averages(runner, self.distiller)
+
+    def _inherit_head(self, runner: Runner) -> bool:
+        """Make the teacher's head the student's, where that is exact, and tell what was done."""
+        try:
+            said = self.distiller.inherit_head(self.sample, self.classes)
+        except CannotInherit as reason:
+            runner.logger.info(f"The student's head does not start from the teacher's: {reason}.")
+            return False
+        if said:
+            runner.logger.info(said)
+        return bool(said)
 
     def _plan(self, runner: Runner) -> Schedule:
         """The schedule that the user wants of the student's own budget."""

@@ -18,7 +18,7 @@ from mmkd.hooks.process_states import ProcessStates
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
 from mmkd.hooks.stage_validation import BestStage, validate_stages
-from mmkd.hooks.teacher_score import score_teacher
+from mmkd.hooks.teacher_score import not_ahead, numbers, score_teacher
 from mmkd.hooks.unlabelled_images import UnlabelledImages, unlabelled_images
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
 from mmkd.registry import HOOKS
@@ -77,6 +77,9 @@ class StageScheduleHook(Hook):
         self.report = StageReport()
         self.processes = ProcessStates()
         self.index = -1  # of the phase at hand; before the first
+        self.inherited = False  # the head, from the teacher
+        self.scores: dict[str, float] = {}  # the teacher's
+        self.own_scores: dict[str, float] = {}  # the student's, at the last validation
         self.resumed: dict | None = None
         self.unlabelled: UnlabelledImages | None = None
         self.more = 0  # images of them in the iteration at hand
@@ -142,6 +145,8 @@ class StageScheduleHook(Hook):
                 '--resume: the adapters or auxiliary heads in the checkpoint are not those of the config '
                 f'({" ".join(str(error).split())}); resume with the config that made it.'
             ) from error
+        self.inherited = self.resumed.get('inherited', False)
+        self.scores = self.resumed.get('teacher_score', {})
         if self.best is not None and self.resumed['best'] is not None:
             self.best.loss, self.best.state = self.resumed['best']
 
@@ -150,7 +155,7 @@ class StageScheduleHook(Hook):
         self.processes.meet_when_saving(runner, self.distiller)
         if self.resumed is None:
             if self.score_teacher:
-                score_teacher(runner, self.distiller)
+                self.scores = numbers(score_teacher(runner, self.distiller))
             self._enter(runner, 0)
             return
         done, length = self.progress(runner)
@@ -197,6 +202,12 @@ class StageScheduleHook(Hook):
         """The last stage ends."""
         self._end(runner)
         runner.logger.info(self.report.summary())
+        if warning := not_ahead(self.scores, self.own_scores):
+            runner.logger.warning(warning)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keep the student's score, to compare it with the teacher's at the end."""
+        self.own_scores = numbers(metrics)
 
     def before_val(self, runner: Runner) -> None:
         """Validation is no time of the stage's."""
@@ -215,6 +226,8 @@ class StageScheduleHook(Hook):
             others=self.processes.others,
             sampler_seed=getattr(runner.train_dataloader.sampler, 'seed', None),
             best=None if self.best is None else (self.best.loss, self.best.state),
+            inherited=self.inherited,
+            teacher_score=self.scores,
         )
         if self.unlabelled is not None:
             checkpoint[KEY]['unlabelled'] = self.unlabelled.state()
@@ -255,11 +268,21 @@ class StageScheduleHook(Hook):
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             restored = self.best.restore(self.distiller)
         if ends and self.completes_features and self._inherit_head(runner):
-            restored = True
+            self.inherited = restored = True
+        if ends and done == sum(self.schedule.lengths) and runner.val_loop is not None and not self._knows_classes:
+            runner.logger.warning(
+                "No phase learned the student's head, and it is not the teacher's: the validation at the end is that "
+                "of the head's first weights. List 'head' in default_hooks.stages.stages to learn it."
+            )
         if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
             average_buffers(self.distiller)
         if restored:  # else checkpoints would hold the average, over all of the stage, in its place
             restart_averages(runner, self.distiller)
+
+    @property
+    def _knows_classes(self) -> bool:
+        """Whether something of this run made the student's head."""
+        return self.inherited or any(self.schedule.stages[-1] in phase for phase in self.schedule.phases)
 
     def _inherit_head(self, runner: Runner) -> bool:
         """Make the teacher's head the student's, where that is exact, and tell what was done."""

@@ -1,4 +1,4 @@
-"""The teacher's head becomes the student's, where a trial on a batch shows that it scores as it should."""
+"""What a student takes over of its teacher's weights: the neck it begins with, the head when features are learned."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,8 +10,10 @@ from mmkd.adapters import module_key
 from mmkd.errors import in_one_line
 from mmkd.heads.inherited import CannotInherit, class_rows, folded, inherit, state_of
 from mmkd.least_squares import LeastSquares
+from mmkd.pairing import in_neck
 from mmkd.prefix import Feature, StageEnd, replaced, run_to, tensors_in
 from mmkd.random_state import own_randomness
+from mmkd.scratch import names_weights
 
 if TYPE_CHECKING:
     from mmkd.distillers.sskd import SSKD
@@ -19,6 +21,27 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-3  # of the largest score
 
 Scores = list[tuple[Tensor, Tensor]]  # the student's, and what they should be
+
+
+def inherit_neck(distiller: 'SSKD') -> str:
+    """Let the student's neck begin as the teacher's, if both are alike, and say so; ``''`` if it begins as it is.
+
+    It does so if its own config freezes some of it or names weights for it.
+    """
+    stage, student, teacher = distiller.plan.stages[-1], distiller.student, distiller.teacher.network
+    if not in_neck(stage) or not in_neck(distiller.teacher_stages[stage.name]):
+        return ''
+    neck = student.get_submodule('neck')
+    if type(neck) is not type(teacher.get_submodule('neck')) or not set(stage.parameters) <= distiller.trainable:
+        return ''
+    if names_weights('model.student', student) or names_weights('model.student.neck', neck):
+        return ''
+    try:
+        taken = inherit(state_of(student, stage), distiller.teacher_neck, [], None)
+    except CannotInherit:
+        return ''
+    student.load_state_dict(taken, strict=False)
+    return "The student's neck begins as the teacher's."
 
 
 def inherit_head(distiller: 'SSKD', inputs: Tensor, classes: Sequence[str]) -> str:

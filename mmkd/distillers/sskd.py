@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmkd.adapters import AdapterSet, Layout, build_adapter, module_key
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.inheriting import inherit_head, reads_one_map
+from mmkd.distillers.inheriting import inherit_head, inherit_neck, reads_one_map
 from mmkd.distillers.options import check_dict
 from mmkd.errors import UserError
 from mmkd.explained_variance import R2, variance_parts
@@ -48,7 +48,7 @@ class SSKD(Distiller):
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
         head_from_teacher (bool): When the last feature is learned, make the teacher's head the student's where that is
-            exact. Defaults to True.
+            exact; begin with the teacher's neck where both are alike. Defaults to True.
     """
 
     head_learns_from_features = True
@@ -88,7 +88,10 @@ class SSKD(Distiller):
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
         self.check_cut(self.teacher_stages.values())
-        self.teacher_head = state_of(self.teacher.network, teacher_plan.head)  # before its batch norms are folded
+        last = teacher_plan.stages[-1]
+        self.teacher_neck, self.teacher_head = (  # before batch norms are folded
+            state_of(self.teacher.network, stage) for stage in (last, teacher_plan.head)
+        )
 
     def check_cut(self, stages: Iterable[Stage]) -> None:
         """Refuse a teacher's features that could not be cut back, if its batches are padded further."""
@@ -171,6 +174,10 @@ class SSKD(Distiller):
             adapter = self._adapter(stage.name)
             pairs[stage.name] = adapter(feature, target), adapter.targets(target)
         return pairs
+
+    def inherit_neck(self) -> str:
+        """Let the student's neck begin as the teacher's, if both are alike; say so."""
+        return inherit_neck(self) if self.head_from_teacher else ''
 
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
         """Make the teacher's head the student's, if that is exact; say in words what was done."""

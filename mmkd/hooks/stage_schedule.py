@@ -156,6 +156,9 @@ class StageScheduleHook(Hook):
         if self.resumed is None:
             if self.score_teacher:
                 self.scores = numbers(score_teacher(runner, self.distiller))
+            loaded = runner._load_from is not None  # then the student has weights of its own
+            if self.completed is not None and not loaded and (said := self.distiller.inherit_neck()):
+                runner.logger.info(said)
             self._enter(runner, 0)
             return
         done, length = self.progress(runner)
@@ -248,11 +251,15 @@ class StageScheduleHook(Hook):
         return runner.iter - sum(lengths[: self.index]), lengths[self.index]
 
     @property
-    def completes_features(self) -> bool:
-        """Whether the last feature is learned in the phase at hand, and the head in none before."""
-        stages, head = self.schedule.stages, self.schedule.stages[-1]
-        learns_last = len(stages) > 1 and stages[-2] in self.schedule.phases[self.index]
-        return learns_last and not any(head in phase for phase in self.schedule.phases[: self.index + 1])
+    def completed(self) -> int | None:
+        """The phase in which the last feature is learned, if no phase before it has the head; None if there is none."""
+        *features, head = self.schedule.stages
+        for index, phase in enumerate(self.schedule.phases):
+            if head in phase:
+                return None
+            if features[-1:] and features[-1] in phase:
+                return index
+        return None
 
     def look_back(self, runner: Runner, done: int) -> None:
         """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
@@ -267,7 +274,7 @@ class StageScheduleHook(Hook):
         restored = False
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             restored = self.best.restore(self.distiller)
-        if ends and self.completes_features and self._inherit_head(runner):
+        if ends and self.index == self.completed and self._inherit_head(runner):
             self.inherited = restored = True
         if ends and done == sum(self.schedule.lengths) and runner.val_loop is not None and not self._knows_classes:
             runner.logger.warning(

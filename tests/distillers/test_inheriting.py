@@ -10,9 +10,10 @@ from tests.mmdet_detectors import as_in_a_run, plain_model
 pytest.importorskip('mmdet')
 
 
-def detector(neck: int, levels: int = 1, norm: dict | None = None):
+def detector(neck: int, levels: int = 1, norm: dict | None = None, depth: int = 18):
     """A RetinaNet whose neck has such a width and whose head, of two 3x3 convolutions, has always the same."""
     model = plain_model('retinanet/retinanet_r18_fpn_1x_coco')
+    model['backbone'].update(depth=depth)
     start = dict(start_level=1, num_outs=levels, add_extra_convs=False)
     model['neck'].update(out_channels=neck, end_level=levels, **start)
     strides = [8, 16, 32][:levels]
@@ -120,3 +121,63 @@ def test_a_difference_that_is_no_borders_is_refused(monkeypatch):
     monkeypatch.setattr(distiller.student.bbox_head, 'forward', lambda x: [[s * 2 for s in part] for part in scores(x)])
     with pytest.raises(CannotInherit, match='no inner part'):
         distiller.inherit_head(inputs)
+
+
+def test_a_neck_of_equal_shapes_begins_as_the_teachers():
+    student, teacher = detector(neck=12, levels=2, depth=18), detector(neck=12, levels=2, depth=34)
+    distiller, _ = learned(student, teacher)
+    before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    assert distiller.inherit_neck() == "The student's neck begins as the teacher's."
+    for name, value in distiller.student.state_dict().items():
+        theirs = distiller.teacher.network.state_dict().get(name) if name.startswith('neck.') else before[name]
+        assert torch.equal(value, theirs), name
+        assert not name.startswith('neck.') or name.endswith('bias') or not torch.equal(value, before[name])
+
+
+def freeze(distiller):
+    distiller.trainable.remove('neck.fpn_convs.0.conv.weight')
+
+
+def load(distiller):
+    distiller.student.neck.init_cfg = dict(type='Pretrained', checkpoint='neck.pth')
+
+
+def load_whole(distiller):
+    distiller.student.init_cfg = [dict(type='Pretrained', checkpoint='detector.pth')]
+
+
+def switch_off(distiller):
+    distiller.head_from_teacher = False
+
+
+@pytest.mark.parametrize('change', [freeze, load, load_whole, switch_off])
+def test_a_neck_that_the_config_freezes_or_loads_is_left_alone(change):
+    distiller, _ = learned(detector(neck=12), detector(neck=12, depth=34))
+    before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    change(distiller)
+    assert distiller.inherit_neck() == ''
+    assert all(torch.equal(value, before[name]) for name, value in distiller.student.state_dict().items())
+
+
+def another_kind(neck):
+    neck.update(type='PAFPN')
+
+
+def wider(neck):
+    neck.update(out_channels=20)
+
+
+def without_the_coarsest(neck):
+    neck.update(num_outs=1, end_level=1)
+
+
+@pytest.mark.parametrize('change', [another_kind, wider, without_the_coarsest])
+def test_a_neck_unlike_the_teachers_begins_as_it_is(change):
+    student, teacher = detector(neck=12, levels=2), detector(neck=12, levels=2)
+    change(teacher['neck'])
+    teacher['bbox_head'].update(in_channels=teacher['neck']['out_channels'])
+    teacher['bbox_head']['anchor_generator']['strides'] = [8, 16][: teacher['neck']['num_outs']]
+    distiller, _ = learned(student, teacher)
+    before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    assert distiller.inherit_neck() == ''
+    assert all(torch.equal(value, before[name]) for name, value in distiller.student.state_dict().items())

@@ -333,3 +333,30 @@ def test_a_resumed_run_knows_that_the_head_was_inherited(distil, tmp_path):
     distil('resumed', hook, resume=True, load_from=str(tmp_path / 'run' / 'epoch_6.pth')).train()
     (log,) = (tmp_path / 'resumed').glob('*/*.log')
     assert NO_HEAD not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ('hook', 'changes', 'begins'),
+    [
+        ({}, {}, ['before']),
+        (dict(stages=['layer4'], lengths=[8]), {}, ['before']),
+        (dict(stages=[['layer1', 'layer4'], 'layer2', 'all'], lengths=[2, 2, 4]), {}, ['before']),
+        (dict(stages=['layer1', 'all'], lengths=[4, 4]), {}, []),  # the last feature is never a stage of its own
+        (dict(stages=['all']), {}, []),
+        ({}, dict(load_from='epoch_1.pth'), []),  # it has weights of its own
+        ({}, dict(load_from='epoch_1.pth', resume=True), []),
+    ],
+)
+def test_the_neck_begins_as_the_teachers_where_it_is_learned_before_the_head(
+    distil, tmp_path, monkeypatch, hook, changes, begins
+):
+    seen = []
+    monkeypatch.setattr('mmkd.distillers.SSKD.inherit_neck', lambda self: seen.append(self.current or 'before') or '')
+    changes = dict(changes)
+    if 'load_from' in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr('mmkd.distillers.SSKD.inherit_neck', lambda self: '')
+            distil('first', hook).train()
+        changes['load_from'] = str(tmp_path / 'first' / changes['load_from'])
+    distil('run', hook, **changes).train()
+    assert seen == begins

@@ -10,13 +10,14 @@ of the same images, and the student's number format. For each tensor, in this or
    teacher's prefix tokens that the student has no counterpart for are copied from the teacher, so
    that no loss sees a difference there and no gradient comes from it.
 4. **Widths** that differ are joined by a linear map of each position, the least-squares fit to the
-   teacher's feature, renewed with each batch. Equal widths get none.
+   teacher's feature, renewed with each batch. Equal widths get none. Each level of a pyramid has its own, or all
+   have one: a head that reads all of them can be multiplied with one only.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt, log2
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +112,7 @@ class Adapter(nn.Module):
         same_aspect = height * teacher_columns == teacher_height * columns
         self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
         self.project = None if student.width == teacher.width else LeastSquares(student.width, teacher.width)
+        self.fits = True  # the map is renewed here; else by who shares it
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The student's tensor in the shape of the teacher's; the very tensor where nothing differs."""
@@ -130,6 +132,10 @@ class Adapter(nn.Module):
         copied = teacher[:, self.shared : prefix].detach().to(student.dtype)
         return torch.cat([student[:, : self.shared], copied, student[:, self.shared :]], dim=1)
 
+    def pairs(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Of two maps, what the map between them is fit to: the vectors of both at the same positions."""
+        return rows_of(self._placed(student, teacher)), rows_of(teacher)
+
     def _placed(self, student: Tensor, teacher: Tensor) -> Tensor:
         """In the teacher's layout and of its size, in the student's width, without prefix tokens that it lacks."""
         if self.same_layout and self.student.places(student) == self.teacher.places(teacher):
@@ -148,7 +154,7 @@ class Adapter(nn.Module):
     def _projected(self, student: Tensor, target: Tensor) -> Tensor:
         if self.project is None:
             return student
-        if self.training:
+        if self.training and self.fits:
             self.project.observe(rows_of(student), rows_of(target))
         weight = self.project.weight  # without autocast, layers take no other number format than their own
         return self.project(student.to(weight.dtype)).to(student.dtype)
@@ -165,11 +171,20 @@ class AdapterSet(nn.ModuleList):
     Args:
         partners: For each of them the index of the teacher's tensor that it mimics.
         adapters: In the same order.
+        one_map: Between all levels of a pyramid of maps, where all are between the same two widths.
     """
 
-    def __init__(self, partners: Sequence[int], adapters: Iterable[Adapter]):
+    def __init__(self, partners: Sequence[int], adapters: Sequence[Adapter], one_map: bool = False):
         super().__init__(adapters)
         self.partners = tuple(partners)
+        project = adapters[0].project
+        ends = [layout for adapter in adapters for layout in (adapter.student, adapter.teacher)]
+        plain = not any(layout.channels_last or layout.prefix is not None for layout in ends)
+        widths = {(adapter.student.width, adapter.teacher.width) for adapter in adapters}
+        self.one_map = one_map and plain and project is not None and len(adapters) > len(widths) == 1
+        if self.one_map:
+            for adapter in adapters:
+                adapter.project, adapter.fits = project, False
 
     def targets(self, teacher: Feature) -> Feature:
         """What each tensor of the student's feature mimics."""
@@ -177,14 +192,24 @@ class AdapterSet(nn.ModuleList):
 
     def forward(self, student: Feature, teacher: Feature) -> Feature:
         """The student's feature in the shape of its targets."""
-        return tuple(adapter(s, t) for adapter, s, t in zip(self, student, self.targets(teacher), strict=True))
+        targets = self.targets(teacher)
+        if self.one_map and self.training:
+            self._fit(student, targets)
+        return tuple(adapter(s, t) for adapter, s, t in zip(self, student, targets, strict=True))
+
+    def _fit(self, student: Feature, targets: Feature) -> None:
+        """The map that all levels share, to the positions of all of them."""
+        levels = cast(list[Adapter], list(self))
+        own, theirs = zip(*(level.pairs(s, t) for level, s, t in zip(levels, student, targets)))
+        cast(LeastSquares, levels[0].project).observe(torch.cat(own), torch.cat(theirs))
 
 
-def build_adapter(student: StageLike, teacher: StageLike) -> AdapterSet:
+def build_adapter(student: StageLike, teacher: StageLike, one_map: bool = False) -> AdapterSet:
     """The adapter of a pair of stages: called with both features, it gives the student's in the teacher's shape.
 
     Of pyramids, each of the student's levels mimics the teacher's of the nearest stride, of two the coarser. It has no
-    parameters where no widths differ, and returns the very tensors where nothing differs.
+    parameters where no widths differ, and returns the very tensors where nothing differs. With ``one_map`` all levels
+    of such a pyramid share one, if they can.
     """
     layouts = [Layout.of(student, shape) for shape in student.shapes]
     targets = [Layout.of(teacher, shape) for shape in teacher.shapes]
@@ -192,7 +217,7 @@ def build_adapter(student: StageLike, teacher: StageLike) -> AdapterSet:
     if len(layouts) > 1 or len(targets) > 1:
         strides, target_strides = level_strides(student, layouts), level_strides(teacher, targets)
         partners = [-min((abs(log2(s / t)), -i) for i, t in enumerate(target_strides))[1] for s in strides]
-    return AdapterSet(partners, (Adapter(layout, targets[i]) for layout, i in zip(layouts, partners)))
+    return AdapterSet(partners, [Adapter(layout, targets[i]) for layout, i in zip(layouts, partners)], one_map)
 
 
 def level_strides(stage: StageLike, layouts: Sequence[Layout]) -> list[int]:
@@ -200,3 +225,8 @@ def level_strides(stage: StageLike, layouts: Sequence[Layout]) -> list[int]:
     assert stage.stride is not None
     assert stage.grid is not None
     return [stage.stride * 2 ** round(log2(max(stage.grid) / max(layout.grid))) for layout in layouts]
+
+
+def module_key(name: str) -> str:
+    """A stage's name as the name of a submodule."""
+    return name.replace('.', '_')

@@ -53,10 +53,10 @@ def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] 
 
 def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage], list[Stage]]:
     """The stages of both that have a partner."""
-    own_neck, their_neck = ([stage for stage in stages if _in_neck(stage)] for stages in (own, theirs))
+    own_neck, their_neck = ([stage for stage in stages if in_neck(stage)] for stages in (own, theirs))
     if not (own_neck and their_neck):
         own_neck, their_neck = [], []
-    own, theirs = ([stage for stage in stages if not _in_neck(stage)] for stages in (own, theirs))
+    own, theirs = ([stage for stage in stages if not in_neck(stage)] for stages in (own, theirs))
 
     if not own:
         raise UserError('model.student: its backbone puts out neither maps nor tokens that a teacher could teach.')
@@ -77,7 +77,8 @@ def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage],
     )
 
 
-def _in_neck(stage: Stage) -> bool:
+def in_neck(stage: Stage) -> bool:
+    """Whether a stage ends in the neck."""
     return stage.end.split('.')[0] == 'neck'
 
 

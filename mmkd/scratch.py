@@ -14,14 +14,13 @@ from mmkd.errors import UserError
 def has_weights(key: str, network: nn.Module) -> bool:
     """Whether a network's own config brings trained weights for its backbone, from a file or from timm."""
     backbone = network.get_submodule('backbone')
-    inits = [
-        init
-        for where, module in ((key, network), (f'{key}.backbone', backbone))
-        for init in _listed(where, getattr(module, 'init_cfg', None))
-    ]
-    return any(init.get('type') == 'Pretrained' for init in inits) or (
-        hasattr(backbone, 'timm_model') and getattr(backbone, '_is_init', False)  # so mmpretrain marks timm's weights
-    )
+    timm = hasattr(backbone, 'timm_model') and getattr(backbone, '_is_init', False)  # so mmpretrain marks its weights
+    return timm or names_weights(key, network) or names_weights(f'{key}.backbone', backbone)
+
+
+def names_weights(key: str, module: nn.Module) -> bool:
+    """Whether a module's own config names a file of weights for it."""
+    return any(init.get('type') == 'Pretrained' for init in _listed(key, getattr(module, 'init_cfg', None)))
 
 
 def check_scratch(student: nn.Module) -> None:

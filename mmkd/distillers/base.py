@@ -210,8 +210,16 @@ class Distiller(BaseModel):
         """Means over a batch of the validation set that tell how the stages at hand are doing."""
         return {}
 
+    def inherit_neck(self) -> str:
+        """Let the student's neck begin as the teacher's; say so, if that is done."""
+        return ''
+
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
-        """Make the teacher's head the student's when all features are learned; say in words what was done, if any."""
+        """Make the teacher's head the student's when all features are learned; say in words what was done, if any.
+
+        Raises:
+            CannotInherit: It would not be exact.
+        """
         return ''
 
     def enter(self, names: Sequence[str]) -> None:

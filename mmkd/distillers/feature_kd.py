@@ -5,9 +5,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from mmkd.adapters import build_adapter
+from mmkd.adapters import build_adapter, module_key
 from mmkd.distillers.options import check_dict, check_weight
-from mmkd.distillers.sskd import SSKD, module_key
+from mmkd.distillers.sskd import SSKD
 from mmkd.errors import UserError
 from mmkd.prefix import Feature, run_to
 from mmkd.random_state import own_randomness

@@ -8,10 +8,11 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmkd.adapters import module_key
 from mmkd.attach import Attachment, attach_points
 from mmkd.distillers.kd import SOFT_LOSS
 from mmkd.distillers.options import check_dict, check_taught, check_weight
-from mmkd.distillers.sskd import SSKD, module_key
+from mmkd.distillers.sskd import SSKD
 from mmkd.errors import UserError
 from mmkd.heads import load_heads
 from mmkd.prefix import Feature, run_to

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmkd.adapters import AdapterSet, Layout, build_adapter
+from mmkd.adapters import AdapterSet, Layout, build_adapter, module_key
 from mmkd.distillers.base import Distiller
+from mmkd.distillers.inheriting import inherit_head, inherit_neck, reads_one_map
 from mmkd.distillers.options import check_dict
-from mmkd.errors import UserError, in_one_line
+from mmkd.errors import UserError
 from mmkd.explained_variance import R2, variance_parts
-from mmkd.heads.inherited import CannotInherit, class_rows, inherit, state_of
-from mmkd.least_squares import LeastSquares
+from mmkd.heads.inherited import state_of
 from mmkd.padding import divisor_of
 from mmkd.pairing import pair_plans
-from mmkd.prefix import Feature, StageEnd, replaced, run_to, tensors_in
+from mmkd.prefix import Feature, run_to
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import Phase, check_name
@@ -48,7 +48,7 @@ class SSKD(Distiller):
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
         head_from_teacher (bool): When the last feature is learned, make the teacher's head the student's where that is
-            exact. Defaults to True.
+            exact; begin with the teacher's neck where both are alike. Defaults to True.
     """
 
     head_learns_from_features = True
@@ -88,7 +88,10 @@ class SSKD(Distiller):
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
         self.check_cut(self.teacher_stages.values())
-        self.teacher_head = state_of(self.teacher.network, teacher_plan.head)  # before its batch norms are folded
+        last = teacher_plan.stages[-1]
+        self.teacher_neck, self.teacher_head = (  # before batch norms are folded
+            state_of(self.teacher.network, stage) for stage in (last, teacher_plan.head)
+        )
 
     def check_cut(self, stages: Iterable[Stage]) -> None:
         """Refuse a teacher's features that could not be cut back, if its batches are padded further."""
@@ -118,7 +121,9 @@ class SSKD(Distiller):
         usual = self.mimic_loss or dict(type='mmkd.FeatureMimicLoss')
         with own_randomness():
             for stage in stages:
-                self.extras[module_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name])
+                one_map = self.head_from_teacher and stage is self.plan.stages[-1] and reads_one_map(self)
+                adapter = build_adapter(stage, self.teacher_stages[stage.name], one_map)
+                self.extras[module_key(stage.name)] = adapter
                 loss = MODELS.build(self.stage_losses.get(stage.name, usual))
                 self.losses[stage.name] = self.extras[f'{module_key(stage.name)}_loss'] = loss
         self.extras.to(next(self.student.parameters()).device)
@@ -170,58 +175,13 @@ class SSKD(Distiller):
             pairs[stage.name] = adapter(feature, target), adapter.targets(target)
         return pairs
 
+    def inherit_neck(self) -> str:
+        """Let the student's neck begin as the teacher's, if both are alike; say so."""
+        return inherit_neck(self) if self.head_from_teacher else ''
+
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
-        """Make the teacher's head the student's, if that is exact; say in words what was done.
-
-        It is tried on a batch: the student's scores must be those that the teacher makes of the adapted features.
-
-        Args:
-            inputs: A preprocessed batch.
-            classes: The names of the student's classes, if its data tell.
-        """
-        if not self.head_from_teacher:
-            return ''
-        own = state_of(self.student, self.plan.head)
-        maps = [module for module in self.extras.modules() if isinstance(module, LeastSquares)]
-        try:
-            rows = class_rows(classes, self.teacher.classes)
-            self.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
-            self._check_inherited(inputs, rows)
-        except CannotInherit as reason:
-            self.student.load_state_dict(own, strict=False)
-            return f"The student's head does not start from the teacher's: {reason}."
-        return "The student's head is now the teacher's" + (', times the maps between their features.' if maps else '.')
-
-    def _check_inherited(self, inputs: Tensor, rows: Sequence[int] | None) -> None:
-        """Compare the scores in full precision, as the validation is."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad(), own_randomness(), torch.autocast(inputs.device.type, enabled=False):
-                scores, wanted = self._scores_of_both(inputs)
-        except Exception as error:  # two-stage detectors score proposals, for which they need more than images
-            raise CannotInherit(f'scores cannot be computed from the images alone ({in_one_line(error)})') from error
-        finally:
-            self.train(was_training)
-        same = len(scores) == len(wanted)
-        for score, want in zip(scores, wanted):
-            if rows is not None and score.shape[1] == len(rows) and want.shape[1] == len(self.teacher.classes):
-                want = want[:, rows]
-            same = same and score.shape == want.shape and bool((score - want).abs().max() <= 1e-3 * want.abs().max())
-        if not same:
-            raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
-
-    def _scores_of_both(self, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The student's, and the teacher's of the student's adapted features."""
-        theirs = self.teacher_inputs(inputs)
-        targets = self.teacher.run_to([*self.teacher_stages.values()], theirs)
-        adapted: dict[StageEnd, Feature] = {}
-        for stage, feature, target in zip(self.plan.stages, run_to(self.student, self.plan.stages, inputs), targets):
-            if module_key(stage.name) in self.extras:
-                adapted[self.teacher_stages[stage.name]] = self._adapter(stage.name)(feature, target)
-        with replaced(self.teacher.network, adapted):
-            wanted = tensors_in(self.teacher.network(theirs, mode='tensor'))
-        return tensors_in(self.student(inputs, mode='tensor')), wanted
+        """Make the teacher's head the student's, if that is exact; say in words what was done."""
+        return inherit_head(self, inputs, classes) if self.head_from_teacher else ''
 
     def trained_extras(self) -> list[nn.Module]:
         """The adapters of the stages at hand, and what their losses have to learn."""
@@ -266,8 +226,3 @@ def _check_maps(stage: Stage, divisor: int) -> None:
             f"out at {stage.end}, of the shape {stage.shapes[0]}, cannot be cut back to the size of the student's; "
             f"set the student's to a multiple of {divisor}."
         )
-
-
-def module_key(name: str) -> str:
-    """A stage's name as the name of a submodule."""
-    return name.replace('.', '_')

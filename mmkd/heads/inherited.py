@@ -66,6 +66,11 @@ def inherit(
     return result
 
 
+def folded(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[tuple[int, ...]]:
+    """The kernels of the layers that :func:`inherit` multiplies with a map; ``()`` is a linear layer's."""
+    return [tuple(value.shape[2:]) for name, value in own.items() if value.shape[1:] != theirs[name].shape[1:]]
+
+
 def _chosen(theirs: Tensor, own: Tensor, classes: Sequence[int] | None) -> Tensor:
     """The rows of the student's classes."""
     if classes is None or len(own) != len(classes):
@@ -79,8 +84,10 @@ def _shapes(name: str, own: Tensor, theirs: Tensor) -> str:
 
 def _folded(name: str, weight: Tensor, own: Tensor, maps: Sequence[LeastSquares]) -> tuple[Tensor, Tensor]:
     fitting = [m for m in maps if weight.shape[:2] == (own.shape[0], len(m.weight)) and own.shape[1] == m.width]
-    if len(fitting) != 1 or weight.shape[2:] != own.shape[2:]:
+    if not fitting or weight.shape[2:] != own.shape[2:]:
         raise CannotInherit(_shapes(name, own, weight))
+    if len(fitting) > 1:
+        raise CannotInherit(f'{_shapes(name, own, weight)}, and of {len(fitting)} maps it is not known which it reads')
     (between,) = fitting
     folded = torch.einsum('oi...,ij->oj...', weight, between.weight.to(weight))
     constant = torch.einsum('oi...,i->o...', weight, between.bias.to(weight))

@@ -10,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
+from mmkd.heads.inherited import CannotInherit
 from mmkd.hooks.class_checks import check_classes, check_labels, check_validation_classes
 from mmkd.hooks.first_batch import check_ground_truth, check_head, check_prediction, first_batch
 from mmkd.hooks.loss_guard import LossGuard
@@ -17,7 +18,7 @@ from mmkd.hooks.process_states import ProcessStates
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
 from mmkd.hooks.stage_validation import BestStage, validate_stages
-from mmkd.hooks.teacher_score import score_teacher
+from mmkd.hooks.teacher_score import not_ahead, numbers, score_teacher
 from mmkd.hooks.unlabelled_images import UnlabelledImages, unlabelled_images
 from mmkd.random_state import own_randomness, resume_randomness, state_for_resume
 from mmkd.registry import HOOKS
@@ -76,6 +77,9 @@ class StageScheduleHook(Hook):
         self.report = StageReport()
         self.processes = ProcessStates()
         self.index = -1  # of the phase at hand; before the first
+        self.inherited = False  # the head, from the teacher
+        self.scores: dict[str, float] = {}  # the teacher's
+        self.own_scores: dict[str, float] = {}  # the student's, at the last validation
         self.resumed: dict | None = None
         self.unlabelled: UnlabelledImages | None = None
         self.more = 0  # images of them in the iteration at hand
@@ -141,6 +145,8 @@ class StageScheduleHook(Hook):
                 '--resume: the adapters or auxiliary heads in the checkpoint are not those of the config '
                 f'({" ".join(str(error).split())}); resume with the config that made it.'
             ) from error
+        self.inherited = self.resumed.get('inherited', False)
+        self.scores = self.resumed.get('teacher_score', {})
         if self.best is not None and self.resumed['best'] is not None:
             self.best.loss, self.best.state = self.resumed['best']
 
@@ -149,7 +155,10 @@ class StageScheduleHook(Hook):
         self.processes.meet_when_saving(runner, self.distiller)
         if self.resumed is None:
             if self.score_teacher:
-                score_teacher(runner, self.distiller)
+                self.scores = numbers(score_teacher(runner, self.distiller))
+            loaded = runner._load_from is not None  # then the student has weights of its own
+            if self.completed is not None and not loaded and (said := self.distiller.inherit_neck()):
+                runner.logger.info(said)
             self._enter(runner, 0)
             return
         done, length = self.progress(runner)
@@ -196,6 +205,12 @@ class StageScheduleHook(Hook):
         """The last stage ends."""
         self._end(runner)
         runner.logger.info(self.report.summary())
+        if warning := not_ahead(self.scores, self.own_scores):
+            runner.logger.warning(warning)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keep the student's score, to compare it with the teacher's at the end."""
+        self.own_scores = numbers(metrics)
 
     def before_val(self, runner: Runner) -> None:
         """Validation is no time of the stage's."""
@@ -214,6 +229,8 @@ class StageScheduleHook(Hook):
             others=self.processes.others,
             sampler_seed=getattr(runner.train_dataloader.sampler, 'seed', None),
             best=None if self.best is None else (self.best.loss, self.best.state),
+            inherited=self.inherited,
+            teacher_score=self.scores,
         )
         if self.unlabelled is not None:
             checkpoint[KEY]['unlabelled'] = self.unlabelled.state()
@@ -234,11 +251,15 @@ class StageScheduleHook(Hook):
         return runner.iter - sum(lengths[: self.index]), lengths[self.index]
 
     @property
-    def completes_features(self) -> bool:
-        """Whether the last feature is learned in the phase at hand, and the head in none before."""
-        stages, head = self.schedule.stages, self.schedule.stages[-1]
-        learns_last = len(stages) > 1 and stages[-2] in self.schedule.phases[self.index]
-        return learns_last and not any(head in phase for phase in self.schedule.phases[: self.index + 1])
+    def completed(self) -> int | None:
+        """The phase in which the last feature is learned, if no phase before it has the head; None if there is none."""
+        *features, head = self.schedule.stages
+        for index, phase in enumerate(self.schedule.phases):
+            if head in phase:
+                return None
+            if features[-1:] and features[-1] in phase:
+                return index
+        return None
 
     def look_back(self, runner: Runner, done: int) -> None:
         """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
@@ -253,13 +274,33 @@ class StageScheduleHook(Hook):
         restored = False
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             restored = self.best.restore(self.distiller)
-        if ends and self.completes_features and (said := self.distiller.inherit_head(self.sample, self.classes)):
-            runner.logger.info(said)
-            restored = True
+        if ends and self.index == self.completed and self._inherit_head(runner):
+            self.inherited = restored = True
+        if ends and done == sum(self.schedule.lengths) and runner.val_loop is not None and not self._knows_classes:
+            runner.logger.warning(
+                "No phase learned the student's head, and it is not the teacher's: the validation at the end is that "
+                "of the head's first weights. List 'head' in default_hooks.stages.stages to learn it."
+            )
         if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
             average_buffers(self.distiller)
         if restored:  # else checkpoints would hold the average, over all of the stage, in its place
             restart_averages(runner, self.distiller)
+
+    @property
+    def _knows_classes(self) -> bool:
+        """Whether something of this run made the student's head."""
+        return self.inherited or any(self.schedule.stages[-1] in phase for phase in self.schedule.phases)
+
+    def _inherit_head(self, runner: Runner) -> bool:
+        """Make the teacher's head the student's, where that is exact, and tell what was done."""
+        try:
+            said = self.distiller.inherit_head(self.sample, self.classes)
+        except CannotInherit as reason:
+            runner.logger.info(f"The student's head does not start from the teacher's: {reason}.")
+            return False
+        if said:
+            runner.logger.info(said)
+        return bool(said)
 
     def _plan(self, runner: Runner) -> Schedule:
         """The schedule that the user wants of the student's own budget."""

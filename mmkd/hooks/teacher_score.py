@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -10,6 +11,8 @@ from torch import nn
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError, in_one_line
 from mmkd.random_state import own_randomness
+
+_MORE_IS_BETTER = CheckpointHook._default_greater_keys  # parts of names, for save_best
 
 
 def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | None:
@@ -39,6 +42,23 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
     )
     runner.logger.info(f"The teacher's own score on the student's validation images: {said}")
     return score
+
+
+def numbers(score: dict | None) -> dict[str, float]:
+    """Those of a score's values that can be compared."""
+    return {key: float(value) for key, value in (score or {}).items() if isinstance(value, int | float)}
+
+
+def not_ahead(teacher: dict[str, float], student: dict[str, float]) -> str:
+    """A warning if the student is as good as its teacher at the end, by the first metric of which more is better."""
+    known = [key for key in teacher if key in student and any(part.lower() in key.lower() for part in _MORE_IS_BETTER)]
+    if not known or teacher[known[0]] > student[known[0]]:
+        return ''
+    return (
+        f'The student ends as good as its teacher: {known[0]} is {student[known[0]]:.4g}, the teacher has '
+        f'{teacher[known[0]]:.4g}. A teacher that is not ahead has little to teach, and the student alone may come as '
+        'far: train it alone to compare, or take a better teacher.'
+    )
 
 
 def _predict(teacher: BaseModel, inputs: torch.Tensor, data_samples: list) -> list:

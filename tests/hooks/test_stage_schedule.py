@@ -296,3 +296,67 @@ def test_a_resume_with_other_stages_says_both_schedules():
         'says layer1 (2 epochs), layer2+head (6 epochs); resume with the config that made it, or start '
         'anew in another --work-dir.'
     )
+
+
+NO_HEAD = "No phase learned the student's head, and it is not the teacher's"
+
+
+@pytest.mark.parametrize(
+    ('hook', 'model', 'warned'),
+    [
+        (dict(stages=['layer3', 'layer4'], lengths=[4, 4]), {}, False),
+        (dict(stages=['layer4', 'layer2'], lengths=[5, 3]), {}, False),  # inherited before the last phase
+        (dict(stages=['layer2', 'layer3'], lengths=[4, 4]), {}, True),  # the features are not complete
+        (dict(stages=['layer3', 'layer4'], lengths=[4, 4]), dict(head_from_teacher=False), True),
+        (dict(stages=['layer4', 'head'], lengths=[5, 3]), dict(head_from_teacher=False), False),
+    ],
+)
+def test_a_validation_with_a_head_that_nothing_made_is_warned_about(distil, tmp_path, hook, model, warned):
+    distil('run', hook, model).train()
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert (NO_HEAD in log.read_text()) == warned
+
+
+def test_a_head_that_cannot_be_inherited_is_warned_about_once(distil, tmp_path):
+    hook, other = dict(stages=['layer4'], lengths=[8]), dict(type='StackedLinearClsHead', mid_channels=[16])
+    other.update(num_classes=10, in_channels=64)
+    distil('run', hook, **{'model.student.head': other}).train()
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    text = log.read_text()
+    assert "does not start from the teacher's: the" in text
+    assert text.count(NO_HEAD) == 1
+
+
+def test_a_resumed_run_knows_that_the_head_was_inherited(distil, tmp_path):
+    hook = dict(stages=['layer4', 'layer2'], lengths=[5, 3])
+    distil('run', hook).train()
+    distil('resumed', hook, resume=True, load_from=str(tmp_path / 'run' / 'epoch_6.pth')).train()
+    (log,) = (tmp_path / 'resumed').glob('*/*.log')
+    assert NO_HEAD not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ('hook', 'changes', 'begins'),
+    [
+        ({}, {}, ['before']),
+        (dict(stages=['layer4'], lengths=[8]), {}, ['before']),
+        (dict(stages=[['layer1', 'layer4'], 'layer2', 'all'], lengths=[2, 2, 4]), {}, ['before']),
+        (dict(stages=['layer1', 'all'], lengths=[4, 4]), {}, []),  # the last feature is never a stage of its own
+        (dict(stages=['all']), {}, []),
+        ({}, dict(load_from='epoch_1.pth'), []),  # it has weights of its own
+        ({}, dict(load_from='epoch_1.pth', resume=True), []),
+    ],
+)
+def test_the_neck_begins_as_the_teachers_where_it_is_learned_before_the_head(
+    distil, tmp_path, monkeypatch, hook, changes, begins
+):
+    seen = []
+    monkeypatch.setattr('mmkd.distillers.SSKD.inherit_neck', lambda self: seen.append(self.current or 'before') or '')
+    changes = dict(changes)
+    if 'load_from' in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr('mmkd.distillers.SSKD.inherit_neck', lambda self: '')
+            distil('first', hook).train()
+        changes['load_from'] = str(tmp_path / 'first' / changes['load_from'])
+    distil('run', hook, **changes).train()
+    assert seen == begins

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmkd.configs import load_config
-from mmkd.hooks.teacher_score import score_teacher
+from mmkd.hooks.teacher_score import not_ahead, score_teacher
 from mmkd.random_state import get_random_state
 from tests.conftest import ROOT
 
@@ -201,6 +201,38 @@ def test_samples_that_the_data_set_keeps_stay_as_they_are(ready):
     for sample, old in zip(dataset, before):
         assert torch.equal(sample['inputs'], old['inputs'])
         assert sample['data_samples'].to_dict().keys() == old['data_samples'].to_dict().keys()
+
+
+# Not ahead
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'student', 'said'),
+    [
+        ({'accuracy/top1': 90.0}, {'accuracy/top1': 91.5}, 'accuracy/top1 is 91.5, the teacher has 90.'),
+        ({'coco/bbox_mAP': 0.3}, {'coco/bbox_mAP': 0.3}, 'coco/bbox_mAP is 0.3, the teacher has 0.3.'),
+        ({'loss': 1.0, 'accuracy/top1': 90.0}, {'loss': 2.0, 'accuracy/top1': 95.0}, 'accuracy/top1 is 95'),
+        ({'accuracy/top1': 90.0, 'accuracy/top5': 95.0}, {'accuracy/top1': 89.0, 'accuracy/top5': 99.0}, None),
+        ({'accuracy/top1': 90.0}, {}, None),  # never validated
+        ({}, {'accuracy/top1': 90.0}, None),  # not scored
+        ({'loss': 1.0}, {'loss': 2.0}, None),
+    ],
+)
+def test_a_teacher_that_is_not_ahead_is_warned_about(teacher, student, said):
+    warning = not_ahead(teacher, student)
+    assert said in warning if said else warning == ''
+    assert ('take a better teacher' in warning) == bool(said)
+
+
+def test_the_warning_comes_at_the_end_also_of_a_resumed_run(distil, tmp_path, monkeypatch):
+    """The teacher is scored once, before the training; the student's last validation counts."""
+    monkeypatch.setattr('mmkd.hooks.stage_schedule.score_teacher', lambda *_: {'accuracy/top1': 0.0, 'note': 'x'})
+    distil('run').train()
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert log.read_text().count('The student ends as good as its teacher: accuracy/top1 is') == 1
+    distil('resumed', resume=True, load_from=str(tmp_path / 'run' / 'epoch_6.pth')).train()
+    (log,) = (tmp_path / 'resumed').glob('*/*.log')
+    assert log.read_text().count('The student ends as good as its teacher: accuracy/top1 is') == 1
 
 
 # No score

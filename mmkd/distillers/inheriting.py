@@ -1,0 +1,158 @@
+"""What a student takes over of its teacher's weights: the neck it begins with, the head when features are learned."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mmkd.adapters import module_key
+from mmkd.errors import in_one_line
+from mmkd.heads.inherited import CannotInherit, class_rows, folded, inherit, state_of
+from mmkd.least_squares import LeastSquares
+from mmkd.pairing import in_neck
+from mmkd.prefix import Feature, StageEnd, replaced, run_to, tensors_in
+from mmkd.random_state import own_randomness
+from mmkd.scratch import names_weights
+
+if TYPE_CHECKING:
+    from mmkd.distillers.sskd import SSKD
+
+_TOLERANCE = 1e-3  # of the largest score
+
+Scores = list[tuple[Tensor, Tensor]]  # the student's, and what they should be
+
+
+def inherit_neck(distiller: 'SSKD') -> str:
+    """Let the student's neck begin as the teacher's, if both are alike, and say so; ``''`` if it begins as it is.
+
+    It does so if its own config freezes some of it or names weights for it.
+    """
+    stage, student, teacher = distiller.plan.stages[-1], distiller.student, distiller.teacher.network
+    if not in_neck(stage) or not in_neck(distiller.teacher_stages[stage.name]):
+        return ''
+    neck = student.get_submodule('neck')
+    if type(neck) is not type(teacher.get_submodule('neck')) or not set(stage.parameters) <= distiller.trainable:
+        return ''
+    if names_weights('model.student', student) or names_weights('model.student.neck', neck):
+        return ''
+    try:
+        taken = inherit(state_of(student, stage), distiller.teacher_neck, [], None)
+    except CannotInherit:
+        return ''
+    student.load_state_dict(taken, strict=False)
+    return "The student's neck begins as the teacher's."
+
+
+def inherit_head(distiller: 'SSKD', inputs: Tensor, classes: Sequence[str]) -> str:
+    """Make the teacher's head the student's, and say in words what was done.
+
+    It is tried on a batch: the student's scores must be those that the teacher makes of the adapted features.
+
+    Args:
+        distiller: All features of its student are learned.
+        inputs: A preprocessed batch.
+        classes: The names of the student's classes, if its data tell.
+
+    Raises:
+        CannotInherit: It would not be exact; the student has its own head.
+    """
+    own = state_of(distiller.student, distiller.plan.head)
+    maps = [module for module in distiller.extras.modules() if isinstance(module, LeastSquares)]
+    rows = class_rows(classes, distiller.teacher.classes)
+    distiller.student.load_state_dict(inherit(own, distiller.teacher_head, maps, rows), strict=False)
+    multiplied = folded(own, distiller.teacher_head)
+    try:
+        scores = _tried(distiller, inputs, rows)
+        border = _border(scores, padded=any(max(kernel, default=1) > 1 for kernel in multiplied))
+    except CannotInherit:
+        distiller.student.load_state_dict(own, strict=False)
+        raise
+    said = "The student's head is now the teacher's" + (', times the maps between their features' if multiplied else '')
+    if border:
+        said += (
+            f', in the inner {_inner_part(scores, border):.0%} of the maps; within {border} of their border the scores '
+            "differ, since zeros pad the student's feature there, which the maps do not make zeros of the teacher's"
+        )
+    return f'{said}.'
+
+
+def reads_one_map(distiller: 'SSKD') -> bool:
+    """Whether the teacher's head could be the student's if one map stood between all levels of the last feature."""
+    stage = distiller.plan.stages[-1]
+    own, theirs = stage.shapes, distiller.teacher_stages[stage.name].shapes
+    one = LeastSquares(own[0][0], theirs[0][0])
+    try:
+        inherit(state_of(distiller.student, distiller.plan.head), distiller.teacher_head, [one], None)
+    except CannotInherit:
+        return False
+    return True
+
+
+def _tried(distiller: 'SSKD', inputs: Tensor, rows: Sequence[int] | None) -> Scores:
+    """Both networks' scores in full precision, as in the validation, of the student's classes."""
+    was_training = distiller.training
+    distiller.eval()
+    try:
+        with torch.no_grad(), own_randomness(), torch.autocast(inputs.device.type, enabled=False):
+            scores, wanted = _scores_of_both(distiller, inputs)
+    except Exception as error:  # two-stage detectors score proposals, for which they need more than images
+        raise CannotInherit(f'scores cannot be computed from the images alone ({in_one_line(error)})') from error
+    finally:
+        distiller.train(was_training)
+    if rows is not None:
+        lengths = len(rows), len(distiller.teacher.classes)
+        wanted = [want[:, rows] if (s.shape[1], want.shape[1]) == lengths else want for s, want in zip(scores, wanted)]
+    if [score.shape for score in scores] != [want.shape for want in wanted]:
+        raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
+    return list(zip(scores, wanted))
+
+
+def _scores_of_both(distiller: 'SSKD', inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """The student's, and the teacher's of the student's adapted features."""
+    stages, teacher_stages, teacher = distiller.plan.stages, distiller.teacher_stages, distiller.teacher
+    theirs = distiller.teacher_inputs(inputs)
+    targets = teacher.run_to([*teacher_stages.values()], theirs)
+    adapted: dict[StageEnd, Feature] = {}
+    for stage, feature, target in zip(stages, run_to(distiller.student, stages, inputs), targets):
+        if module_key(stage.name) in distiller.extras:
+            adapted[teacher_stages[stage.name]] = distiller.extras[module_key(stage.name)](feature, target)
+    with replaced(teacher.network, adapted):
+        wanted = tensors_in(teacher.network(theirs, mode='tensor'))
+    return tensors_in(distiller.student(inputs, mode='tensor')), wanted
+
+
+def _border(scores: Scores, padded: bool) -> int:
+    """How far from the border of their maps the scores differ; the largest maps tell, smaller ones must not contradict.
+
+    Only a ``padded`` convolution of a multiplied feature may differ there.
+    """
+    if all(_same(*pair) for pair in scores):
+        return 0
+    if not padded or any(score.ndim != 4 for score, _ in scores):
+        raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
+    side = max(min(score.shape[2:]) for score, _ in scores)
+    for border in range(1, (side + 1) // 2):
+        inner = [pair for pair in scores if min(pair[0].shape[2:]) > 2 * border]
+        largest = [pair for pair in inner if min(pair[0].shape[2:]) == side]
+        if all(_same(*pair, border) for pair in largest):
+            if all(_same(*pair, border) for pair in inner):
+                return border
+            break
+    raise CannotInherit(
+        "zeros pad the student's feature where the maps would not make zeros of the teacher's, and with the training "
+        'images no inner part of the scores is free of it: they are too small, or a norm or pooling spreads it'
+    )
+
+
+def _same(score: Tensor, want: Tensor, border: int = 0) -> bool:
+    difference = score - want
+    if border:
+        difference = difference[..., border:-border, border:-border]
+    return bool(difference.abs().max() <= _TOLERANCE * want.abs().max())
+
+
+def _inner_part(scores: Scores, border: int) -> float:
+    sizes = [score.shape[2:] for score, _ in scores]
+    inner = sum(max(height - 2 * border, 0) * max(width - 2 * border, 0) for height, width in sizes)
+    return inner / sum(height * width for height, width in sizes)

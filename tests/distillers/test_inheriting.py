@@ -1,0 +1,183 @@
+"""What a student takes over from its teacher: said, exact, or refused with the reason."""
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmkd.heads.inherited import CannotInherit
+from tests.mmdet_detectors import as_in_a_run, plain_model
+
+pytest.importorskip('mmdet')
+
+
+def detector(neck: int, levels: int = 1, norm: dict | None = None, depth: int = 18):
+    """A RetinaNet whose neck has such a width and whose head, of two 3x3 convolutions, has always the same."""
+    model = plain_model('retinanet/retinanet_r18_fpn_1x_coco')
+    model['backbone'].update(depth=depth)
+    start = dict(start_level=1, num_outs=levels, add_extra_convs=False)
+    model['neck'].update(out_channels=neck, end_level=levels, **start)
+    strides = [8, 16, 32][:levels]
+    model['bbox_head'].update(in_channels=neck, feat_channels=24, stacked_convs=1, num_classes=5, norm_cfg=norm)
+    model['bbox_head']['anchor_generator']['strides'] = strides
+    model['bbox_head']['loss_cls']['type'] = 'FocalLoss'
+    return model
+
+
+def learned(student: dict, teacher: dict, side: int = 128):
+    """A distiller whose maps were fit to a batch, and whose head is as it was initialised; a batch."""
+    as_in_a_run()
+    teacher = dict(config=dict(model=teacher, default_scope='mmdet'), checkpoint=None)
+    distiller = MODELS.build(dict(type='mmkd.SSKD', student=student, teacher=teacher))
+    distiller.init_weights()
+    for network in (distiller.student, distiller.teacher.network):
+        for parameter in network.bbox_head.parameters():  # else biases are 0 and scores are all alike
+            torch.nn.init.normal_(parameter, std=0.1)
+    inputs = torch.randn(2, 3, side, side + 32)
+    distiller.prepare(inputs)
+    distiller.equip([('neck',)])
+    distiller.enter(['neck'])
+    distiller.train()
+    with torch.no_grad():
+        distiller.compare(inputs)
+    return distiller, inputs
+
+
+@torch.no_grad()
+def scores_of_both(distiller, inputs):
+    """The student's, and what the teacher's head makes of the adapted feature."""
+    distiller.eval()
+    feature, target = distiller.student.extract_feat(inputs), distiller.teacher.network.extract_feat(inputs)
+    adapted = distiller.extras['neck'](feature, target)
+    own, theirs = distiller.student.bbox_head(feature), distiller.teacher.network.bbox_head(adapted)
+    return [pair for level in zip(own, theirs) for pair in zip(*level)]
+
+
+def equal_inside(score, wanted, border: int = 2) -> bool:
+    scale, inside = wanted.abs().max(), (..., *[slice(border, -border)] * 2)
+    assert not torch.allclose(score / scale, wanted / scale, rtol=0, atol=1e-3)  # at the border
+    return torch.allclose(score[inside] / scale, wanted[inside] / scale, rtol=0, atol=1e-5)
+
+
+def test_convolutions_of_another_width_are_equal_but_for_the_border_and_it_is_said():
+    distiller, inputs = learned(detector(neck=12), detector(neck=20))
+    assert distiller.inherit_head(inputs) == (
+        "The student's head is now the teacher's, times the maps between their features, in the inner 60% of the maps; "
+        "within 2 of their border the scores differ, since zeros pad the student's feature there, which the maps do "
+        "not make zeros of the teacher's."
+    )
+    scores = scores_of_both(distiller, inputs)
+    assert [score.shape[2:] for score, _ in scores] == [(16, 20)] * 2
+    assert all(equal_inside(*pair) for pair in scores)
+
+
+def test_levels_that_a_head_reads_alike_share_one_map():
+    distiller, inputs = learned(detector(neck=12, levels=3), detector(neck=20, levels=3))
+    assert 'in the inner 51% of the maps; within 2 of' in distiller.inherit_head(inputs)
+    scores = scores_of_both(distiller, inputs)
+    assert [score.shape[2:] for score, _ in scores] == [(16, 20), (8, 10), (4, 5)] * 2
+    assert all(equal_inside(*pair) for pair in scores if len(pair[0][0, 0]) > 4)  # the coarsest is all border
+
+
+def test_a_head_of_other_widths_leaves_each_level_its_own_map():
+    student, teacher = detector(neck=12, levels=3), detector(neck=20, levels=3)
+    teacher['bbox_head'].update(feat_channels=28)
+    distiller, inputs = learned(student, teacher)
+    assert len({adapter.project for adapter in distiller.extras['neck']}) == 3
+    with pytest.raises(CannotInherit, match=r'cls_convs\.0.* is \(24, 12, 3, 3\) in the student and \(28, 20, 3, 3\)'):
+        distiller.inherit_head(inputs)
+
+
+def test_equal_widths_are_copied_and_no_map_is_spoken_of():
+    student, teacher = detector(neck=12, levels=2), detector(neck=12, levels=2)
+    student['backbone'].update(base_channels=8)
+    student['neck'].update(in_channels=[8, 16, 32, 64])
+    distiller, inputs = learned(student, teacher)
+    assert distiller.inherit_head(inputs) == "The student's head is now the teacher's."
+
+
+def test_maps_that_are_all_border_are_refused():
+    distiller, inputs = learned(detector(neck=12), detector(neck=20), side=32)
+    own = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    with pytest.raises(CannotInherit, match='no inner part of the scores is free of it: they are too small'):
+        distiller.inherit_head(inputs)
+    assert all(torch.equal(value, own[name]) for name, value in distiller.student.state_dict().items())
+
+
+def test_a_norm_over_the_whole_map_spreads_its_border(monkeypatch):
+    """Its convolution has a bias, which mmdet leaves out before a norm."""
+    from mmdet.models.dense_heads import retina_head
+
+    convolution = retina_head.ConvModule
+    monkeypatch.setattr(retina_head, 'ConvModule', lambda *args, **kwargs: convolution(*args, **kwargs, bias=True))
+    norm = dict(type='GN', num_groups=4)
+    distiller, inputs = learned(detector(neck=12, norm=norm), detector(neck=20, norm=norm))
+    with pytest.raises(CannotInherit, match=r'no inner part .* or a norm or pooling spreads it'):
+        distiller.inherit_head(inputs)
+
+
+def test_a_difference_that_is_no_borders_is_refused(monkeypatch):
+    distiller, inputs = learned(detector(neck=12), detector(neck=20))
+    scores = distiller.student.bbox_head.forward
+    monkeypatch.setattr(distiller.student.bbox_head, 'forward', lambda x: [[s * 2 for s in part] for part in scores(x)])
+    with pytest.raises(CannotInherit, match='no inner part'):
+        distiller.inherit_head(inputs)
+
+
+def test_a_neck_of_equal_shapes_begins_as_the_teachers():
+    student, teacher = detector(neck=12, levels=2, depth=18), detector(neck=12, levels=2, depth=34)
+    distiller, _ = learned(student, teacher)
+    before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    assert distiller.inherit_neck() == "The student's neck begins as the teacher's."
+    for name, value in distiller.student.state_dict().items():
+        theirs = distiller.teacher.network.state_dict().get(name) if name.startswith('neck.') else before[name]
+        assert torch.equal(value, theirs), name
+        assert not name.startswith('neck.') or name.endswith('bias') or not torch.equal(value, before[name])
+
+
+def freeze(distiller):
+    distiller.trainable.remove('neck.fpn_convs.0.conv.weight')
+
+
+def load(distiller):
+    distiller.student.neck.init_cfg = dict(type='Pretrained', checkpoint='neck.pth')
+
+
+def load_whole(distiller):
+    distiller.student.init_cfg = [dict(type='Pretrained', checkpoint='detector.pth')]
+
+
+def switch_off(distiller):
+    distiller.head_from_teacher = False
+
+
+@pytest.mark.parametrize('change', [freeze, load, load_whole, switch_off])
+def test_a_neck_that_the_config_freezes_or_loads_is_left_alone(change):
+    distiller, _ = learned(detector(neck=12), detector(neck=12, depth=34))
+    before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    change(distiller)
+    assert distiller.inherit_neck() == ''
+    assert all(torch.equal(value, before[name]) for name, value in distiller.student.state_dict().items())
+
+
+def another_kind(neck):
+    neck.update(type='PAFPN')
+
+
+def wider(neck):
+    neck.update(out_channels=20)
+
+
+def without_the_coarsest(neck):
+    neck.update(num_outs=1, end_level=1)
+
+
+@pytest.mark.parametrize('change', [another_kind, wider, without_the_coarsest])
+def test_a_neck_unlike_the_teachers_begins_as_it_is(change):
+    student, teacher = detector(neck=12, levels=2), detector(neck=12, levels=2)
+    change(teacher['neck'])
+    teacher['bbox_head'].update(in_channels=teacher['neck']['out_channels'])
+    teacher['bbox_head']['anchor_generator']['strides'] = [8, 16][: teacher['neck']['num_outs']]
+    distiller, _ = learned(student, teacher)
+    before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    assert distiller.inherit_neck() == ''
+    assert all(torch.equal(value, before[name]) for name, value in distiller.student.state_dict().items())

@@ -22,7 +22,7 @@ def job(name: str, config: str, seed: int, labels: int | None = 5, options: dict
     if config.startswith('baselines'):
         changes = {key: value for key, value in changes.items() if not key.startswith('unlabelled')}
     else:
-        more = dict(teacher=f'digits_teacher_s{seed}', **more)
+        more = dict(teacher='digits_teacher_s0', **more)
     return dict(
         name=f'digits_{name}_s{seed}',
         config=f'configs/{config}.py',
@@ -51,8 +51,7 @@ def methods(labels: int, seed: int, only: tuple[str, ...] = ()) -> list[dict]:
     ]
 
 
-def teacher(seed: int) -> dict:
-    return job('teacher', 'baselines/resnet18-w32_digits', seed, None, keep=True)
+TEACHER = job('teacher', 'baselines/resnet18-w32_digits', 0, None, keep=True)
 
 
 def no_labels(seed: int) -> dict:
@@ -83,9 +82,8 @@ def controls(seed: int) -> list[dict]:
 
 FEW = 'alone', 'sskd', 'kd', 'labels'
 JOBS = [
-    *[teacher(0), *methods(5, 0), no_labels(0), *controls(0)],
-    *(entry for seed in (1, 2) for entry in (teacher(seed), *methods(5, seed, FEW), no_labels(seed))),
-    *(entry for seed in (1, 2) for entry in methods(5, seed, ('paper', 'featurekd', 'mhkd'))),
-    *methods(2, 0, FEW),
-    *methods(20, 0, FEW),
+    TEACHER,
+    *[*methods(5, 0), no_labels(0), *controls(0)],
+    *(entry for seed in (1, 2) for entry in (*methods(5, seed), no_labels(seed))),
+    *(entry for labels in (2, 20) for entry in methods(labels, 0, FEW)),
 ]

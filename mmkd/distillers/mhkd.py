@@ -87,7 +87,7 @@ class MHKD(SSKD):
         soft_until: float = 1.0,
         **kwargs,
     ):
-        super().__init__(student, teacher, **kwargs)
+        super().__init__(student, teacher, weight=0, **kwargs)
         if target not in ('heads', 'final'):
             raise UserError(f"model.target must be 'heads' or 'final', not {target!r}.")
         self.task = task_of(self.student, self.teacher)

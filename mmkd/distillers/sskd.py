@@ -8,27 +8,29 @@ from torch import Tensor, nn
 from mmkd.adapters import AdapterSet, Layout, build_adapter, module_key
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import inherit_head, inherit_neck, reads_one_map
-from mmkd.distillers.options import check_dict
+from mmkd.distillers.options import check_dict, check_weight
 from mmkd.errors import UserError
 from mmkd.explained_variance import R2, variance_parts
 from mmkd.heads.inherited import state_of
 from mmkd.padding import divisor_of
 from mmkd.pairing import pair_plans
-from mmkd.prefix import Feature, run_to
+from mmkd.prefix import Feature, feature_of, recording, run_to
 from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import Phase, check_name
 from mmkd.stages import Stage
 
 MIMIC_LOSS = 'mimic_loss'
+FEATURE_LOSS = 'feature_loss'
 
 
 @MODELS.register_module()
 class SSKD(Distiller):
     """The student's backbone mimics the teacher's features one stage at a time, then everything learns from the labels.
 
-    When the last feature is learned, the student's head starts as the teacher's. The paper freezes the backbone while
-    the head learns: that is ``unfreeze_last=False`` of the schedule.
+    When the last feature is learned, the student's head starts as the teacher's. While stages learn with the head, some
+    of their features go on mimicking, beside the student's own loss. The paper freezes the backbone while the head
+    learns: that is ``unfreeze_last=False`` of the schedule, and nothing is mimicked then.
 
     Not the self-supervised "SSKD" of Xu et al. 2020. What is learned when is the schedule's business
     (:class:`mmkd.hooks.StageScheduleHook`); this class knows what a stage is, how it is learned and what is frozen.
@@ -49,6 +51,11 @@ class SSKD(Distiller):
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
         head_from_teacher (bool): When the last feature is learned, make the teacher's head the student's where that is
             exact; begin with the teacher's neck where both are alike. Defaults to True.
+        weight (float): Of each place that is mimicked beside the student's own loss. With 0 labels alone teach there.
+            Defaults to 2.0.
+        places (Sequence[str], optional): Names of the stages that are mimicked beside it. Defaults to the neck of
+            detectors that have one, and to every stage of other networks.
+        feature_loss (dict, optional): The distance there. Defaults to ``dict(type='mmkd.PKDLoss')``.
     """
 
     head_learns_from_features = True
@@ -66,6 +73,9 @@ class SSKD(Distiller):
         data_preprocessor: dict | None = None,
         frozen_dtype: str | None = None,
         head_from_teacher: bool = True,
+        weight: float = 2.0,
+        places: Sequence[str] | None = None,
+        feature_loss: dict | None = None,
     ):
         super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
         self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or {})
@@ -74,6 +84,15 @@ class SSKD(Distiller):
             check_dict(f'model.stage_losses.{name}', loss)
         self.pairs = pairs
         self.head_from_teacher = head_from_teacher
+        self.weight = check_weight('model.weight', weight)
+        if places is not None and (isinstance(places, str) or not all(isinstance(name, str) for name in places)):
+            raise UserError(f'model.places: it must be a list of names of stages, not {places!r}.')
+        self.wanted, self.has_feature_loss = places, feature_loss is not None
+        with own_randomness():
+            self.extras[FEATURE_LOSS] = MODELS.build(
+                check_dict('model.feature_loss', feature_loss or dict(type='mmkd.PKDLoss'))
+            )
+        self.places: list[Stage] = []  # mimicked beside the student's own loss; none without weight
         self.losses: dict[str, nn.Module] = {}
 
     def prepare(self, inputs: Tensor) -> None:
@@ -83,10 +102,16 @@ class SSKD(Distiller):
             self.plan, teacher_plan = pair_plans(
                 self.student, both, self.teacher.network, self.teacher_inputs(both), self.pairs
             )
-        names = [stage.name for stage in self.plan.stages]
+        stages = {stage.name: stage for stage in self.plan.stages}
+        names = list(stages)
         self.teacher_stages = dict(zip(names, teacher_plan.stages))
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
+        necks = [name for name, stage in stages.items() if stage.end.split('.')[0] == 'neck']
+        wanted = self.wanted if self.wanted is not None else necks or names
+        for name in wanted:
+            check_name(name, names, 'model.places')
+        self.places = [stages[name] for name in wanted] if self.weight else []
         self.check_cut(self.teacher_stages.values())
         last = teacher_plan.stages[-1]
         self.teacher_neck, self.teacher_head = (  # before batch norms are folded
@@ -114,10 +139,11 @@ class SSKD(Distiller):
         return [stage.name for stage in self.plan if not self.is_frozen(stage)]
 
     def equip(self, phases: Sequence[Phase]) -> None:
-        """Build an adapter and a loss for each stage that is mimicked."""
+        """Build an adapter for each stage that is mimicked, and a loss where it is alone."""
         mimicked = {name for phase in phases if self.plan.head.name not in phase for name in phase}
         stages = [stage for stage in self.plan.stages if stage.name in mimicked]
         self._check_used({stage.name for stage in stages})
+        self._check_used_beside(phases)
         usual = self.mimic_loss or dict(type='mmkd.FeatureMimicLoss')
         with own_randomness():
             for stage in stages:
@@ -126,11 +152,14 @@ class SSKD(Distiller):
                 self.extras[module_key(stage.name)] = adapter
                 loss = MODELS.build(self.stage_losses.get(stage.name, usual))
                 self.losses[stage.name] = self.extras[f'{module_key(stage.name)}_loss'] = loss
+            for stage in {stage.name: stage for phase in phases for stage in self.beside(phase)}.values():
+                if module_key(stage.name) not in self.extras:
+                    self.extras[module_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name])
         self.extras.to(next(self.student.parameters()).device)
 
     def partner(self, stage: Stage) -> str:
         """The teacher's stage that this one mimics, in words."""
-        if stage.name in self.losses:
+        if module_key(stage.name) in self.extras:
             teacher = self.teacher_stages[stage.name]
             return f'mimics {teacher.end} {teacher.shapes}'
         return super().partner(stage)
@@ -141,9 +170,17 @@ class SSKD(Distiller):
             return self.head_loss(inputs, data_samples)
         return {f'loss_mimic_{name}': loss for name, loss in self.mimic(inputs, data_samples).items()}
 
+    def beside(self, phase: Phase) -> list[Stage]:
+        """What is mimicked beside the student's own loss: places that change, so none before the first that learns."""
+        if self.plan.head.name not in phase:
+            return []
+        stages = [stage.name for stage in self.plan]
+        first = next(index for index, name in enumerate(stages) if name in phase)
+        return [stage for stage in self.places if stage.name in stages[first:]]
+
     def learns_from_images(self, phase: Phase) -> bool:
         """All mimicking does."""
-        return self.plan.head.name not in phase
+        return self.plan.head.name not in phase or bool(self.beside(phase))
 
     @property
     def needs_labels(self) -> bool:
@@ -151,8 +188,26 @@ class SSKD(Distiller):
         return self.learns_head
 
     def head_loss(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The student's own loss."""
-        return self.student.loss(inputs, data_samples)
+        """The student's own loss, and how far each place is from the teacher's feature."""
+        places = self.beside(self.current)
+        if not places:
+            return self.student.loss(inputs, data_samples)
+        # the teacher first, while the student keeps nothing for its gradient yet
+        targets = self._targets(places, inputs, data_samples)
+        with recording(self.student, places) as outputs:
+            losses = self.student.loss(inputs, data_samples)
+        if 'loss' in losses:  # so the sum of all terms is called
+            losses['loss_own'] = losses.pop('loss')
+        features = [feature_of(outputs[stage.end], len(inputs)) for stage in places]
+        return {**losses, **self._distances(self._adapted(places, features, targets))}
+
+    def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
+        """How far each place is from the teacher's feature."""
+        return self._distances(self._compared(self.beside(self.current), inputs, data_samples))
+
+    def _distances(self, pairs: dict[str, tuple[Feature, Feature]]) -> dict[str, Tensor]:
+        loss = self.extras[FEATURE_LOSS]
+        return {f'loss_mimic_{name}': self.weight * loss(own, target) for name, (own, target) in pairs.items()}
 
     def mimic(self, inputs: Tensor, data_samples: list | None = None) -> dict[str, Tensor]:
         """The mimic loss of each stage that is being learned."""
@@ -164,11 +219,22 @@ class SSKD(Distiller):
 
         Neither network runs further than the last of them.
         """
-        stages = [stage for stage in self.plan.stages if stage.name in self.current]
-        teacher_stages = [self.teacher_stages[stage.name] for stage in stages]
-        # the teacher first, while the student keeps nothing for its gradient yet
-        targets = self.teacher.run_to(teacher_stages, self.teacher_inputs(inputs, data_samples))
-        features = run_to(self.student, stages, inputs)
+        return self._compared([stage for stage in self.plan.stages if stage.name in self.current], inputs, data_samples)
+
+    def _compared(
+        self, stages: Sequence[Stage], inputs: Tensor, data_samples: list | None
+    ) -> dict[str, tuple[Feature, Feature]]:
+        targets = self._targets(stages, inputs, data_samples)  # first, as in head_loss
+        return self._adapted(stages, run_to(self.student, stages, inputs), targets)
+
+    def _targets(self, stages: Sequence[Stage], inputs: Tensor, data_samples: list | None) -> list[Feature]:
+        """The teacher's features at the ends of stages of the student."""
+        theirs = [self.teacher_stages[stage.name] for stage in stages]
+        return self.teacher.run_to(theirs, self.teacher_inputs(inputs, data_samples))
+
+    def _adapted(
+        self, stages: Sequence[Stage], features: Sequence[Feature], targets: Sequence[Feature]
+    ) -> dict[str, tuple[Feature, Feature]]:
         pairs = {}
         for stage, feature, target in zip(stages, features, targets):
             adapter = self._adapter(stage.name)
@@ -184,9 +250,10 @@ class SSKD(Distiller):
         return inherit_head(self, inputs, classes) if self.head_from_teacher else ''
 
     def trained_extras(self) -> list[nn.Module]:
-        """The adapters of the stages at hand, and what their losses have to learn."""
+        """The adapters of what is mimicked at hand, and what the losses have to learn."""
         if self.learns_head:
-            return []
+            places = self.beside(self.current)
+            return [self.extras[FEATURE_LOSS], *(self._adapter(stage.name) for stage in places)] if places else []
         return [module for name in self.current for module in (self._adapter(name), self.losses[name])]
 
     @property
@@ -211,6 +278,17 @@ class SSKD(Distiller):
                 f'model.{idle[0]}: no phase of the schedule computes it, since stages mimic the teacher only in phases '
                 'without the head; leave it out, or list the stages in default_hooks.stages.stages.'
             )
+
+    def _check_used_beside(self, phases: Sequence[Phase]) -> None:
+        """Refuse what is said of features beside the student's own loss if none are mimicked there."""
+        if any(self.beside(phase) for phase in phases):
+            return
+        for name, is_given in dict(places=self.wanted is not None, feature_loss=self.has_feature_loss).items():
+            if is_given:
+                raise UserError(
+                    f"model.{name}: nothing is mimicked beside the student's own loss, since no stage that is compared "
+                    'learns together with the head, or model.weight is 0, as always in MHKD; leave it out.'
+                )
 
     def _adapter(self, name: str) -> AdapterSet:
         adapter = self.extras[module_key(name)]

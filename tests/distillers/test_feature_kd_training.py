@@ -97,3 +97,37 @@ def test_places_that_are_no_list_of_names(distil, places):
 def test_a_place_that_is_no_stage(distil):
     with pytest.raises(UserError, match=r'model.places: the student has no stage layer5'):
         distil('run', model=feature_kd(places=['layer5'])).train()
+
+
+def test_sskd_mimics_beside_the_head_what_changes_and_nothing_in_the_papers_form(distil):
+    runner = distil('run', hook=dict(unfreeze_last=None), model=dict(weight=3.0))
+    runner.train()
+    model = runner.model.train()
+    assert model.current == ('layer1', 'layer2', 'layer3', 'layer4', 'head')
+    data = model.data_preprocessor(next(iter(runner.train_dataloader)), True)
+    mimicked = {f'loss_mimic_layer{i}' for i in range(1, 5)}
+    assert set(model.loss(**data)) == {'loss_own', *mimicked}
+    assert len(model.trained_extras()) == 5
+    model.enter(('layer3', 'head'))
+    assert set(model.loss(**data)) == {'loss_own', 'loss_mimic_layer3', 'loss_mimic_layer4'}
+    model.enter(('head',))
+    model.teacher.network.forward = model.teacher.network.extract_feat = None  # no teacher runs
+    assert set(model.loss(**data)) == {'loss'}
+    assert model.trained_extras() == []
+
+
+@pytest.mark.parametrize(
+    ('model', 'hook'),
+    [
+        (dict(places=['layer4']), {}),
+        (dict(feature_loss=dict(type='mmkd.PKDLoss')), {}),
+        (dict(places=['layer1']), dict(stages=['layer1', ['layer2', 'head']])),
+        (dict(weight=0, places=['layer4']), dict(unfreeze_last=None)),
+        (dict(type='mmkd.MHKD', places=['layer4']), {}),
+    ],
+    ids=['frozen', 'a loss', 'before what learns', 'no weight', 'MHKD'],
+)
+def test_what_is_said_of_features_that_are_never_mimicked_beside_the_head(distil, model, hook):
+    name = 'feature_loss' if 'feature_loss' in model else 'places'
+    with pytest.raises(UserError, match=f"^model.{name}: nothing is mimicked beside the student's own loss, "):
+        distil('run', hook, model).train()

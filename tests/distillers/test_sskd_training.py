@@ -193,7 +193,7 @@ def test_the_head_alone_with_everything_unfrozen_is_the_plain_training_to_the_la
     cfg.update(work_dir=str(tmp_path / 'plain'), experiment_name=f'{tmp_path.name}_plain')
     plain_runner = Runner.from_cfg(cfg)
     expected = train(plain_runner)
-    distilled = distil('distilled', hook=dict(stages=['head'], unfreeze_last=True))
+    distilled = distil('distilled', hook=dict(stages=['head'], unfreeze_last=True), model=dict(weight=0))
     assert train(distilled) == expected
     assert bytes_of(distilled.model.student) == bytes_of(plain_runner.model)
 

@@ -100,8 +100,11 @@ def test_batch_norm_sees_a_stage_s_images_once(prepared):
     assert norm.num_batches_tracked.item() == before + 1
 
 
-def test_features_beside_the_student_s_own_loss(prepared):
-    distiller, labelled, unlabelled = prepared(dict(type='mmkd.FeatureKD', places=['layer2', 'layer4'], weight=0.7))
+@pytest.mark.parametrize('method', ['FeatureKD', 'SSKD'])
+def test_features_beside_the_student_s_own_loss(prepared, method):
+    distiller, labelled, unlabelled = prepared(
+        dict(type=f'mmkd.{method}', places=['layer2', 'layer4'], weight=0.7), hook=dict(unfreeze_last=None)
+    )
     found = losses_of(distiller, labelled, unlabelled)
     alone, more = losses_of(distiller, labelled, None), None
     with torch.no_grad():
@@ -124,7 +127,10 @@ def test_what_an_adapter_fits_to_the_second_batch_leaves_the_first_one_s_gradien
 
 def test_which_phases_learn_from_images(prepared):
     sskd, *_ = prepared(dict(type='mmkd.SSKD'), 0)
-    assert [sskd.learns_from_images(phase) for phase in (('layer1',), ('head',))] == [True, False]
+    phases = ('layer1',), ('head',), ('layer4', 'head')
+    assert [sskd.learns_from_images(phase) for phase in phases] == [True, False, True]
+    labels_alone, *_ = prepared(dict(type='mmkd.SSKD', weight=0), 0)
+    assert [labels_alone.learns_from_images(phase) for phase in phases] == [True, False, False]
     mhkd, *_ = prepared(dict(type='mmkd.MHKD', heads=HEADS), 0, dict(stages=['layer1', 'teacher_heads', 'head']))
     assert [mhkd.learns_from_images(phase) for phase in (('layer1',), ('teacher_heads',), ('head',))] == [
         True,

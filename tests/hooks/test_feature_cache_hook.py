@@ -329,8 +329,8 @@ REFUSED = {
     'KD': ({'model': dict(type='mmkd.KD')}, {}, 'KD needs the images with the head'),
     'FeatureKD': (
         {'model': dict(type='mmkd.FeatureKD')},
-        dict(stages=['layer1', 'head']),
-        'FeatureKD needs the images',
+        dict(stages=['layer1', 'all']),
+        'no stage learns head alone',
     ),
     'MHKD': ({'model': dict(type='mmkd.MHKD')}, dict(stages=['layer1', 'head']), 'MHKD needs the images'),
     'all': ({}, dict(stages=['layer1', 'all']), 'no stage learns head alone (Schedule in epochs: layer1 4, all 4)'),

@@ -41,9 +41,9 @@ class Runs:
 
     def __call__(self, job: Job) -> str:
         """One training: what came out, or why nothing did."""
-        begin = time.time()
+        begin, cores = time.time(), 0.0
         try:
-            state = self._state(job)
+            state, cores = self._state(job)
             told = outcome_of(job.folder, job.metric)
             if state == 'finished' and job.keep:
                 self._keep(job)
@@ -51,30 +51,42 @@ class Runs:
             state, told = f'{FAILED}: {first_line(error)}', {}
         made = dict(config=str(job.config), seed=job.seed, teacher=job.teacher and job.teacher.name)
         seconds = round(time.time() - begin, 1)
-        self.lines.add(name=job.name, state=state, seconds=seconds, **told, **made, options=job.options_)
+        spent = dict(seconds=seconds, core_seconds=round(cores, 1))
+        self.lines.add(name=job.name, state=state, **spent, **told, **made, options=job.options_)
         return f'{state}, {job.metric} {told.get("last")}'
 
-    def _state(self, job: Job) -> str:
+    def _state(self, job: Job) -> tuple[str, float]:
+        """How it went, and the processor's seconds that it took."""
         if time.monotonic() >= self.deadline:
-            return 'not run: the time was up'
+            return 'not run: the time was up', 0.0
         if job.teacher and not (job.teacher.checkpoint and (job.teacher.folder / 'finished').is_file()):
-            return f'not run: its teacher {job.teacher.name} is not finished'
+            return f'not run: its teacher {job.teacher.name} is not finished', 0.0
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / 'console.log').open('w') as log:
             process = subprocess.Popen(command(job), stdout=log, stderr=log)
-            try:
-                code = process.wait(max(0.1, self.deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _leave(process)
-                return 'cut: the time was up'
+            code, cores = _awaited(process, self.deadline)
+        if code is None:
+            return 'cut: the time was up', cores
         if code:
-            return f'{FAILED} with {code}: {_last_line(job.folder / "console.log")}'
+            return f'{FAILED} with {code}: {_last_line(job.folder / "console.log")}', cores
         (job.folder / 'finished').touch()
-        return 'finished'
+        return 'finished', cores
 
     def _keep(self, job: Job) -> None:
         saved = torch.load(job.checkpoint, map_location='cpu', weights_only=False)
         torch.save(dict(state_dict=saved['state_dict']), self.kept / f'{job.name}.pth')
+
+
+def _awaited(process: subprocess.Popen, deadline: float) -> tuple[int | None, float]:
+    """The exit code, None if the time was up, and the processor's seconds of the process."""
+    while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if time.monotonic() >= deadline:
+            _leave(process)
+            return None, 0.0
+        time.sleep(0.2)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, used.ru_utime + used.ru_stime
 
 
 def _leave(process: subprocess.Popen) -> None:

@@ -14,7 +14,7 @@ class Job:
     Args:
         name: Of its folder and its line.
         config: Its config file.
-        options: What is changed in the config.
+        options: What is changed in the config; ``{teacher}`` in it is the checkpoint of the job that comes first.
         seed: Of its random numbers.
         teacher: The job that must come first: it trains the teacher.
         metric: What counts on the validation set.
@@ -41,6 +41,9 @@ class Job:
         if self.teacher:  # mmengine has left the config that trained it, with its options, beside its checkpoint
             options['model.teacher.config'] = str(self.teacher.folder / self.teacher.config.name)
             options['model.teacher.checkpoint'] = str(self.teacher.checkpoint)
+            options = {
+                key: _placed(value, dict(teacher=str(self.teacher.checkpoint))) for key, value in options.items()
+            }
         return options
 
     @property

@@ -35,7 +35,7 @@ class Gpu(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lock = threading.Lock()  # a backward pass has threads of its own
+        self.lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
@@ -124,14 +124,14 @@ class Gpu(TorchDispatchMode):
 
 
 def _asked_by() -> str:
-    """The innermost two lines of code outside of torch; a backward pass runs in threads that have none."""
+    """The innermost two lines of code outside of torch; of a backward pass, those that began it."""
     frame, lines = sys._getframe(1), []
     while frame is not None and len(lines) < 2:
         name = frame.f_code.co_filename
         if not name.startswith('<') and not any(part in name for part in _HIDDEN):
             lines.append(f'{"/".join(name.split("site-packages/")[-1].split("/")[-3:])}:{frame.f_lineno}')
         frame = frame.f_back
-    return ' < '.join(lines) or 'backward'
+    return ' < '.join(lines)
 
 
 def _marked(result, name: str, tensors: list):

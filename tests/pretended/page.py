@@ -1,7 +1,6 @@
 """The page that says what an iteration of each phase asks of a GPU: bounds for the tests, written by make counts."""
 
 import os
-from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.pretended.counting import Counted

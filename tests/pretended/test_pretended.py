@@ -145,8 +145,7 @@ def test_launches_are_counted_but_for_views(gpu):
     gpu.reset()
     assert y.shape == (6,)
     (x * 3).sum().backward()
-    assert 'backward' in gpu.launches
-    assert gpu.launches.total() >= 3
+    assert gpu.launches.total() == 4  # a product, a sum, where the gradient begins, and the product's
 
 
 def test_outside_there_is_none():

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmkd.running.flags import apply_training
-from tests.pretended.counting import CountPhases, Counted
+from tests.pretended.counting import Counted, CountPhases
 from tests.pretended.machine import pretend_cuda
 
 SHORT = {

@@ -14,4 +14,7 @@ def test_phases(distil, teacher, tmp_path, case):  # noqa: F811
     sizes = {key: value for key, value in SHORT.items() if not ('train_dataloader' in changes and 'dataset' in key)}
     phases = count_phases(distil, **{**sizes, **changes})
     assert phases
+    for phase, counted in phases.items():
+        assert not counted.waits, phase
+        assert not counted.blocking, phase
     compare(case, phases)

@@ -18,4 +18,6 @@ CHANGES = {
 @pytest.mark.parametrize('method', ['SSKD'])
 def test_phases(distil, tmp_path, kind, method):  # noqa: F811
     phases = count_phases(distil, work_dir=tmp_path, model=dict(type=f'mmkd.{method}'), **CHANGES)
+    for phase, counted in phases.items():  # mmdet's own stay
+        assert not [line for line in (*counted.waits, *counted.blocking) if 'mmkd/' in line.split(' < ')[0]], phase
     compare(f'{method}, RetinaNet', phases)

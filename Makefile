@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p $(FITS) 2>/dev/null && echo $$p && break; done)
 TEACHER := work_dirs/resnet18-w32_digits/epoch_10.pth
 
-.PHONY: demo results bench device test test-long soak lint format docs lock clean
+.PHONY: demo results bench counts device test test-long soak lint format docs lock clean
 
 demo: $(VENV)/.demo  ## a teacher, its student alone and distilled in four ways with few labels, in one table
 	$(RUN) tools/demo.py $(DEMO_ARGS)
@@ -20,6 +20,9 @@ results: $(VENV)/.demo  ## train students alone and distilled on data/cifar100.n
 
 bench: $(VENV)/.demo $(TEACHER)  ## what mmkd costs, against the floor and others; writes docs/benchmarks.md
 	$(RUN) tools/benchmark/speed/bench.py $(BENCH_ARGS)
+
+counts: $(VENV)/.dev  ## what an iteration would ask of a GPU, counted without one; writes its table into docs/benchmarks.md
+	MMKD_COUNTS=1 $(RUN) -m pytest -q tests/pretended
 
 device: $(VENV)/.dev  ## checks, speed and, if jobs are named, trainings on this machine's GPU, within minutes
 	PYTHON=$(RUN) tools/device_run.sh $(DEVICE_ARGS)

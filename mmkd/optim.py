@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch import nn
@@ -21,6 +22,8 @@ def build_stage_optim_wrapper(student: nn.Module, extras: Iterable[nn.Parameter]
         wrapper.optimizer.add_param_group(dict(params=extras))
         if wrapper.clip_grad_kwargs:
             wrapper.clip_func = _clip_apart(wrapper.clip_func, {id(parameter) for parameter in extras})
+    if wrapper.clip_grad_kwargs:
+        wrapper.clip_func = _clip_and_tell(wrapper.clip_func, wrapper.message_hub, f'train/{wrapper.grad_name}')
     return wrapper
 
 
@@ -33,6 +36,17 @@ def _clip_apart(clip: Callable, extras: set[int]) -> Callable:
         return clip(students, **kwargs) if students else None  # clip_grad_value_ cannot do with none
 
     return clip_both
+
+
+def _clip_and_tell(clip: Callable, hub: MessageHub, key: str) -> Callable:
+    """The norm goes to the hub as a tensor; mmengine would ask the device for its value in each iteration."""
+
+    def clip_and_tell(parameters: list, **kwargs) -> None:
+        norm = clip(parameters, **kwargs)
+        if norm is not None:  # clip_grad_value_ has none
+            hub.update_scalar(key, norm)
+
+    return clip_and_tell
 
 
 class CompressedSchedule(_ParamScheduler):

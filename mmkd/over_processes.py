@@ -13,7 +13,7 @@ def variance(rows: Tensor) -> Tensor:
 @torch.no_grad()
 def shared_variance(rows: Tensor) -> Tensor:
     """Of each row, of which every process holds a part; all of them must come here equally often."""
-    sums = torch.cat([rows.sum(1), rows.new_tensor([rows.shape[1]])])
+    sums = torch.cat([rows.sum(1), rows.new_full((1,), rows.shape[1])])
     all_reduce(sums)
     squares = (rows - (sums[:-1] / sums[-1])[:, None]).square().sum(1)
     all_reduce(squares)

@@ -257,6 +257,7 @@ class Renormalise:
         self.scale, self.shift = std / new_std, (mean - new_mean) / new_std
         self.same = not self.swap and bool((self.scale == 1).all() and (self.shift == 0).all())
         self.pad_value = getattr(teacher, 'pad_value', 0)
+        self.factors: dict[tuple, tuple[Tensor, Tensor]] = {}  # by device and dtype, each copied there once
         self.same_padding = self.same and self.pad_value == getattr(student, 'pad_value', 0)
 
     def __call__(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
@@ -266,7 +267,8 @@ class Renormalise:
         images = inputs
         if not self.same:
             images = inputs.flip(1) if self.swap else inputs
-            images = images * self.scale.to(inputs) + self.shift.to(inputs)
+            scale, shift = self._factors(inputs)
+            images = images * scale + shift
         sizes = [_size(sample, inputs) for sample in data_samples or ()]
         if all(size == inputs.shape[2:] for size in sizes):
             return images
@@ -275,6 +277,12 @@ class Renormalise:
             image[:, height:] = self.pad_value
             image[:, :, width:] = self.pad_value
         return images
+
+    def _factors(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        place = inputs.device, inputs.dtype
+        if place not in self.factors:
+            self.factors[place] = self.scale.to(inputs), self.shift.to(inputs)
+        return self.factors[place]
 
 
 def _size(sample, inputs: Tensor) -> tuple[int, int]:

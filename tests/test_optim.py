@@ -267,7 +267,13 @@ def test_without_extras_it_is_the_plain_one():
     cfg = dict(SGD, clip_grad=dict(max_norm=1))
     wrapper, plain = build_stage_optim_wrapper(network, [], cfg), build_optim_wrapper(network, copy.deepcopy(cfg))
     assert wrapper.state_dict() == plain.state_dict()
-    assert wrapper.clip_func is plain.clip_func
+    for network in (one := student(), two := student()):
+        for parameter in network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+    wrapper.clip_func([*one.parameters()], max_norm=1)
+    norm = plain.clip_func([*two.parameters()], max_norm=1)
+    assert wrapper.message_hub.get_scalar('train/grad_norm').current() == float(norm)
+    assert all(torch.equal(p.grad, q.grad) for p, q in zip(one.parameters(), two.parameters()))
 
 
 def train(network, extra, cfg, steps=3, scale=1e6):

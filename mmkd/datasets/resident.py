@@ -56,7 +56,8 @@ class ResidentArrayDataset(ArrayDataset):
         self.rows, self.columns = (torch.arange(side, device=self.resident.device) for side in sides)
         self.labels = [info['gt_label'] for info in infos]
         one = infos[0]['img']
-        self.packed = {c: self.pipeline(dict(img=one, gt_label=c))['data_samples'] for c in set(self.labels)}
+        samples = {c: self.pipeline(dict(img=one, gt_label=c))['data_samples'] for c in set(self.labels)}
+        self.packed = {c: sample.to(self.resident.device) for c, sample in samples.items()}
 
     def __getitem__(self, idx: int) -> dict:
         """One sample."""

@@ -10,6 +10,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmkd.arrivals import wait_for_no_copy
 from mmkd.errors import UserError
 from mmkd.folding import FrozenNorms, find_pairs
 from mmkd.padding import Padded, divisor_of
@@ -74,6 +75,7 @@ class Distiller(BaseModel):
                 "head=...), a model of timm with backbone=dict(type='TIMMBackbone', ...), or as a detector of mmdet."
             )
         self.data_preprocessor = self.student.data_preprocessor  # with the student's batch augmentations
+        wait_for_no_copy(self.data_preprocessor)
         self.trainable = {name for name, parameter in self.student.named_parameters() if parameter.requires_grad}
         self.extras = nn.ModuleDict()
         self.current: tuple[str, ...] = ()  # names of the stages that are being learned

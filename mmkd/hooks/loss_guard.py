@@ -1,13 +1,14 @@
 """Stopping a run whose loss is no number any more."""
 
 import torch
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
 
 
 class LossGuard:
-    """Counts on the device for how long a loss has not been finite, and asks it only now and then.
+    """Keeps losses on their device, and looks only now and then for how long they have not been finite.
 
     So training is not held up by a transfer each iteration, and no checkpoint is written after a bad loss. Where a
     gradient scaler skips the steps of bad losses, as it does each time its scale has grown too far, the run goes on; it
@@ -19,30 +20,28 @@ class LossGuard:
 
     def __init__(self, interval: int = 50):
         self.interval = interval
-        self.seen = 0  # losses since the last look
+        self.losses: list[Tensor] = []  # since the last look
         self.last = 0  # the iteration of the last one
-        self.bad: Tensor | int = 0  # losses since the first bad one; of a scaler's, bad ones in a row
+        self.bad = 0  # at the last look: losses since the first bad one; of a scaler's, bad ones in a row
         self.scaled = False  # whether a gradient scaler is at work
 
     def see(self, loss: Tensor, stage: str, iteration: int, scaled: bool = False) -> None:
         """Take notice of one iteration's loss."""
-        is_bad = ~torch.isfinite(loss.detach()).all()
-        if not scaled:  # nothing after it is good
-            is_bad = is_bad | (self.bad > 0)
-        self.bad = (self.bad + 1) * is_bad.long()
+        self.losses.append(loss.detach())
         self.scaled = scaled
         self.last = iteration
-        self.seen += 1
-        if self.seen == self.interval:
+        if len(self.losses) == self.interval:
             self.check(stage)
 
     def check(self, stage: str, network: nn.Module | None = None) -> None:
         """Raise if a loss was bad, or if what a scaler does not protect is: the statistics of a network."""
-        self.seen = 0
-        bad = int(self.bad)
-        if bad >= (self.interval if self.scaled else 1):
+        for is_good in _finite(self.losses):
+            heals = self.scaled or not self.bad  # without a scaler nothing after a bad one is good
+            self.bad = 0 if is_good and heals else self.bad + 1
+        self.losses = []
+        if self.bad >= (self.interval if self.scaled else 1):
             raise UserError(
-                f'The loss of stage {stage} is NaN or infinite since iteration {self.last - bad + 2} (noticed at '
+                f'The loss of stage {stage} is NaN or infinite since iteration {self.last - self.bad + 2} (noticed at '
                 f'{self.last + 1}); the last checkpoint is still good. Lower the learning rate or clip gradients '
                 f'(optim_wrapper.clip_grad){", or train with --amp-dtype bfloat16" if self.scaled else ""}.'
             )
@@ -54,3 +53,14 @@ class LossGuard:
                         'small for it; go on from the last checkpoint with --amp-dtype bfloat16 or a lower learning '
                         'rate.'
                     )
+
+
+def is_scaled(wrapper: OptimWrapper) -> bool:
+    """Whether a gradient scaler skips the steps of bad losses; for bfloat16 mmengine's wrapper has an idle one."""
+    scaler = getattr(wrapper, 'loss_scaler', None)
+    return scaler is not None and scaler.is_enabled()
+
+
+def _finite(losses: list[Tensor]) -> list[bool]:
+    """Of each, for which the device is asked once."""
+    return torch.stack(losses).isfinite().reshape(len(losses), -1).all(1).tolist() if losses else []

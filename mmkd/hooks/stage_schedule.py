@@ -11,9 +11,10 @@ from mmkd.budget import check_lengths, check_numbers, default_fractions, split_b
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 from mmkd.heads.inherited import CannotInherit
+from mmkd.held_scalars import hold_scalars
 from mmkd.hooks.class_checks import check_classes, check_labels, check_validation_classes
 from mmkd.hooks.first_batch import check_ground_truth, check_head, check_prediction, first_batch
-from mmkd.hooks.loss_guard import LossGuard
+from mmkd.hooks.loss_guard import LossGuard, is_scaled
 from mmkd.hooks.process_states import ProcessStates
 from mmkd.hooks.stage_report import StageReport
 from mmkd.hooks.stage_setup import average_buffers, check_optimizers, restart_averages, set_up
@@ -90,6 +91,7 @@ class StageScheduleHook(Hook):
         if not isinstance(model, Distiller):
             raise UserError('default_hooks.stages: model is no distiller; set model.type to one, e.g. mmkd.SSKD.')
         self.distiller = model
+        hold_scalars(runner.message_hub)
         if not runner._resume and runner._load_from is None:
             check_scratch(model.student)
         with own_randomness():
@@ -190,7 +192,7 @@ class StageScheduleHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Watch the loss, and the validation's mimic loss in iteration loops."""
         if outputs is not None and 'loss' in outputs:
-            self.guard.see(outputs['loss'], self.name, runner.iter, hasattr(runner.optim_wrapper, 'loss_scaler'))
+            self.guard.see(outputs['loss'], self.name, runner.iter, is_scaled(runner.optim_wrapper))
             self.report.see(outputs['loss'], len(data_batch['inputs']) + self.more)
         if not self.by_epoch:
             self.look_back(runner, runner.iter + 1)

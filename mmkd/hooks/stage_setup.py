@@ -46,13 +46,22 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
 
 
 def restart_averages(runner: Runner, distiller: Distiller) -> None:
-    """Averages of weights begin anew with the student as it is."""
+    """Averages of weights begin anew with the student as it is; what is frozen, and what is no student's, has none."""
     student = distiller.student.state_dict()
+    frozen = {name for name, parameter in distiller.student.named_parameters() if not parameter.requires_grad}
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
-            for name, value in hook.ema_model.module.state_dict().items():
+            averages = hook.ema_model
+            for name, value in averages.module.state_dict().items():
                 value.copy_(student[name])
-            hook.ema_model.steps.zero_()  # its next update copies the student
+            averages.steps.zero_()  # its next update copies the student
+            module = averages.module
+            kept = module.state_dict() if averages.update_buffers else dict(module.named_parameters())
+            averages.avg_parameters = {
+                name: value
+                for name, value in kept.items()
+                if name.removeprefix('student.') not in frozen and not name.startswith('extras.')
+            }
 
 
 def check_optimizers(runner: Runner, distiller: Distiller, overrides: dict[str, dict]) -> None:

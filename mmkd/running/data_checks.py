@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import DATASETS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -29,6 +30,11 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
             for key, part in dict(dataset=loader.get('dataset'), sampler=loader.get('sampler', {})).items():
                 if not isinstance(part, dict):
                     raise UserError(f'{name}.{key}: it must be a dict, not {part!r}.')
+            if loader.get('pin_memory') and is_resident(loader) and get_device() != 'cpu':
+                raise UserError(
+                    f'{name}.pin_memory: the images of ResidentArrayDataset are on the device, and only what is in the '
+                    "host's memory can be pinned; set it to False or leave it out."
+                )
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
                 try:
                     _check_dataset(key, dataset, cfg)
@@ -37,6 +43,13 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
                         f'{key}: its data_root, data_prefix or ann_file cannot be looked at ({in_one_line(error)}); '
                         'mend the path, or the rights of the folder.'
                     ) from error
+
+
+def is_resident(loader: dict) -> bool:
+    """Whether what a loader hands out is on the device already."""
+    kinds = [dataset.get('type') for _, dataset in _datasets('', loader.get('dataset'))]
+    names = [getattr(kind, '__name__', kind) for kind in kinds]  # a class in lazy configs
+    return any(name in ('mmkd.ResidentArrayDataset', 'ResidentArrayDataset') for name in names)
 
 
 def check_images(runner: Runner) -> None:

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 
 from mmkd.errors import UserError
 from mmkd.resume_point import find_checkpoints
+from mmkd.running.data_checks import is_resident
 from mmkd.running.launch import number_in
 
 
@@ -58,7 +59,7 @@ def apply_training(cfg: Config, args: Namespace) -> None:
         if args.amp_dtype:
             cfg.optim_wrapper.dtype = args.amp_dtype
         needs_no_scale = cfg.optim_wrapper.get('dtype') == 'bfloat16'  # its range is that of float32
-        cfg.optim_wrapper.setdefault('loss_scale', 1.0 if needs_no_scale else 'dynamic')
+        cfg.optim_wrapper.setdefault('loss_scale', dict(enabled=False) if needs_no_scale else 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError(
@@ -149,6 +150,6 @@ def _fill_mmpretrain_loaders(cfg: Config) -> None:
     for name in ('train_dataloader', 'unlabelled_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if isinstance(loader, dict):
-            loader.setdefault('pin_memory', get_device() != 'cpu')
+            loader.setdefault('pin_memory', get_device() != 'cpu' and not is_resident(loader))
             loader.setdefault('persistent_workers', bool(loader.get('num_workers')))
             loader.setdefault('collate_fn', dict(type='default_collate'))

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from mmkd.errors import UserError
-from mmkd.hooks.loss_guard import LossGuard
+from mmkd.hooks.loss_guard import LossGuard, is_scaled
+from tests.pretended import pretend_cuda
 
 
 def watch(guard, losses, start=0, scaled=False):
@@ -47,9 +48,23 @@ def test_keeps_no_graph_and_asks_the_device_for_nothing():
     guard = LossGuard(interval=10)
     for iteration in range(9):
         guard.see(loss * 2, 'layer1', iteration)
-    assert not guard.bad.requires_grad
+    assert not any(loss.requires_grad for loss in guard.losses)
     with pytest.raises(RuntimeError, match='meta'):
         guard.see(loss, 'layer1', 9)
+
+
+def test_the_device_is_asked_once_a_look():
+    guard = LossGuard(interval=10)
+    with pretend_cuda() as gpu:
+        loss = torch.ones((), device='cuda')
+        gpu.reset()
+        for iteration in range(9):
+            guard.see(loss, 'layer1', iteration)
+        assert not gpu.launches
+        guard.see(loss, 'layer1', 9)
+        assert gpu.waits.total() == 1
+        guard.check('layer1')  # nothing new
+        assert gpu.waits.total() == 1
 
 
 BAD, GOOD = float('nan'), 1.0
@@ -62,6 +77,17 @@ def test_what_a_scaler_skips_does_not_stop_the_run():
     watch(guard, [BAD], start=10, scaled=True)
     with pytest.raises(UserError, match=r'since iteration 9 \(noticed at 11\).* or train with --amp-dtype bfloat16'):
         guard.check('layer1')
+
+
+def test_an_idle_scaler_skips_nothing():
+    class Wrapper:
+        pass
+
+    assert not is_scaled(Wrapper())
+    for scaler in (torch.amp.GradScaler('cpu'), torch.amp.GradScaler('cpu', enabled=False)):
+        wrapper = Wrapper()
+        wrapper.loss_scaler = scaler
+        assert is_scaled(wrapper) == scaler.is_enabled()
 
 
 def test_what_a_scaler_does_not_protect_is_not_saved():

@@ -63,6 +63,29 @@ def test_averaged_weights(distil, tmp_path, hook):
     )
 
 
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_only_what_learns_is_averaged(distil, update_buffers):
+    runner = distil(hook=STAGES, custom_hooks=[dict(type='EMAHook', update_buffers=update_buffers)], **SHORT)
+    averaged = []
+
+    class Names(Hook):
+        def after_train_epoch(self, runner):
+            (hook,) = (hook for hook in runner.hooks if isinstance(hook, EMAHook))
+            names = {name.removeprefix('student.') for name in hook.ema_model.avg_parameters}
+            averaged.append(names & {name for name, _ in runner.model.student.named_parameters()})
+            assert not [name for name in hook.ema_model.avg_parameters if name.startswith('extras.')]
+
+    runner.register_hook(Names())
+    runner.train()
+    for names, stage in zip(averaged, ('layer1', 'layer2', 'head', 'head')):
+        assert names
+        if stage == 'head':
+            assert all(name.startswith('head.') for name in names)
+        else:
+            assert not [name for name in names if name.startswith(('head', 'backbone.layer3', 'backbone.layer4'))]
+            assert any(name.startswith(f'backbone.{stage}.') for name in names)
+
+
 @pytest.mark.parametrize('epoch', [1, 2, 3])
 def test_a_resumed_average_goes_on(distil, tmp_path, epoch):
     hooks = [dict(type='EMAHook', momentum=0.1)]

@@ -24,6 +24,23 @@ def coco(tmp_path) -> Config:
     )
 
 
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_what_is_on_the_device_cannot_be_pinned(monkeypatch, coco, wrapped):
+    data = dict(coco.train_dataloader.dataset, type='mmkd.ResidentArrayDataset')
+    coco.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=data) if wrapped else data
+    coco.train_dataloader.pin_memory = True
+    check(coco)
+    monkeypatch.setattr(data_checks, 'get_device', lambda: 'cuda')
+    with pytest.raises(UserError, match=r'^train_dataloader\.pin_memory: the images of ResidentArrayDataset are'):
+        check(coco)
+    coco.train_dataloader.pin_memory = False
+    check(coco)
+    data['type'] = 'BaseDataset'
+    coco.train_dataloader.pin_memory = True
+    coco.train_dataloader.dataset = data
+    check(coco)
+
+
 def check(cfg: Config) -> None:
     data_checks.check_data(cfg, ('train_dataloader', 'val_dataloader'))
 

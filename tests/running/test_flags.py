@@ -60,6 +60,17 @@ def test_mmpretrain_loaders_get_what_its_own_tools_give(parse):
     assert cfg.val_dataloader.collate_fn.type == 'pseudo_collate'
 
 
+def test_what_is_on_the_device_is_not_pinned(parse, monkeypatch):
+    monkeypatch.setattr(flags, 'get_device', lambda: 'cuda')
+    kinds = dict(train_dataloader='mmkd.ResidentArrayDataset', val_dataloader='mmkd.ArrayDataset')
+    cfg = Config(
+        dict(default_scope='mmpretrain', **{key: dict(dataset=dict(type=kind)) for key, kind in kinds.items()})
+    )
+    flags.apply_common(cfg, parse())
+    assert cfg.train_dataloader.pin_memory is False
+    assert cfg.val_dataloader.pin_memory is True
+
+
 def test_mmdet_loaders_are_left_alone(parse):
     cfg = Config(dict(default_scope='mmdet', train_dataloader=dict(num_workers=2)))
     flags.apply_common(cfg, parse())
@@ -77,7 +88,7 @@ def test_no_validate():
     [
         (dict(amp=True), dict(loss_scale='dynamic')),
         (dict(amp_dtype='float16'), dict(dtype='float16', loss_scale='dynamic')),
-        (dict(amp=True, amp_dtype='bfloat16'), dict(dtype='bfloat16', loss_scale=1.0)),
+        (dict(amp=True, amp_dtype='bfloat16'), dict(dtype='bfloat16', loss_scale=dict(enabled=False))),
         (dict(), dict()),
     ],
 )

@@ -1,0 +1,79 @@
+"""Scalars of a training that are read off the device when somebody asks for them."""
+
+from collections import OrderedDict, defaultdict
+from typing import Any
+
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from torch import Tensor
+
+MOST = 1000  # so many values are held; a run that logs nothing must not keep all of them
+
+
+class HeldScalars(MessageHub):
+    """mmengine's hub, which asks the device for nothing before somebody reads.
+
+    mmengine's own asks for each scalar in each iteration, and each time a GPU has to end all that it was given. Here
+    tensors are kept as they are, until a log, a checkpoint or a hook reads; then they come stacked. Values, their order
+    and what is saved are mmengine's own.
+    """
+
+    held: dict[str, list[tuple[Tensor, int]]]  # values and counts by key, of each in its order
+
+    def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
+        """As mmengine's; a tensor is kept."""
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            if key in self.held:
+                self.settle()
+            super().update_scalar(key, value, count, resumed)
+            return
+        self._set_resumed_keys(key, resumed)
+        self._log_scalars.setdefault(key, HistoryBuffer())  # the log's order of keys is that of their first values
+        self.held.setdefault(key, []).append((value.detach(), count))
+        if sum(map(len, self.held.values())) >= MOST:
+            self.settle()
+
+    @property
+    def log_scalars(self) -> OrderedDict:
+        """All histories, complete."""
+        self.settle()
+        return self._log_scalars
+
+    def get_scalar(self, key: str) -> HistoryBuffer:
+        """The history of one key, complete; timers read theirs in each iteration."""
+        if key in self._log_scalars and key not in self.held:
+            return self._log_scalars[key]
+        return super().get_scalar(key)
+
+    def state_dict(self) -> dict:
+        """What a checkpoint holds."""
+        self.settle()
+        return super().state_dict()
+
+    def settle(self) -> None:
+        """Put what is held into the histories."""
+        held, self.held = self.held, {}
+        updates = [(key, value, count) for key, pairs in held.items() for value, count in pairs]
+        for (key, _, count), value in zip(updates, _read([value for _, value, _ in updates])):
+            if len(self._log_scalars[key].data[0]):
+                self._log_scalars[key].update(value, count)
+            else:
+                self._log_scalars[key] = HistoryBuffer([value], [count])
+
+
+def hold_scalars(hub: MessageHub) -> None:
+    """Make a hub a patient one."""
+    if type(hub) is MessageHub:
+        hub.__class__ = HeldScalars
+        vars(hub)['held'] = {}
+
+
+def _read(tensors: list[Tensor]) -> list:
+    """Their values, for which the device is asked once for each type."""
+    alike = defaultdict(list)
+    for place, tensor in enumerate(tensors):
+        alike[tensor.device, tensor.dtype].append(place)
+    values: dict[int, Any] = {}
+    for places in alike.values():
+        values.update(zip(places, torch.stack([tensors[place].reshape(()) for place in places]).tolist()))
+    return [values[place] for place in range(len(tensors))]

@@ -1,0 +1,160 @@
+"""Runs operators as a GPU would: refuses what it refuses, and counts."""
+
+import sys
+import threading
+from collections import Counter
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from tests.pretended.calls import Calls, move
+from tests.pretended.tensor import OnGpu
+
+# Their CUDA kernels copy a size or a value to the host and wait for it; torchvision's nms counts what it keeps.
+WAITS = {f'aten::{name}' for name in ('_local_scalar_dense', 'equal', 'nonzero', 'masked_select', '_unique2', 'histc')}
+WAITS |= {f'aten::{name}' for name in ('unique_dim', 'unique_consecutive', 'bincount', 'is_nonzero', 'nonzero_numpy')}
+WAITS |= {'torchvision::nms'}
+# Only metadata, or nothing at all; views besides.
+FREE = {f'aten::{name}' for name in ('detach', 'alias', 'lift_fresh', '_unsafe_view', 'set_', '_reshape_alias')}
+FREE |= {f'aten::{name}' for name in ('empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided')}
+FREE |= {f'aten::{name}' for name in ('resize_', 'record_stream')}
+INDEXING = {'aten::index', 'aten::index_put', 'aten::index_put_', 'aten::_index_put_impl_'}
+_HIDDEN = ('/torch/', '/torchvision/', *(f'/pretended/{name}.py' for name in ('tensor', 'calls', 'gpu', 'machine')))
+
+
+class Gpu(TorchDispatchMode):
+    """What it counts, it counts by the lines that asked for it: the innermost two outside of torch.
+
+    Attributes:
+        launches: Kernels at least, so many as operators that are no views.
+        waits: The host asks for a value, or a size that depends on values.
+        blocking: The host copies something to the GPU and waits until it is there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.launches: Counter = Counter()
+        self.waits: Counter = Counter()
+        self.blocking: Counter = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return self.run(func, args, kwargs or {})
+
+    def run(self, func, args, kwargs):
+        """One operator."""
+        name = func._schema.name
+        flat, spec = tree_flatten((args, kwargs))
+        tensors = [x for x in flat if isinstance(x, Tensor)]
+        wanted = None if kwargs.get('device') is None else torch.device(kwargs['device']).type
+        if wanted != 'cuda' and not any(isinstance(x, OnGpu) for x in tensors):
+            return _marked(func(*args, **kwargs), name, tensors)
+        if name == 'aten::_fused_sdp_choice':
+            return 0  # the plain one
+        stays = True
+        if name in ('aten::_to_copy', 'aten::copy_'):
+            stays = self._copy(name, args, kwargs, wanted)
+        elif wanted == 'cpu' and f'aten::{getattr(Calls.asked, "__name__", "")}' == name:
+            stays = False
+        else:
+            self._compute(func, name, args, tensors)
+        real_args, real_kwargs = tree_unflatten([x.numbers if isinstance(x, OnGpu) else x for x in flat], spec)
+        if wanted is not None:
+            real_kwargs = {**real_kwargs, 'device': torch.device('cpu'), 'pin_memory': False}
+            if not any(argument.name == 'pin_memory' for argument in func._schema.arguments):
+                real_kwargs.pop('pin_memory')
+        result = func(*real_args, **real_kwargs)
+        if stays:
+            return _wrapped(func, args, kwargs, result)
+        return args[0] if name.endswith('_') else result
+
+    def _copy(self, name, args, kwargs, wanted) -> bool:
+        """Count a copy, and tell whether it ends on the GPU."""
+        into = name == 'aten::copy_'
+        source = args[1] if into else args[0]
+        if not into and wanted == 'cpu' and Calls.asked is not move:
+            wanted = None  # C++ takes what is on the GPU for something on the CPU
+        arrives = isinstance(args[0], OnGpu) if into else (wanted or source.device.type) == 'cuda'
+        given = args[2] if into and len(args) > 2 else kwargs.get('non_blocking', False)
+        if arrives and isinstance(source, OnGpu):
+            self.count(self.launches)
+        elif not arrives:
+            self.count(self.waits)
+        elif not given and source.numel():
+            self.count(self.blocking)
+        return arrives
+
+    def _compute(self, func, name, args, tensors) -> None:
+        """Count all else, where it is allowed."""
+        self._check_devices(name, args, tensors)
+        if name in WAITS or (name.startswith('aten::repeat_interleave') and len(args) < 3):
+            self.count(self.waits)
+        elif name in INDEXING:
+            masks = [i for i in args[1] if i is not None and i.dtype in (torch.bool, torch.uint8)]
+            fills = name != 'aten::index' and args[2].numel() == 1 and len(args[1]) == 1
+            if masks and not fills:  # else it looks for the places
+                self.count(self.waits)
+        if not func.is_view and name not in FREE:
+            self.count(self.launches)
+
+    def _check_devices(self, name, args, tensors) -> None:
+        strangers = [x for x in tensors if not isinstance(x, OnGpu) and not hasattr(x, 'anywhere')]
+        if len(strangers) == len(tensors) or name == 'aten::set_' or name.startswith('aten::_has_compatible'):
+            return
+        if name in INDEXING:  # may be given indices on the host, and copies them
+            strangers = [x for x in strangers if x is args[0] or (name != 'aten::index' and x is args[2] and x.ndim)]
+            if not strangers and any(not isinstance(i, OnGpu | None) for i in args[1]):
+                self.count(self.blocking)
+        if any(x.ndim for x in strangers):  # those without dimensions are like numbers
+            raise RuntimeError(
+                'Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! '
+                f'({name}, {_asked_by()})'
+            )
+
+    def count(self, counter: Counter) -> None:
+        """One more of it, asked for by the line at work."""
+        with self.lock:
+            counter[_asked_by()] += 1
+
+
+def _asked_by() -> str:
+    """The innermost two lines of code outside of torch; of a backward pass, those that began it."""
+    frame, lines = sys._getframe(1), []
+    while frame is not None and len(lines) < 2:
+        name = frame.f_code.co_filename
+        if not name.startswith('<') and not any(part in name for part in _HIDDEN):
+            lines.append(f'{"/".join(name.split("site-packages/")[-1].split("/")[-3:])}:{frame.f_lineno}')
+        frame = frame.f_back
+    return ' < '.join(lines)
+
+
+def _marked(result, name: str, tensors: list):
+    """What C++ makes of nothing, where it believes the others to be, may meet any of them."""
+    made_inside = not tensors and getattr(Calls.asked, '__name__', '') != name.split('::')[1]
+    if made_inside or (tensors and all(hasattr(x, 'anywhere') for x in tensors)):
+        for x in tree_flatten(result)[0]:
+            if isinstance(x, Tensor):
+                x.anywhere = True
+    return result
+
+
+def _wrapped(func, args, kwargs, result):
+    """New results lie on the GPU; what was written into is the very same tensor."""
+    written = {}
+    for i, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[i] if i < len(args) else kwargs.get(argument.name)
+            for tensor in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(tensor, OnGpu):
+                    written[id(tensor.numbers)] = tensor
+    return tree_map(lambda x: _known(written, x) if isinstance(x, Tensor) else x, result)
+
+
+def _known(written: dict, real: Tensor) -> OnGpu:
+    return written[id(real)] if id(real) in written else OnGpu(real)

@@ -1,0 +1,23 @@
+"""A RetinaNet on a pretended GPU: all lies on one device, and where it waits mmdet asks."""
+
+import pytest
+
+from tests.distil_detectors import config_of, distil, few_digits, kind, plain, teacher  # noqa: F401  (fixtures)
+from tests.pretended.page import compare
+from tests.pretended.trainings import count_phases
+
+CHANGES = {
+    'train_cfg.max_epochs': 6,
+    'train_cfg.val_interval': 6,
+    'default_hooks.checkpoint': None,
+    'default_hooks.logger': dict(type='LoggerHook', interval=100),
+}
+
+
+@pytest.mark.parametrize('kind', ['RetinaNet'], indirect=True, scope='session')
+@pytest.mark.parametrize('method', ['SSKD'])
+def test_phases(distil, tmp_path, kind, method):  # noqa: F811
+    phases = count_phases(distil, work_dir=tmp_path, model=dict(type=f'mmkd.{method}'), **CHANGES)
+    for phase, counted in phases.items():  # mmdet's own stay
+        assert not [line for line in (*counted.waits, *counted.blocking) if 'mmkd/' in line.split(' < ')[0]], phase
+    compare(f'{method}, RetinaNet', phases)

@@ -21,6 +21,7 @@ from mmkd.configs import load_config
 from mmkd.errors import UserError
 from mmkd.locks import hold
 from mmkd.running import checks, data_checks, flags
+from mmkd.running.default_schedule import add_schedule
 from mmkd.running.explain import explained
 from mmkd.running.launch import is_first_process, prepare_launch, tell_torchrun
 from mmkd.running.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
@@ -53,6 +54,7 @@ def main() -> None:
     flags.apply_common(cfg, args)
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     flags.apply_training(cfg, args)
+    add_schedule(cfg)
     checks.check_training(cfg)
     add_safety_hooks(cfg)
     flags.add_profile(cfg, args.profile)

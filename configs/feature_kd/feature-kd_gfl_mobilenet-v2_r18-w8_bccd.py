@@ -7,4 +7,3 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/gfl_mobilenet-v2_bccd.py',
         checkpoint='work_dirs/gfl_mobilenet-v2_bccd/epoch_12.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

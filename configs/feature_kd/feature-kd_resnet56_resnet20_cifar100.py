@@ -7,4 +7,3 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet56_cifar100.py',
         checkpoint='work_dirs/resnet56_cifar100/epoch_240.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

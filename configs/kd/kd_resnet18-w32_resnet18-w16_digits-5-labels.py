@@ -7,7 +7,6 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet18-w32_digits.py',
         checkpoint='work_dirs/resnet18-w32_digits/epoch_10.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
 unlabelled_dataloader = dict(
     batch_size=50,
     num_workers=0,

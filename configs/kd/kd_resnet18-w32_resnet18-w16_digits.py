@@ -7,5 +7,4 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet18-w32_digits.py',
         checkpoint='work_dirs/resnet18-w32_digits/epoch_10.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
 train_cfg = dict(max_epochs=40)

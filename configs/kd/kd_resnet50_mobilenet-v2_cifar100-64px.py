@@ -10,4 +10,3 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet50_cifar100-64px.py',
         checkpoint='work_dirs/resnet50_cifar100-64px/epoch_240.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

@@ -7,4 +7,3 @@ model = dict(
     teacher=dict(
         config='mmdet::fcos/fcos_r101-caffe_fpn_gn-head-1x_coco.py',
         checkpoint='https://download.openmmlab.com/mmdetection/v2.0/fcos/fcos_r101_caffe_fpn_gn-head_1x_coco/fcos_r101_caffe_fpn_gn-head_1x_coco-0e37b982.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

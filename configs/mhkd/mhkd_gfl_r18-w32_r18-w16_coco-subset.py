@@ -9,4 +9,3 @@ model = dict(
         checkpoint='work_dirs/gfl_r18-w32_coco-subset/epoch_20.pth'),
     heads=dict(
         type='mmdet.FCOSHead', feat_channels=64, stacked_convs=1, norm_on_bbox=True, center_sampling=True))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

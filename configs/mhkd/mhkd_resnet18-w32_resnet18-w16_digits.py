@@ -8,5 +8,4 @@ model = dict(
         config='mmkd::baselines/resnet18-w32_digits.py',
         checkpoint='work_dirs/resnet18-w32_digits/epoch_10.pth'),
     heads=dict(type='mmkd.AuxiliaryHead', width=32))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
 train_cfg = dict(max_epochs=40)

@@ -8,4 +8,3 @@ model = dict(
         config='mmpretrain::resnet/resnet50_8xb32_in1k.py',
         checkpoint='https://mmassets.onedl.ai/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'),
     heads=dict(type='mmkd.AuxiliaryHead', stride=2))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

@@ -9,5 +9,4 @@ model = dict(
         checkpoint='work_dirs/retinanet_r18-w32_digits-coco/epoch_24.pth'),
     heads=dict(
         type='mmdet.FCOSHead', feat_channels=32, stacked_convs=1, norm_on_bbox=True, center_sampling=True))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
 train_cfg = dict(max_epochs=36)

@@ -9,5 +9,5 @@ model = dict(
         checkpoint='work_dirs/resnet18-w32_digits/epoch_10.pth'),
     heads=dict(type='mmkd.AuxiliaryHead', width=32))
 default_hooks = dict(
-    stages=dict(type='mmkd.StageScheduleHook', stages=['layer1', 'layer2', 'layer3', 'layer4', 'all']))
+    stages=dict(stages=['layer1', 'layer2', 'layer3', 'layer4', 'all']))
 train_cfg = dict(max_epochs=40)

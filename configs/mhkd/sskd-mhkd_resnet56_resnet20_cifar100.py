@@ -8,4 +8,4 @@ model = dict(
         config='mmkd::baselines/resnet56_cifar100.py',
         checkpoint='work_dirs/resnet56_cifar100/epoch_240.pth'))
 default_hooks = dict(
-    stages=dict(type='mmkd.StageScheduleHook', stages=['layer1', 'layer2', 'layer3', 'all']))
+    stages=dict(stages=['layer1', 'layer2', 'layer3', 'all']))

@@ -8,4 +8,4 @@ model = dict(
         config='mmkd::baselines/wrn40-2_cifar100.py',
         checkpoint='work_dirs/wrn40-2_cifar100/epoch_240.pth'))
 default_hooks = dict(
-    stages=dict(type='mmkd.StageScheduleHook', stages=['block1', 'block2', 'relu', 'all']))
+    stages=dict(stages=['block1', 'block2', 'relu', 'all']))

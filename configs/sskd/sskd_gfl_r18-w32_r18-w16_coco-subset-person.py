@@ -7,4 +7,3 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/gfl_r18-w32_coco-subset-person.py',
         checkpoint='work_dirs/gfl_r18-w32_coco-subset-person/epoch_20.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

@@ -7,5 +7,5 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet18-w32_digits.py',
         checkpoint='work_dirs/resnet18-w32_digits/epoch_10.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook', stages=['layer1', 'layer2', 'layer3', 'layer4']))
+default_hooks = dict(stages=dict(stages=['layer1', 'layer2', 'layer3', 'layer4']))
 train_dataloader = dict(batch_size=100, dataset=dict(per_class=None))

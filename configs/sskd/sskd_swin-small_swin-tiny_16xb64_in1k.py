@@ -7,4 +7,3 @@ model = dict(
     teacher=dict(
         config='mmpretrain::swin_transformer/swin-small_16xb64_in1k.py',
         checkpoint='https://mmassets.onedl.ai/mmclassification/v0/swin-transformer/swin_small_224_b16x64_300e_imagenet_20210615_110219-7f9d988b.pth'))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))

@@ -21,6 +21,10 @@ from mmkd.teacher import Renormalise, Teacher, UnfitWeightsError, check_teacher_
 from mmkd.unlabelled import Batch, averaged, joined
 
 _STUDENT = 'student.'
+NO_SCHEDULE = (
+    'default_hooks: nothing says which stage is learned; add '
+    "default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook')), which tools/train.py does by itself."
+)
 
 
 class Distiller(BaseModel):
@@ -96,6 +100,8 @@ class Distiller(BaseModel):
         try:
             return super().__getattr__(name)
         except AttributeError:
+            if name == 'plan':
+                raise UserError(NO_SCHEDULE) from None
             if name == 'student':  # not built yet
                 raise
             return getattr(self.student, name)
@@ -115,10 +121,7 @@ class Distiller(BaseModel):
         """Losses are the method's; everything else is the student's."""
         if mode == 'loss':
             if not self.current:
-                raise UserError(
-                    'default_hooks: nothing says which stage is learned; '
-                    "add default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))."
-                )
+                raise UserError(NO_SCHEDULE)
             if self.unlabelled is None:
                 return self.loss(inputs, data_samples)
             return self._loss_of_both(Batch(inputs, data_samples), self.unlabelled)

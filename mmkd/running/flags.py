@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmkd.errors import UserError
 from mmkd.resume_point import find_checkpoints
 from mmkd.running.data_checks import is_resident
+from mmkd.running.default_schedule import is_schedule
 from mmkd.running.launch import number_in
 
 
@@ -133,8 +134,7 @@ def _test_the_student(cfg: Config) -> None:
     if 'student' in cfg.model:
         cfg.model = cfg.model.student
         for name, hook in list(cfg.get('default_hooks', {}).items()):
-            kind = hook['type'] if hook else ''  # a name, or a class in lazy configs
-            if getattr(kind, '__name__', kind).rpartition('.')[-1] == 'StageScheduleHook':
+            if name == 'stages' or is_schedule(hook):  # whose options need no type
                 cfg.default_hooks.pop(name)
 
 

@@ -306,6 +306,20 @@ def test_a_forgotten_hook_is_told(distil):
         runner.train()
 
 
+@pytest.mark.parametrize('kind', ['mmkd.SSKD', 'mmkd.KD', 'mmkd.MHKD', 'mmkd.FeatureKD'])
+def test_a_distiller_that_was_never_prepared_says_what_is_missing(distil, kind):
+    model = distil(model=dict(type=kind)).model
+    uses = [
+        lambda: model(torch.zeros(2, 3, 16, 16), mode='loss'),
+        lambda: model.enter(['layer1']),
+        lambda: model.equip([('layer1',)]),
+        lambda: model.speed_up(torch.zeros(2, 3, 16, 16)),
+    ]
+    for use in uses[: 2 if kind == 'mmkd.KD' else 4]:  # KD has nothing to build for a phase
+        with pytest.raises(UserError, match=r'nothing says which stage is learned; add .* tools/train.py does by'):
+            use()
+
+
 @pytest.mark.parametrize(
     ('mistake', 'said'),
     [

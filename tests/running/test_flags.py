@@ -191,6 +191,12 @@ def test_a_distillers_checkpoint_is_tested_as_the_plain_student():
     assert list(cfg.default_hooks) == ['timer']
 
 
+def test_options_of_the_schedule_without_its_type_are_left_out_too():
+    cfg = Config(dict(model=dict(student=dict(type='Net')), default_hooks=dict(stages=dict(keep_best=True))))
+    flags.apply_testing(cfg, evaluation())
+    assert cfg.default_hooks == dict()
+
+
 def test_a_restart_count_that_is_no_number(monkeypatch):
     monkeypatch.setenv('SLURM_RESTART_COUNT', 'abc')
     with pytest.raises(UserError, match=r"SLURM_RESTART_COUNT: .* must be a whole number, not 'abc'"):

@@ -17,6 +17,7 @@ from PIL import Image
 from mmkd.errors import UserError
 from mmkd.registry import MODELS
 from mmkd.running import checks, data_checks, flags
+from mmkd.running.default_schedule import add_schedule
 from mmkd.running.explain import explained
 from mmkd.running.safety import add_safety_hooks, explain_dead_workers
 
@@ -52,6 +53,7 @@ def start(cfg: dict, folder: Path) -> None:
     cfg = Config(copy.deepcopy(cfg))
     flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
+    add_schedule(cfg)
     checks.check_training(cfg)
     add_safety_hooks(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
@@ -68,7 +70,7 @@ def config(plain, teacher, tmp_path, monkeypatch) -> dict:
     monkeypatch.chdir(tmp_path)
     cfg = copy.deepcopy(plain)
     cfg.model = dict(type='mmkd.SSKD', student=cfg.model, teacher=copy.deepcopy(teacher))
-    cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook')
+    cfg.default_hooks.stages = dict()
     return cfg.to_dict()
 
 

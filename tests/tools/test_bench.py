@@ -25,7 +25,6 @@ TEACHES_ITSELF = """
 _base_ = 'plain.py'
 model = dict(
     _delete_=True, type='mmkd.SSKD', student={{_base_.model}}, teacher=dict(config='PLAIN', checkpoint=None))
-default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
 """
 
 

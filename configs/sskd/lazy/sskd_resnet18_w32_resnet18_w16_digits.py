@@ -5,7 +5,6 @@ with read_base():
     from ...baselines.lazy.resnet18_w16_digits import *
 
 from mmkd.distillers import SSKD
-from mmkd.hooks import StageScheduleHook
 
 model = dict(
     type=SSKD,
@@ -13,5 +12,4 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet18-w32_digits.py',
         checkpoint='work_dirs/resnet18-w32_digits/epoch_10.pth'))
-default_hooks.update(stages=dict(type=StageScheduleHook))
 train_cfg.update(max_epochs=40)  # 5 for each of the four stages, 20 for the head

@@ -12,6 +12,7 @@ from pairs import Pair
 
 from mmkd.configs import load_config
 from mmkd.distillers.base import Distiller
+from mmkd.running.default_schedule import SCHEDULE
 from mmkd.running.flags import apply_training
 
 MANY = 10**6  # iterations: no stage ends while it is measured
@@ -121,7 +122,7 @@ def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
     cfg.train_cfg = dict(type=SteppedLoop, max_iters=MANY)
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=MANY)]
     cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would run away at the recipe's
-    cfg.default_hooks.stages.unfreeze_last = False  # the head alone is a phase with a cost of its own
+    cfg.default_hooks.stages = dict(SCHEDULE, unfreeze_last=False)  # the head alone is a phase with a cost of its own
     for name in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg[name] = None
     cfg.default_hooks.checkpoint = None

@@ -39,7 +39,9 @@ def short(name, config, seeds, options=None, student=STUDENT, **more):
 
 def sskd(name, seeds, stages, lengths, **options):
     keys = {'default_hooks.stages.stages': stages, 'default_hooks.stages.lengths': lengths}
-    return short(name, 'sskd/sskd_resnet56_resnet20', seeds, {**keys, **options}, teacher='short_teacher_s0')
+    return short(
+        name, 'sskd/sskd_resnet56_resnet20', seeds, {**LABELS_ALONE, **keys, **options}, teacher='short_teacher_s0'
+    )
 
 
 def feature_kd(name, seeds, options):
@@ -55,6 +57,7 @@ def feature_kd(name, seeds, options):
 VAR1 = {'model.mimic_loss.type': 'mmkd.FeatureMimicLoss', 'model.mimic_loss.scale': 'variance'}
 VAR10 = {**VAR1, 'model.mimic_loss.loss_weight': 10.0}
 FROZEN = {'model.head_from_teacher': False}
+LABELS_ALONE = {'model.weight': 0}  # nothing mimicked beside them, as SSKD had it when the rows were made
 TEACHERS = [
     *short(
         'teacher',
@@ -72,6 +75,8 @@ def alone(seeds):
 
 
 def bccd(name, kind, seeds, options=None, epochs=36, **more):
+    if kind == 'sskd' and 'model.type' not in (options or {}):
+        options = {**LABELS_ALONE, **(options or {})}
     config = 'gfl_r18-w8_bccd' if kind == 'baselines' else 'sskd_gfl_mobilenet-v2_r18-w8_bccd'
     teacher = {} if kind == 'baselines' else {'model.teacher.checkpoint': '{bccd_teacher}'}
     return [

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.prefix import Feature, feature_of, tensors_in
+from mmkd.prefix import Feature, feature_of, maps_in, tensors_in
 from mmkd.random_state import own_randomness
 
 _POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
@@ -27,7 +27,7 @@ class Call:
     number: int
     children: list['Call'] = field(default_factory=list)
     shapes: tuple[tuple[int, ...], ...] = ()
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, int] | None = None  # None for vectors, too
     stride: float = 0.0
     pooled: bool = False  # the image was pooled to one pixel before or here
     roots: frozenset[Any] = frozenset()  # what computed the feature, as the autograd graph was when the call returned
@@ -88,12 +88,16 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
         nonlocal hint
         call = running.pop()
         hint = _grid_in(output) or hint
-        feature = feature_of(output, len(inputs))
+        feature = maps_in(output, len(inputs))
         if grids := grids_of(feature):
-            call.pooled = isinstance(module, _POOLS) or grids_of(feature_of(args, len(inputs))) == grids == [(1, 1)]
+            call.pooled = isinstance(module, _POOLS) or grids_of(maps_in(args, len(inputs))) == grids == [(1, 1)]
             call.shapes = tuple(tuple(tensor.shape[1:]) for tensor in feature)
             call.grid = max(grids, key=math.prod)
             call.stride = math.sqrt(math.prod(image) / math.prod(call.grid))
+            call.roots = frozenset(tensor.grad_fn for tensor in feature if tensor.grad_fn)
+        elif not feature and (feature := feature_of(output, len(inputs))):  # vectors end a stage only where named
+            call.shapes = tuple(tuple(tensor.shape[1:]) for tensor in feature)
+            call.stride = math.sqrt(math.prod(image))
             call.roots = frozenset(tensor.grad_fn for tensor in feature if tensor.grad_fn)
         call.nodes = frozenset(tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn)
         calls.append(call)

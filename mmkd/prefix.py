@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 Feature = tuple[Tensor, ...]
-"""What a module put out, flattened to its floating-point tensors of three dimensions or more."""
+"""The maps and tokens that a module put out; where it has neither its vectors (N, C), as maps of one pixel."""
 
 
 class StageEnd(Protocol):
@@ -82,6 +82,8 @@ def replaced(network: nn.Module, features: Mapping[StageEnd, Feature]) -> Iterat
     """In the forward that runs inside, some modules put out other features than they made."""
 
     def other(feature: Feature, args: Any, output: Any) -> Any:
+        if not maps_in(output, len(feature[0])):
+            feature = tuple(map_.flatten(1) for map_ in feature)
         return feature[0] if isinstance(output, Tensor) else type(output)(feature)
 
     with _calls_replaced(network, {end: partial(other, feature) for end, feature in features.items()}):
@@ -125,9 +127,17 @@ def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
 
 
 def feature_of(output: Any, batch: int) -> Feature:
-    """Flatten what a module put out to its floating-point tensors of three dimensions or more, one row an image."""
-    every = tensors_in(output)
-    return tuple(t for t in every if t.is_floating_point() and t.ndim > 2 and len(t) == batch)
+    """The maps and tokens that a module put out; where it has neither its vectors, as maps of one pixel."""
+    return maps_in(output, batch) or tuple(t[:, :, None, None] for t in _rows_in(output, batch) if t.ndim == 2)
+
+
+def maps_in(output: Any, batch: int) -> Feature:
+    """The floating-point tensors of three dimensions or more among what a module put out, one row an image."""
+    return tuple(t for t in _rows_in(output, batch) if t.ndim > 2)
+
+
+def _rows_in(output: Any, batch: int) -> list[Tensor]:
+    return [t for t in tensors_in(output) if t.is_floating_point() and t.ndim > 1 and len(t) == batch]
 
 
 def tensors_in(output: Any) -> list[Tensor]:

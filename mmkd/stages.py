@@ -80,7 +80,15 @@ def plan_stages(network: nn.Module, inputs: Tensor, ends: Sequence[str] | None =
         return Stage(name, end, call, shapes, stride, grid, tuple(held), tuple(inside))
 
     stages = [
-        stage(k, cut.name.removeprefix('backbone.'), cut.name, cut.number, cut.shapes, round(cut.stride), cut.grid)
+        stage(
+            k,
+            cut.name.removeprefix('backbone.'),
+            cut.name,
+            cut.number,
+            cut.shapes,
+            round(cut.stride),
+            cut.grid or (1, 1),
+        )
         for k, cut in enumerate(cuts)
     ]
     return StagePlan(tuple(stages), stage(len(cuts), 'head', '', 0, (), None, None))
@@ -146,8 +154,8 @@ def _named_ends(network: nn.Module, calls: list[Call], ends: Sequence[str]) -> l
             raise UserError(f'No stage can end at {end!r}: {type(network).__name__} has no such module.{near}')
         if name not in last:
             raise UserError(f'No stage can end at {end!r}: the module does not run in extract_feat.')
-        if not last[name].grid:
-            raise UserError(f'No stage can end at {end!r}: the module puts out neither a map nor tokens.')
+        if not last[name].shapes:
+            raise UserError(f'No stage can end at {end!r}: the module puts out neither a map nor tokens nor vectors.')
         if last[name] in found:
             raise UserError(f'Only one stage can end at {end!r}: it is named twice.')
         if found and calls.index(last[name]) < calls.index(found[-1]):

@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from mmkd.errors import UserError
-from mmkd.prefix import feature_of
+from mmkd.prefix import feature_of, replaced
 from mmkd.prefix import run_to as run_to_stages
 from mmkd.stages import Stage, plan_stages
 from tests.stage_networks import BACKBONES, build
@@ -477,6 +477,22 @@ def test_named_ends_replace_those_found():
     assert plan_stages(network, inputs, []).stages == ()
 
 
+def test_a_vector_ends_a_stage_where_it_is_named():
+    network, inputs = make('ResNet')
+    network.eval()
+    plan = plan_stages(network, inputs, ['layer1', 'neck'])
+    last = plan.stages[-1]
+    assert (last.name, last.shapes, last.grid, last.stride) == ('neck', ((256, 1, 1),), (1, 1), 64)
+    assert 'backbone.layer4.0.conv1.weight' in last.parameters
+    (feature,) = run_to(network, last, inputs)
+    (pooled,) = network.extract_feat(inputs)
+    assert torch.equal(feature.flatten(1), pooled)
+    with torch.no_grad(), replaced(network, {last: (2 * feature,)}):
+        doubled = network(inputs, mode='tensor')
+    with torch.no_grad():
+        assert torch.equal(doubled, network.head((2 * pooled,)))
+
+
 def test_a_module_that_runs_several_times_ends_a_stage_at_its_last_call():
     network, inputs = make('ResNet')
     network.eval()
@@ -508,7 +524,6 @@ def test_a_stage_without_parameters_joins_the_one_before():
         (['xyzzy'], r'has no such module\.$'),
         (['head.fc'], r"'head\.fc': the module does not run in extract_feat"),
         (['head'], r'does not run in extract_feat'),
-        (['neck'], r"'neck': the module puts out neither a map nor tokens"),
         (['layer1', 'backbone.layer1'], r"'backbone\.layer1': it is named twice"),
         (['layer2', 'layer1'], r"out of order: 'layer1' runs before 'backbone\.layer2'"),
     ],

@@ -17,6 +17,7 @@ from mmkd.padding import Padded, divisor_of
 from mmkd.schedule import ALL, Phase
 from mmkd.speed import SpeedUps
 from mmkd.stages import Stage, StagePlan
+from mmkd.tasks import scoring_parts
 from mmkd.teacher import Renormalise, Teacher, UnfitWeightsError, check_teacher_keys, freeze_modes
 from mmkd.unlabelled import Batch, averaged, joined
 
@@ -46,7 +47,6 @@ class Distiller(BaseModel):
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
     """
 
-    teacher_parts: Sequence[str] = ('backbone', 'neck')  # children of the teacher that run
     compares_scores = False  # of classes, which must then be the same in both networks
     unfreezes_last = False  # whether everything learns in the last phase, unless the user says otherwise
     head_learns_from_features = False  # of the student alone: where only the head learns, nothing else sees the images
@@ -86,7 +86,8 @@ class Distiller(BaseModel):
         self.asleep: list[nn.Module] = []  # the frozen modules of the student that are in no other frozen one
         self.learns_head = False
         self.progress = 0.0  # the part of the phase at hand that is done; the schedule tells
-        self.teacher = _build_teacher(teacher, self.teacher_parts, self.student)
+        parts = ('backbone', 'neck', *(scoring_parts() if self.compares_scores else ()))  # of the teacher, that run
+        self.teacher = _build_teacher(teacher, parts, self.student)
         self.teacher_inputs = Renormalise(
             self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
         )

@@ -36,7 +36,6 @@ class KD(Distiller):
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
     """
 
-    teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
     compares_scores = True
 
     def __init__(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
 from mmkd.schedule import ALL, Phase, check_name
 from mmkd.stages import Stage
-from mmkd.tasks import Scores, task_of
+from mmkd.tasks import Outcome, Scores, task_of
 
 STUDENT_HEADS, TEACHER_HEADS = 'student_heads', 'teacher_heads'
 HEAD_SOFT_LOSS = 'head_soft_loss'
@@ -65,7 +64,6 @@ class MHKD(SSKD):
             ``data_preprocessor`` as :class:`SSKD` has them.
     """
 
-    teacher_parts = ('backbone', 'neck', 'head', 'bbox_head', 'roi_head')
     compares_scores = True
     head_learns_from_features = False
 
@@ -261,8 +259,7 @@ class MHKD(SSKD):
         if self.has_teacher_heads:
             scores.update(self._scores(TEACHER_HEADS, self._teacher_head_outputs(inputs, data_samples)))
         if self.task.has_accuracy:
-            labels = torch.cat([sample.gt_label for sample in data_samples])
-            return {name: 100 * (s.argmax(1) == labels).float().mean() for name, s in scores.items()}
+            return {name: self.task.accuracy(its, data_samples) for name, its in scores.items()}
         pairs = {p.name: [scores[f'{whose}/{p.name}'] for whose in (STUDENT_HEADS, TEACHER_HEADS)] for p in self.points}
         return {f'soft_{name}': self.head_soft_loss(*pair) for name, pair in pairs.items()}
 
@@ -282,11 +279,11 @@ class MHKD(SSKD):
     def _scores(self, whose: str, outputs: dict[str, tuple[nn.Module, Any]]) -> dict[str, Any]:
         return {f'{whose}/{name}': self.task.scores(*output) for name, output in outputs.items()}
 
-    def _run_teacher(self, teacher_inputs: Tensor, proposals: Sequence[Tensor]) -> tuple[Scores | None, list[Feature]]:
+    def _run_teacher(self, teacher_inputs: Tensor, student: Outcome | None) -> tuple[Scores | None, list[Feature]]:
         """Its scores and features, as far as the loss reads them."""
         stages = [point.teacher for point in self.points] if self.has_teacher_heads else []
         if self.alpha or (self.points and self.target == 'final'):
-            outcome = self.task.teacher_outcome(teacher_inputs, proposals, stages)
+            outcome = self.task.teacher_outcome(teacher_inputs, student, stages)
             return outcome.scores, outcome.features
         return None, self.teacher.run_to(stages, teacher_inputs) if stages else []
 

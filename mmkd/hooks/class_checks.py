@@ -10,6 +10,7 @@ from torch import nn
 
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
+from mmkd.tasks import kind_of
 
 
 def check_classes(distiller: Distiller, dataset: Any) -> None:
@@ -47,7 +48,8 @@ def check_labels(student: nn.Module, datasets: dict[str, Any]) -> None:
         student: Has the head.
         datasets: By their data loader's key.
     """
-    known = _known_classes(student)
+    task = kind_of(student)
+    known = task.num_classes(student) if task else None
     if known is None:
         return
     for key, dataset in datasets.items():
@@ -81,13 +83,6 @@ def _parts(dataset: Any) -> Iterator[Any]:
             yield from _parts(part)
     else:
         yield dataset
-
-
-def _known_classes(student: nn.Module) -> int | None:
-    """How many classes the student's own head tells apart, None where it does something else."""
-    head = getattr(student, 'head', None) or getattr(getattr(student, 'roi_head', student), 'bbox_head', None)
-    head = head[-1] if isinstance(head, nn.ModuleList) else head
-    return None if type(head).__name__ == 'RegressionHead' else getattr(head, 'num_classes', None)
 
 
 def _names(dataset: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mmkd.distillers.base import Distiller
 from mmkd.dry_run import unchanged
 from mmkd.errors import UserError, in_one_line
+from mmkd.tasks import kind_of
 
 
 def first_batch(runner: Runner, distiller: Distiller) -> dict:
@@ -79,30 +80,18 @@ def check_prediction(runner: Runner, distiller: Distiller) -> None:
 
 def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
     """Refuse samples without what the student's head learns from, long before its head comes to learn."""
-    for sample in data_samples or ():
-        if 'gt_instances' not in sample:  # a classifier's
-            if 'gt_label' not in sample:
-                raise UserError(
-                    'train_dataloader.dataset: the student learns from the ground truth, and its images come without '
-                    "labels; give it ann_file or folders of classes, and pack the label with dict(type='PackInputs')."
-                )
-            continue
-        masks = getattr(getattr(student, 'roi_head', None), 'with_mask', False)
-        needed = dict(bboxes=getattr(student, 'with_bbox', False), labels=True, masks=masks)
-        missing = [name for name, needs in needed.items() if needs and name not in sample.gt_instances]
-        if missing:
-            raise UserError(
-                'train_dataloader.dataset.pipeline: the student learns from the ground truth, and its images come '
-                f"without {' and '.join(missing)}; load them with dict(type='LoadAnnotations', with_bbox=True"
-                f'{", with_mask=True" * masks}).'
-            )
+    task = kind_of(student)
+    if task is not None:
+        for sample in data_samples or ():
+            task.check_sample(student, sample)
 
 
 def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) -> None:
     """Compute the student's own losses once: in SSKD its head learns last, and would fail after hours only."""
-    for sample in data_samples or ():
-        if 'gt_score' in sample:  # of whole numbers, until images are mixed
-            sample.set_data(dict(gt_score=sample.gt_score.float()))
+    task = kind_of(student)
+    if task is not None:
+        for sample in data_samples or ():
+            task.as_in_training(sample)
     try:
         with unchanged(student), torch.no_grad():
             student.train()

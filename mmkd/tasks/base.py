@@ -28,23 +28,24 @@ class Outcome:
         losses: The student's own, none of the teacher.
         scores: Of the classes, before softmax or sigmoid; None where they were not asked for.
         features: Of the stages asked for.
-        proposals: The boxes that a two-stage student scored, of each of its heads.
     """
 
     losses: dict
     scores: Scores | None
     features: list[Feature]
-    proposals: Sequence[Tensor] = ()
 
 
 class Task(ABC):
-    """The scores of a student and its teacher: where they come from, and what they learn from.
+    """Everything that depends on what a network is for; above all, class scores and what they learn from.
+
+    A new task is one subclass, made known by :func:`mmkd.tasks.register_task`.
 
     Args:
         student: The network that learns.
         teacher: The holder of the one that teaches.
     """
 
+    parts: ClassVar[tuple[str, ...]]  # children of a network that make scores; a network with one of them has this task
     gamma: ClassVar[float]  # the default weight of the student's own losses
     alpha: ClassVar[float]  # of the soft loss
     ce_share: ClassVar[float]  # of the own loss within an auxiliary head's
@@ -56,22 +57,32 @@ class Task(ABC):
         self.student = student
         self.teacher = teacher
 
-    @property
-    def needs_proposals(self) -> bool:
-        """Whether the teacher scores what the student proposes, and so comes after it."""
-        return False
+    @classmethod
+    def parts_of(cls, network: nn.Module) -> list[str]:
+        """Those of a network's children that make scores of this kind."""
+        return [part for part in cls.parts if isinstance(getattr(network, part, None), nn.Module)]
 
-    def run_both(self, student: Callable[[], Outcome], teacher: Callable[[Sequence[Tensor]], T]) -> tuple[Outcome, T]:
-        """The teacher first if it can be: then the student keeps nothing for its gradient yet.
+    @classmethod  # noqa: B027
+    def check_sample(cls, student: nn.Module, sample: Any) -> None:
+        """Refuse a training sample without what the student's head learns from; by default none."""
+
+    @classmethod  # noqa: B027
+    def as_in_training(cls, sample: Any) -> None:
+        """Change a sample as the toolbox does before the loss; by default not at all."""
+
+    @classmethod
+    def num_classes(cls, network: nn.Module) -> int | None:
+        """How many classes the last of a network's own heads tells apart, None where it does something else."""
+        return next((getattr(getattr(network, part), 'num_classes', None) for part in cls.parts_of(network)), None)
+
+    def run_both(self, student: Callable[[], Outcome], teacher: Callable[[Outcome | None], T]) -> tuple[Outcome, T]:
+        """The teacher first: then the student keeps nothing for its gradient yet.
 
         Args:
             student: Runs the student.
-            teacher: Runs the teacher on the student's proposals, of which there are none where it is the first.
+            teacher: Runs the teacher, and gets what the student gave where that has to be the first.
         """
-        if self.needs_proposals:
-            outcome = student()
-            return outcome, teacher(outcome.proposals)
-        theirs = teacher(())
+        theirs = teacher(None)
         return student(), theirs
 
     def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:  # noqa: B027
@@ -105,10 +116,8 @@ class Task(ABC):
         """The student's own losses times a weight, its scores and features; without weight no losses are computed."""
 
     @abstractmethod
-    def teacher_outcome(
-        self, inputs: Tensor, proposals: Sequence[Tensor] = (), stages: Sequence[Stage] = ()
-    ) -> Outcome:
-        """The teacher's scores and features on its own inputs, without gradient."""
+    def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:
+        """The teacher's scores and features on its own inputs, without gradient; see :meth:`run_both`."""
 
     @abstractmethod
     def scores(self, head: nn.Module, output: Any) -> Scores:
@@ -117,6 +126,10 @@ class Task(ABC):
     @abstractmethod
     def own_loss(self, head: nn.Module, output: Any, data_samples: list | None) -> Tensor:
         """How far what an auxiliary head puts out is from the ground truth."""
+
+    def accuracy(self, scores: Scores, data_samples: list) -> Tensor:
+        """In percent; asked for where ``has_accuracy``."""
+        raise NotImplementedError
 
 
 def weighted(losses: dict, weight: float) -> dict:

@@ -1,4 +1,4 @@
-"""Which task a pair of networks has."""
+"""Which task a network has."""
 
 from torch import nn
 
@@ -8,13 +8,29 @@ from mmkd.tasks.classification import Classification
 from mmkd.tasks.detection import Detection
 from mmkd.teacher import Teacher
 
-HEADS: dict[str, type[Task]] = {'head': Classification, 'bbox_head': Detection, 'roi_head': Detection}
-"""The task by the part of a network that scores classes; the last that a network has counts."""
+TASKS: list[type[Task]] = [Classification, Detection]
+"""The last that has a part of the network counts."""
+
+
+def register_task(kind: type[Task]) -> type[Task]:
+    """Make a task known: a decorator, for modules that a config names in ``custom_imports``."""
+    TASKS.append(kind)
+    return kind
+
+
+def kind_of(network: nn.Module) -> type[Task] | None:
+    """The kind of task that a network has, None where it has none that is known."""
+    return next((kind for kind in reversed(TASKS) if kind.parts_of(network)), None)
+
+
+def scoring_parts() -> tuple[str, ...]:
+    """The children of networks that make scores of any kind."""
+    return tuple(part for kind in TASKS for part in kind.parts)
 
 
 def task_of(student: nn.Module, teacher: Teacher) -> Task:
     """The task of a student, which must be its teacher's, too."""
-    kinds = [_kind(key, network) for key, network in (('student', student), ('teacher', teacher.network))]
+    kinds = [_known_kind(key, network) for key, network in (('student', student), ('teacher', teacher.network))]
     if kinds[0] is not kinds[1]:
         raise UserError(
             f'model.teacher: it is a {type(teacher.network).__name__}, the student a {type(student).__name__}: their '
@@ -23,11 +39,11 @@ def task_of(student: nn.Module, teacher: Teacher) -> Task:
     return kinds[0](student, teacher)
 
 
-def _kind(key: str, network: nn.Module) -> type[Task]:
-    kinds = [kind for part, kind in HEADS.items() if isinstance(getattr(network, part, None), nn.Module)]
-    if not kinds:
+def _known_kind(key: str, network: nn.Module) -> type[Task]:
+    kind = kind_of(network)
+    if kind is None:
         raise UserError(
             f'model.{key}: a {type(network).__name__} scores neither images nor boxes, and this method compares such '
             'scores; use mmkd.SSKD, which compares features.'
         )
-    return kinds[-1]
+    return kind

@@ -1,7 +1,7 @@
 """One choice of several classes for each image."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from mmkd.errors import UserError, in_one_line
 from mmkd.heads import build_head
 from mmkd.prefix import End, feature_of, recording
 from mmkd.stages import Stage, StagePlan
-from mmkd.tasks.base import Outcome, Task, total, weighted
+from mmkd.tasks.base import Outcome, Scores, Task, total, weighted
 
 HEAD = End('head')
 
@@ -19,10 +19,31 @@ HEAD = End('head')
 class Classification(Task):
     """Scores of a classifier of mmpretrain: (images, classes)."""
 
+    parts = ('head',)
     gamma, alpha, ce_share = 0.1, 0.9, 0.1
     heads: ClassVar = dict(type='mmkd.AuxiliaryHead')
     soft_loss: ClassVar = dict(type='mmkd.SoftTargetLoss')
     has_accuracy = True
+
+    @classmethod
+    def check_sample(cls, student: nn.Module, sample: Any) -> None:
+        """It has a label."""
+        if 'gt_label' not in sample:
+            raise UserError(
+                'train_dataloader.dataset: the student learns from the ground truth, and its images come without '
+                "labels; give it ann_file or folders of classes, and pack the label with dict(type='PackInputs')."
+            )
+
+    @classmethod
+    def as_in_training(cls, sample: Any) -> None:
+        """Soft labels are of whole numbers, until images are mixed."""
+        if 'gt_score' in sample:
+            sample.set_data(dict(gt_score=sample.gt_score.float()))
+
+    @classmethod
+    def num_classes(cls, network: nn.Module) -> int | None:
+        """A regression tells no classes apart."""
+        return None if type(network.head).__name__ == 'RegressionHead' else super().num_classes(network)
 
     def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
         """Run both heads once and count what they put out."""
@@ -62,9 +83,7 @@ class Classification(Task):
         return Outcome(losses, outputs[HEAD.end], [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
 
     @torch.no_grad()
-    def teacher_outcome(
-        self, inputs: Tensor, proposals: Sequence[Tensor] = (), stages: Sequence[Stage] = ()
-    ) -> Outcome:
+    def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:
         """All out of one forward."""
         padded = self.teacher.pad(inputs)
         with recording(self.teacher.network, stages) as outputs:
@@ -78,6 +97,12 @@ class Classification(Task):
     def own_loss(self, head: nn.Module, output: Tensor, data_samples: list | None) -> Tensor:
         """The loss in the student's config: soft labels and label smoothing included."""
         return total(self.student.head._get_loss(output, data_samples))  # type: ignore[union-attr,operator]
+
+    def accuracy(self, scores: Scores, data_samples: list) -> Tensor:
+        """Of the class with the highest score."""
+        assert isinstance(scores, Tensor)
+        labels = torch.cat([sample.gt_label for sample in data_samples])
+        return 100 * (scores.argmax(1) == labels).float().mean()
 
 
 def _count_classes(key: str, network: nn.Module, inputs: Tensor) -> int:

@@ -1,7 +1,8 @@
 """Boxes and their classes."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,26 @@ from mmkd.stages import Stage, StagePlan
 from mmkd.tasks.base import Outcome, Task, total, weighted
 from mmkd.tasks.detector_heads import HeadPair, pair_heads
 
+T = TypeVar('T')
+
 FINEST = 8  # the stride from which on detectors commonly look for objects
+
+
+@dataclass(frozen=True)
+class Proposed(Outcome):
+    """What one forward of a detector gave.
+
+    Args:
+        proposals: The boxes that a two-stage student scored, of each of its heads.
+    """
+
+    proposals: Sequence[Tensor] = ()
 
 
 class Detection(Task):
     """Class scores of a detector of mmdet, at anchors, points or proposals."""
 
+    parts = ('bbox_head', 'roi_head')
     gamma, alpha, ce_share = 1.0, 1.0, 0.5
     heads: ClassVar = dict(
         type='mmdet.FCOSHead', feat_channels=128, stacked_convs=1, norm_on_bbox=True, center_sampling=True
@@ -31,10 +46,31 @@ class Detection(Task):
     has_accuracy = False
     own: HeadPair | None = None  # how the networks' own heads are compared, if they are
 
-    @property
-    def needs_proposals(self) -> bool:
-        """Two-stage detectors."""
-        return self.own is not None and self.own.needs_proposals
+    @classmethod
+    def check_sample(cls, student: nn.Module, sample: Any) -> None:
+        """It has boxes, labels and masks, where the student's heads learn from them."""
+        masks = getattr(getattr(student, 'roi_head', None), 'with_mask', False)
+        needed = dict(bboxes=getattr(student, 'with_bbox', False), labels=True, masks=masks)
+        missing = [name for name, needs in needed.items() if needs and name not in sample.get('gt_instances', ())]
+        if missing:
+            raise UserError(
+                'train_dataloader.dataset.pipeline: the student learns from the ground truth, and its images come '
+                f"without {' and '.join(missing)}; load them with dict(type='LoadAnnotations', with_bbox=True"
+                f'{", with_mask=True" * masks}).'
+            )
+
+    @classmethod
+    def num_classes(cls, network: nn.Module) -> int | None:
+        """The one head for proposals tells objects only, and is not asked."""
+        head = getattr(getattr(network, 'roi_head', network), 'bbox_head', None)
+        return getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'num_classes', None)
+
+    def run_both(self, student: Callable[[], Outcome], teacher: Callable[[Outcome | None], T]) -> tuple[Outcome, T]:
+        """The teacher of a two-stage detector scores what the student proposes, and so comes after it."""
+        if self.own is None or not self.own.needs_proposals:
+            return super().run_both(student, teacher)
+        outcome = student()
+        return outcome, teacher(outcome)
 
     def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:
         """Boxes learn from the ground truth only, and no auxiliary head scores the places of the detector's own."""
@@ -49,7 +85,7 @@ class Detection(Task):
 
     def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
         """Compare the classes that the heads know, and the places that they score."""
-        own, theirs = (_num_classes(network) for network in (self.student, self.teacher.network))
+        own, theirs = (self.num_classes(network) for network in (self.student, self.teacher.network))
         if own != theirs:
             raise UserError(
                 f'model.teacher: it knows {theirs} classes, the student {own}, so their scores cannot be compared; '
@@ -59,6 +95,7 @@ class Detection(Task):
             self.own = pair_heads(self.student, self.teacher.network)
             own_inputs, their_inputs = Padded.to_multiples(inputs, 1), self.teacher.pad(teacher_inputs)
             self.own.check(self.student, own_inputs, self.teacher.network, their_inputs)
+        assert own is not None
         return own
 
     def places(self, plan: StagePlan) -> list[str]:
@@ -94,7 +131,7 @@ class Detection(Task):
                 self._run_student(inputs, data_samples)
         features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
         scores, proposals = self.own.of_student(self.student, outputs) if self.own else (None, ())
-        return Outcome(weighted(losses, weight), scores, features, proposals)
+        return Proposed(weighted(losses, weight), scores, features, proposals)
 
     def _run_student(self, inputs: Tensor, data_samples: list | None) -> None:
         """As far as the head that is compared, if one is; no boxes are needed."""
@@ -104,11 +141,10 @@ class Detection(Task):
             self.own.run_student(self.student, inputs, data_samples)
 
     @torch.no_grad()
-    def teacher_outcome(
-        self, inputs: Tensor, proposals: Sequence[Tensor] = (), stages: Sequence[Stage] = ()
-    ) -> Outcome:
+    def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:
         """As far as the head that is compared; no boxes are made of it."""
         assert self.own is not None
+        proposals = student.proposals if isinstance(student, Proposed) else ()
         network, padded = self.teacher.network, self.teacher.pad(inputs)
         with recording(network, stages) as outputs:
             pyramid = network.extract_feat(padded.inputs)  # type: ignore[operator]
@@ -125,9 +161,3 @@ class Detection(Task):
         assert isinstance(head, DenseHead)
         assert data_samples is not None
         return total(head.own_losses(output, data_samples))
-
-
-def _num_classes(network: nn.Module) -> int:
-    """How many classes the last head tells apart; the one for proposals tells objects only."""
-    head = getattr(network, 'roi_head', network).bbox_head  # type: ignore[union-attr]
-    return (head[-1] if isinstance(head, nn.ModuleList) else head).num_classes  # type: ignore[union-attr,return-value]

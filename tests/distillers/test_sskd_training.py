@@ -306,6 +306,18 @@ def test_a_forgotten_hook_is_told(distil):
         runner.train()
 
 
+def test_vectors_are_mimicked_where_they_are_named(distil, tmp_path):
+    """Behind global pooling, of other widths; the head that follows is the teacher's."""
+    runner = distil(model=dict(pairs=[('layer2', 'layer2'), ('neck', 'neck')]))
+    losses, step = [], runner.model.train_step
+    runner.model.train_step = lambda data, optim_wrapper: losses.append(step(data, optim_wrapper)) or losses[-1]
+    runner.train()
+    mimic = [float(row['loss_mimic_neck']) for row in losses if 'loss_mimic_neck' in row]
+    assert max(mimic) > 0  # the map between few images and many channels fits at first
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert "The student's head is now the teacher's, times the maps between their features." in log.read_text()
+
+
 @pytest.mark.parametrize('kind', ['mmkd.SSKD', 'mmkd.KD', 'mmkd.MHKD', 'mmkd.FeatureKD'])
 def test_a_distiller_that_was_never_prepared_says_what_is_missing(distil, kind):
     model = distil(model=dict(type=kind)).model

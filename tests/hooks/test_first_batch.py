@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from torch import nn
 
 from mmkd.errors import UserError
 from mmkd.hooks.first_batch import _apart, check_ground_truth
@@ -20,6 +21,7 @@ def test_transforms_are_copied_inside_wrappers_and_data_is_not():
 
 
 def test_a_classifier_needs_labels():
-    check_ground_truth(SimpleNamespace(), [dict(gt_label=1)])
+    student = nn.ModuleDict(dict(head=nn.Identity()))
+    check_ground_truth(student, [dict(gt_label=1)])
     with pytest.raises(UserError, match=r'train_dataloader\.dataset: .* images come without labels'):
-        check_ground_truth(SimpleNamespace(), [dict(gt_label=1), dict()])
+        check_ground_truth(student, [dict(gt_label=1), dict()])

@@ -68,8 +68,10 @@ The demo's trainings: 1,437 training images, of which the first {labels} of each
 labels, and 360 test images, so 0.3 points are one image; 800 iterations, SSKD's stages in the first half. Top-1 in per
 cent at the end. One teacher, trained with all labels for 10 epochs (seed 0): {teacher:.1f}, {lead:.1f} ahead of the
 student alone. Where a row says nothing of labels, images without them are learned from as well. From
-`docs/device/digits_cpu.jsonl`, made by `tools/device/grid.py --jobs tools/device/jobs/digits.py --at-once 1`: {device},
-on {date}, {versions}; commits {commits}. Seconds are those of the processor, start and validation included.
+`docs/device/digits_cpu.jsonl`, whose lines say with which options: {device},
+on {date}, {versions};
+commits {commits}. `tools/device/grid.py --jobs tools/device/jobs/digits.py --at-once 1` trains
+all of it anew. Seconds are those of the processor, start and validation included.
 
 """
 TEXT = """# What makes SSKD pay

@@ -65,7 +65,9 @@ def test_averaged_weights(distil, tmp_path, hook):
 
 @pytest.mark.parametrize('update_buffers', [False, True])
 def test_only_what_learns_is_averaged(distil, update_buffers):
-    runner = distil(hook=STAGES, custom_hooks=[dict(type='EMAHook', update_buffers=update_buffers)], **SHORT)
+    model = dict(type='mmkd.MHKD', heads=dict(type='mmkd.AuxiliaryHead', width=8))  # whose extras learn
+    hooks = [dict(type='EMAHook', update_buffers=update_buffers)]
+    runner = distil(model=model, hook=STAGES, custom_hooks=hooks, **SHORT)
     averaged = []
 
     class Names(Hook):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.registry import HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
 
 from mmkd.configs import load_config
@@ -111,11 +111,11 @@ def teacher(kind, tmp_path_factory) -> dict:
 
 def teacher_in(kind: str, folder: Path) -> dict:
     """Such a teacher in a folder."""
-    init_default_scope('mmdet')
     model = model_of(kind, 12)
     torch.manual_seed(1)
-    network = MODELS.build(copy.deepcopy(model))
-    network.init_weights()
+    with DefaultScope.overwrite_default_scope('mmdet'):  # no other test's
+        network = MODELS.build(copy.deepcopy(model))
+        network.init_weights()
     path = folder / f'{kind}.pth'
     torch.save(dict(state_dict=network.state_dict()), path)
     return dict(config=dict(model=model.to_dict(), default_scope='mmdet'), checkpoint=str(path))

@@ -30,6 +30,17 @@ def no_collection():
         yield
 
 
+@pytest.fixture(autouse=True, scope='module')
+def scope_of_its_module():
+    """What fixtures of a module or of the session make the default scope is not the next module's."""
+    from mmengine.registry import DefaultScope
+
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture(autouse=True)
 def scope_of_its_own():
     """What a test makes the default scope of registries is not the next test's, nor where its visualizer writes."""

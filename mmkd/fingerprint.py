@@ -1,4 +1,4 @@
-"""What something was computed from, in a few letters: when any of it changes, they do."""
+"""A short hash of what something was computed from."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def fingerprint(tensors: dict[str, Tensor], dataset: Any, *settings: Any) -> str:
-    """Of tensors byte for byte, of the samples of a data set and of settings as ``repr`` tells them."""
+    """Hash the bytes of tensors, the samples of a data set and the ``repr`` of settings."""
     digest = hashlib.sha256(repr(settings).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())

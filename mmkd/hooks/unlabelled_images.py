@@ -86,7 +86,7 @@ def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, 
 
 
 def check_augments(distiller: Distiller) -> None:
-    """Refuse to mix labels that are not there; mmdet's augmentations of batches only change their size."""
+    """Raise an error for batch augmentations that mix labels; mmdet's only change the size."""
     augments = getattr(getattr(distiller.data_preprocessor, 'batch_augments', None), 'augments', ())
     if augments:
         names = ', '.join(type(augment).__name__ for augment in augments)

@@ -1,4 +1,4 @@
-"""A batch of features with its ground truth as rows of bytes, and a network that learns from such rows."""
+"""A batch of features with its ground truth as rows of bytes, and a network that trains on such rows."""
 
 import math
 from collections.abc import Sequence

@@ -23,12 +23,12 @@ def fingerprint(tensors: dict[str, Tensor], dataset: Any, *settings: Any) -> str
 
 
 def _samples(dataset: Any) -> Iterable[bytes]:
-    """What is known of each sample without opening it; of an image file its size and time, too."""
+    """The metadata of each sample, and the size and modification time of its image file."""
     yield str(len(dataset)).encode()
     for i in range(len(dataset) if hasattr(dataset, 'get_data_info') else 0):
         info = dataset.get_data_info(i)
         yield pickle.dumps(info)
         path = info.get('img_path')
-        with contextlib.suppress(OSError):  # it may be no local file
+        with contextlib.suppress(OSError):  # the file may not be local
             for file in map(os.stat, path if isinstance(path, list | tuple) else [path or '']):
                 yield f'{file.st_size} {file.st_mtime_ns}'.encode()

@@ -26,7 +26,7 @@ def check_classes(distiller: Distiller, dataset: Any) -> None:
 
 
 def check_validation_classes(train: Any, val: Any) -> None:
-    """Raise an error for a validation set with another class order, as after a missing class folder.
+    """Raise an error for a validation set with other classes or another order, as after a missing class folder.
 
     Equally many names with none in common are accepted: they may be translations.
     """

@@ -58,7 +58,7 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
 
 
 def check_batches(runner: Runner) -> None:
-    """Raise an error for unsupported batching; after :func:`try_out`, whose errors say more for detectors."""
+    """Raise an error for a custom batch sampler; after :func:`try_out`, whose errors say more for detectors."""
     if runner.train_dataloader.batch_size is None:
         raise UserError(
             'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'

@@ -1,4 +1,4 @@
-"""The images without labels that a run learns from, beside those of train_dataloader."""
+"""The unlabelled images of a run, used beside those of train_dataloader."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -102,7 +102,7 @@ def _build(runner: Runner) -> DataLoader:
         loader = runner.build_dataloader(cfg, runner.seed, bool(runner._randomness_cfg.get('diff_rank_seed')))
         images = len(loader.dataset)  # type: ignore[arg-type]
     except ValueError as error:
-        if 'need at least one array to concatenate' not in str(error):  # what mmengine makes of a set that is empty
+        if 'need at least one array to concatenate' not in str(error):  # mmengine's error for an empty data set
             raise
         images = 0
     if not images or not len(loader):

@@ -94,7 +94,7 @@ def check_budget(cfg: Config) -> None:
 
 
 def check_optimizer(cfg: Config) -> None:
-    """Check that a distiller has a single optimizer; each stage builds its own from it."""
+    """Check that a distiller's optimizer is a dict; each stage builds its own from it."""
     optimizer = cfg.optim_wrapper.get('optimizer')
     if 'student' in cfg.model and not isinstance(optimizer, dict):
         raise UserError(
@@ -103,7 +103,7 @@ def check_optimizer(cfg: Config) -> None:
 
 
 def check_data_parallel(cfg: Config) -> None:
-    """Raise an error for wrappers other than DDP: a distiller is wrapped again in each stage."""
+    """Raise an error for FSDP and other strategies: each stage wraps a distiller again, which only DDP allows."""
     wrapper = dict(cfg.get('model_wrapper_cfg') or {}).get('type', '')
     key = ''
     if 'FullyShardedDataParallel' in str(getattr(wrapper, '__name__', wrapper)):  # a class in lazy configs

@@ -6,7 +6,7 @@ ops work. It imports neither torch nor a toolbox by itself.
 
 from mmkd.compat.versions import check_versions
 
-check_versions()  # before anything that a wrong version would break with a riddle
+check_versions()  # first: a wrong version causes obscure errors later
 
 from mmkd.compat.config_scope import register_config_scope  # noqa: E402
 from mmkd.compat.stand_in import offer_stand_in  # noqa: E402

@@ -156,7 +156,7 @@ class Adapter(nn.Module):
             return student
         if self.training and self.fits:
             self.project.observe(rows_of(student), rows_of(target))
-        weight = self.project.weight  # without autocast, layers take no other number format than their own
+        weight = self.project.weight  # without autocast, layers accept only their own number format
         return self.project(student.to(weight.dtype)).to(student.dtype)
 
 

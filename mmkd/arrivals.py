@@ -1,4 +1,4 @@
-"""How a batch gets to the device: the host copies it there and waits for nothing."""
+"""Copies batches to the device without blocking the host."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from mmengine.model import BaseDataPreprocessor
 
 
 def wait_for_no_copy(preprocessor: BaseDataPreprocessor) -> None:
-    """Make a preprocessor's copies to the device such that all that the device was given before goes on meanwhile.
+    """Make a preprocessor copy to the device without waiting for the device's queued work.
 
-    mmengine's wait unless told otherwise, and mmpretrain's always does for labels. What is copied is the same.
+    mmengine's waits by default, and mmpretrain's always does for labels. The copied values are the same.
     """
     preprocessor._non_blocking = True
     preprocessor.register_forward_pre_hook(_bring_labels)
 
 
 def _bring_labels(preprocessor: Any, arguments: tuple) -> None:
-    """Labels or scores of a batch in one copy; then mmpretrain finds them where it would bring them."""
+    """Copy the labels or scores of a batch at once, so that mmpretrain finds them on the device."""
     samples = arguments[0].get('data_samples') if arguments and isinstance(arguments[0], dict) else None
     if preprocessor.device.type == 'cpu' or not samples:
         return

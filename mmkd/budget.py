@@ -54,7 +54,7 @@ def _divide(total: int, fractions: Sequence[float]) -> list[int]:
 
 
 def _enough(total: int, fractions: Sequence[float]) -> int | None:
-    """A longer budget that leaves something for each stage; None where a fraction is next to nothing."""
+    """A longer budget that gives each stage at least one unit; None if a fraction is too small."""
     first = max(total + 1, math.ceil(0.5 / min(fractions)))  # shorter, what is left depends on how the ends are rounded
     return next((longer for longer in range(first, first + 1000) if min(_divide(longer, fractions)) >= 1), None)
 

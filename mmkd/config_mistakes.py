@@ -1,4 +1,4 @@
-"""Why a config file cannot be read, in words."""
+"""Explains why a config file cannot be read."""
 
 import json
 from traceback import walk_tb
@@ -15,7 +15,7 @@ NO_PATH = 'it must be a path or a list of paths'
 
 
 def why_unreadable(error: Exception) -> str:
-    """What is wrong, and where in the files it is; mmengine's own parsing tells both by its frames."""
+    """What is wrong, and in which file and line, read from the frames of mmengine's parser."""
     frames = [pair for link in _chain(error) for pair in walk_tb(link.__traceback__)]
     running = {frame.f_code.co_name: frame for frame, _ in frames}
     if isinstance(error, RecursionError):
@@ -48,7 +48,7 @@ def why_unreadable(error: Exception) -> str:
 
 
 def _unknown_variable(key: str, frame: FrameType) -> str:
-    """A placeholder that asks the inherited files for what they do not have."""
+    """A placeholder names a variable that the inherited files do not define."""
     known = frame.f_locals
     text = next(text for text in (known.get('v'), known['cfg']) if isinstance(text, str))
     near = did_you_mean(str(key), map(str, known['new_v']))

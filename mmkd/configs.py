@@ -1,8 +1,8 @@
-"""Config files: found by local path or ``package::path``, and read with mistakes told in a sentence."""
+"""Config files: found by local path or ``package::path``, and read with one-sentence errors."""
 
 import ast
 from importlib.util import find_spec
-from os.path import isdir, isfile  # which know no name that is too long, where Path raises
+from os.path import isdir, isfile  # Path raises for names that are too long
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -71,13 +71,13 @@ def find_config(path: str) -> Path:
 
 
 def _import_named(node: Any) -> None:
-    """Import the classes that a lazy config names, which else happens wherever a value is looked up first."""
+    """Import the classes that a lazy config names now, not at the first look-up of a value."""
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
         _import_named(inner)
 
 
 def _check_bases(file: Path, heirs: tuple[Path, ...] = ()) -> None:
-    """Every file of the inheritance chain can be parsed and found, told before mmengine stumbles over it."""
+    """Check that every inherited file exists and can be parsed, before mmengine reads it."""
     if file.suffix not in FILE_TYPES:
         raise UserError(f'config {file}: a config must end with {", ".join(FILE_TYPES[:-1])} or {FILE_TYPES[-1]}.')
     if file.resolve() in heirs:

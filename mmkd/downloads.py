@@ -1,4 +1,4 @@
-"""Checkpoints named by URL: each in a place of its own in torch's cache, and there only once it is whole."""
+"""Checkpoints named by URL: each has its own path in torch's cache and appears there only when complete."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
 
 
 def _is_named_by_content(file: Path) -> bool:
-    """Whether a file's name tells its content, as in ``resnet18-5c106cde.pth``; then any such file is the right one."""
+    """Whether a file's name holds a hash of its content, as ``resnet18-5c106cde.pth`` does."""
     told = re.search(r'[-_]([0-9a-f]{8,64})\.\w+$', file.name)
     if told is None or not file.is_file():
         return False
@@ -46,7 +46,7 @@ def _is_named_by_content(file: Path) -> bool:
 
 
 def _fetch(url: str, file: Path) -> None:
-    """Bring it whole, or tell why not."""
+    """Download the whole file, or raise an error with the reason."""
     print_log(f'Downloading {url} to {file}', logger='current')
     partial = file.with_name(uuid.uuid4().hex + PARTIAL)  # processes of several machines may do the same
     try:

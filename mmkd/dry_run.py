@@ -1,4 +1,4 @@
-"""One run of a network that records which module ran when, and what it put out."""
+"""Runs a network once and records the order and outputs of its modules."""
 
 import math
 from collections import Counter
@@ -121,7 +121,7 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
 
 
 def extract(network: nn.Module, inputs: Tensor) -> Any:
-    """The features of a batch, or the reason in a sentence why there are none."""
+    """The features of a batch, or a one-sentence error."""
     try:
         return network.extract_feat(inputs)  # type: ignore[operator]
     except Exception as error:  # a toolbox's networks may raise anything

@@ -1,4 +1,4 @@
-"""Batches without an end, from any place on."""
+"""Endless batches, starting at any position."""
 
 from collections.abc import Iterator
 from itertools import count, islice
@@ -8,11 +8,11 @@ from torch.utils.data import DataLoader
 
 
 class EndlessBatches:
-    """What a batch sampler says, again and again in new orders.
+    """Repeats a batch sampler forever, in a new order each epoch.
 
     Args:
         batches: The batch sampler.
-        place: So many of its batches are passed over; no image of them is loaded.
+        place: The number of batches to skip; their images are not loaded.
     """
 
     def __init__(self, batches: Any, place: int = 0):

@@ -1,4 +1,4 @@
-"""Expected mistakes and how they are told."""
+"""User errors and their messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake that a user can mend: one sentence with the cause, the place and the cure.
+    """A mistake that the user can fix: one sentence with the cause, the place and the fix.
 
     The tools print it without a traceback and exit with code 1.
     """
 
 
 def in_one_line(error: BaseException) -> str:
-    """What somebody else's error says, fit for a sentence: its type and its first line."""
+    """The type and first line of another library's error, for use in a sentence."""
     said = str(error).partition('\n')[0].rstrip('.')
     return f'{type(error).__name__}: {said}' if said else type(error).__name__
 

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from mmkd.adapters import rows_of
 
-R2 = 'r2_'  # before a stage's name, where its explained variance is told
+R2 = 'r2_'  # prefix of a stage's name where its explained variance is logged
 
 
 def variance_parts(own: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """What R squared is made of, as one row of numbers, of which means over batches may be taken.
+    """The parts of R squared as one row of numbers, which can be averaged over batches.
 
     The squared error, the squared target, and the target's mean in each channel; of a pyramid, those of all levels.
     """
@@ -22,6 +22,6 @@ def variance_parts(own: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
 
 
 def explained_variance(parts: Tensor) -> float:
-    """R squared of the means of such rows: 1 is all, 0 no more than the means of the channels tell."""
+    """R squared from averaged rows: 1 is a perfect fit, 0 is no better than the channel means."""
     error, square, means = parts[0], parts[1], parts[2:]
     return float(1 - error / (square - means.square().sum()).clamp(min=1e-12))

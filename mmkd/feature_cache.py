@@ -48,7 +48,7 @@ class Views(Dataset):
 class RowFile:
     """The file while it is filled; several processes may each write rows of their own.
 
-    After the rows come their checksums, so that it is known of each whether it is what was written.
+    A checksum of each row follows the rows, so that damage is found.
 
     Args:
         path: Its name once it is whole.
@@ -71,14 +71,14 @@ class RowFile:
         return self.path.is_file() and self.path.stat().st_size == self.bytes
 
     def is_sound(self, path: Path | None = None) -> bool:
-        """Whether every row is what was written; all of them are read for this."""
+        """Whether every row matches its checksum; reads the whole file."""
         path = path or self.path
         rows = np.memmap(path, np.uint8, 'r', shape=(self.views * self.images, self.size))
         sums = np.memmap(path, np.dtype('<u4'), 'r', offset=rows.nbytes, shape=len(rows))
         return all(zlib.crc32(row, place) == told for place, (row, told) in enumerate(zip(rows, sums.tolist())))
 
     def create(self) -> None:
-        """With all its room on the disk: what is too much for it must not show in the middle."""
+        """Reserve all its disk space, so that a full disk fails at the start."""
         with open(self.partial, 'wb') as file:
             os.posix_fallocate(file.fileno(), 0, self.bytes)
 
@@ -95,7 +95,7 @@ class RowFile:
             os.pwrite(handle, told, self.views * self.images * self.size + place * SUM)
 
     def finish(self) -> None:
-        """Give it its name, once all of it has been read back."""
+        """Verify the whole file, then give it its final name."""
         if not self.is_sound(self.partial):
             raise OSError(f'what was written into {self.partial} is not what is in it')
         os.replace(self.partial, self.path)
@@ -127,7 +127,7 @@ class _Rows(Dataset):
         return self.rows.shape[1]
 
     def __getitems__(self, images: Sequence[int]) -> dict:
-        """A batch, as torch's data loader asks for it; of one view nothing is drawn."""
+        """A batch for torch's data loader; with a single view no random number is drawn."""
         n = len(images)
         views = torch.randint(self.views, (n,)) if self.views > 1 else torch.zeros(n, dtype=torch.long)
         return dict(inputs=torch.from_numpy(self.rows[views.numpy(), np.asarray(images)]))

@@ -1,4 +1,4 @@
-"""A batch of features with its ground truth as rows of bytes, and a network that learns from such rows."""
+"""A batch of features with its ground truth as rows of bytes, and a network that trains on such rows."""
 
 import math
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ class RowFormat:
 
 
 class Shortcut:
-    """While it is on, a network takes the features of a batch of rows from there; images it sees as ever.
+    """While active, a network reads features from a batch of rows; batches of images run as usual.
 
     Its preprocessor and its ``extract_feat`` are replaced on the objects; its own ``loss`` goes on from what they put
     out.
@@ -95,7 +95,7 @@ class Shortcut:
         self.network, self.rows = network, rows
 
     def put_on(self) -> None:
-        """From now on."""
+        """Activate it."""
         preprocessor: Any = self.network.data_preprocessor
         preprocess, extract = preprocessor.forward, self.network.extract_feat
 
@@ -113,13 +113,13 @@ class Shortcut:
         vars(self.network)['extract_feat'] = extract_feat
 
     def take_off(self) -> None:
-        """As before."""
+        """Deactivate it."""
         vars(self.network.data_preprocessor).pop('forward', None)
         vars(self.network).pop('extract_feat', None)
 
 
 class Kept:
-    """Stands for a batch of images whose feature is known; no tuple, since DDP would make another one of it."""
+    """Stands for a batch of images whose feature is known; not a tuple, since DDP would copy that."""
 
     def __init__(self, feature: Any):
         self.feature = feature

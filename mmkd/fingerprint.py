@@ -1,4 +1,4 @@
-"""What something was computed from, in a few letters: when any of it changes, they do."""
+"""A short hash of what something was computed from."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def fingerprint(tensors: dict[str, Tensor], dataset: Any, *settings: Any) -> str:
-    """Of tensors byte for byte, of the samples of a data set and of settings as ``repr`` tells them."""
+    """Hash the bytes of tensors, the samples of a data set and the ``repr`` of settings."""
     digest = hashlib.sha256(repr(settings).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
@@ -23,12 +23,12 @@ def fingerprint(tensors: dict[str, Tensor], dataset: Any, *settings: Any) -> str
 
 
 def _samples(dataset: Any) -> Iterable[bytes]:
-    """What is known of each sample without opening it; of an image file its size and time, too."""
+    """The metadata of each sample, and the size and modification time of its image file."""
     yield str(len(dataset)).encode()
     for i in range(len(dataset) if hasattr(dataset, 'get_data_info') else 0):
         info = dataset.get_data_info(i)
         yield pickle.dumps(info)
         path = info.get('img_path')
-        with contextlib.suppress(OSError):  # it may be no local file
+        with contextlib.suppress(OSError):  # the file may not be local
             for file in map(os.stat, path if isinstance(path, list | tuple) else [path or '']):
                 yield f'{file.st_size} {file.st_mtime_ns}'.encode()

@@ -1,4 +1,4 @@
-"""Batch norms of what is frozen, folded into the convolutions before them: the same numbers in less time."""
+"""Folds frozen batch norms into the convolutions before them: the same outputs in less time."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -16,12 +16,12 @@ Pair = tuple[str, str]
 
 
 def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -> list[Pair]:
-    """The convolutions that run once in a forward, and whose output goes into one batch norm and nowhere else.
+    """Find convolutions that run once per forward and whose output only one batch norm reads.
 
     Args:
         network: Runs ``extract_feat`` once, in eval mode; nothing of it changes.
         inputs: A batch as it gets it.
-        read: Paths of modules whose output something reads besides; such a convolution's must stay what it is.
+        read: Paths of modules whose output is also read elsewhere; such convolutions are not folded.
     """
     calls: Counter[str] = Counter()
     made: dict[Any, str] = {}  # a convolution's output, by the node of the autograd graph that it comes from
@@ -71,7 +71,7 @@ def _ends(path: str, conv: str, norm: str) -> bool:
 
 
 def _uses(output: Any) -> Counter:
-    """How many operators of the autograd graph read what each of its nodes made."""
+    """How many operators of the autograd graph read the output of each node."""
     uses: Counter = Counter()
     waiting = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn]
     seen = set(waiting)
@@ -85,7 +85,7 @@ def _uses(output: Any) -> Counter:
 
 
 def fold(network: nn.Module, pairs: Sequence[Pair]) -> None:
-    """Fold for good: the batch norms are gone."""
+    """Fold permanently and remove the batch norms."""
     for conv, norm in pairs:
         parts: Any = network.get_submodule(conv), network.get_submodule(norm)
         network.set_submodule(conv, fuse_conv_bn_eval(*parts))
@@ -110,7 +110,7 @@ class FrozenNorms:
         ]
 
     def refresh(self) -> None:
-        """Fold what is frozen now, unfold what learns."""
+        """Fold what is frozen and unfold what is trained."""
         for forward in self.forwards:
             conv, norm = forward.conv, forward.norm
             frozen = not norm.training and not any(p.requires_grad for m in (conv, norm) for p in m.parameters())
@@ -128,7 +128,7 @@ def unfold(network: nn.Module) -> None:
 
 
 def fold_waiting(modules: Iterable[nn.Module]) -> None:
-    """Fold now what would be folded when it first runs."""
+    """Fold now what would otherwise be folded at its first call."""
     for module in modules:
         forward = vars(module).get('forward')
         if isinstance(forward, _FoldedForward) and forward.weight is None:

@@ -18,7 +18,7 @@ TAKEN = (errno.EACCES, errno.EAGAIN)  # by another process; whatever else is wro
 
 
 def hold(folder: str | Path, key: str, cure: str) -> None:
-    """Have a folder to oneself until the process ends, however it ends; then its kernel lets go.
+    """Lock a folder until the process ends; the kernel then releases the lock, even after a crash.
 
     The lock is of the process (POSIX): data loader workers, which are forked, do not keep it when it is killed.
 

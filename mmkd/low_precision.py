@@ -1,4 +1,4 @@
-"""The forward of what is frozen in half the bits: what learns from it needs no more."""
+"""Runs the forward of frozen modules in 16 bits."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ class LowPrecision:
 
     Args:
         dtype (str): ``'bfloat16'`` or ``'float16'``.
-        wanted (Callable[[], bool]): Whether it is time.
+        wanted (Callable[[], bool]): Whether it applies now.
     """
 
     def __init__(self, dtype: str, wanted: Callable[[], bool]):
@@ -43,7 +43,7 @@ class LowPrecision:
         self.wanted = wanted
 
     def put_on(self, modules: Iterable[nn.Module], device: str) -> None:
-        """For good; a module that is compiled already runs so."""
+        """Wrap the modules permanently, compiled ones included."""
         for module in modules:
             if weights := list(module.parameters()):  # nothing else takes long
                 run = module._compiled_call_impl or module._call_impl

@@ -33,13 +33,13 @@ def _clip_apart(clip: Callable, extras: set[int]) -> Callable:
         students = [parameter for parameter in parameters if id(parameter) not in extras]
         if theirs:
             clip(theirs, **kwargs)
-        return clip(students, **kwargs) if students else None  # clip_grad_value_ cannot do with none
+        return clip(students, **kwargs) if students else None  # clip_grad_value_ fails on an empty list
 
     return clip_both
 
 
 def _clip_and_tell(clip: Callable, hub: MessageHub, key: str) -> Callable:
-    """The norm goes to the hub as a tensor; mmengine would ask the device for its value in each iteration."""
+    """Log the norm as a tensor; mmengine would synchronise with the device in each iteration."""
 
     def clip_and_tell(parameters: list, **kwargs) -> None:
         norm = clip(parameters, **kwargs)
@@ -83,7 +83,7 @@ class CompressedSchedule(_ParamScheduler):
         return dict(done=self.done, schedulers=[scheduler.state_dict() for scheduler in self.schedulers])
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Continue from ``state_dict``."""
         self.done = state_dict['done']
         for scheduler, state in zip(self.schedulers, state_dict['schedulers']):
             scheduler.load_state_dict(state)
@@ -93,7 +93,7 @@ def compress(schedulers: list[_ParamScheduler], total: dict[bool, int], length: 
     """Make schedulers of the whole budget run within a stage.
 
     Args:
-        schedulers (list): Built for the whole budget. Those that wait for validation metrics keep their own pace.
+        schedulers (list): Built for the whole budget. Those that depend on validation metrics are unchanged.
         total (dict): Epochs (key True) and iterations (key False) of the whole budget.
         length (dict): The same of the stage.
     """

@@ -1,4 +1,4 @@
-"""The variance of the batches of all processes together, as if one process had the whole of them."""
+"""The variance over the batches of all processes."""
 
 import torch
 from mmengine.dist import all_reduce
@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 def variance(rows: Tensor) -> Tensor:
-    """Of each row, in one process."""
+    """The variance of each row in one process."""
     return rows.var(1, correction=0)
 
 
 @torch.no_grad()
 def shared_variance(rows: Tensor) -> Tensor:
-    """Of each row, of which every process holds a part; all of them must come here equally often."""
+    """The variance of each row over all processes, which must all call this equally often."""
     sums = torch.cat([rows.sum(1), rows.new_full((1,), rows.shape[1])])
     all_reduce(sums)
     squares = (rows - (sums[:-1] / sums[-1])[:, None]).square().sum(1)

@@ -30,7 +30,7 @@ class Padded:
 
     @classmethod
     def to_multiples(cls, inputs: Tensor, divisor: int, value: float = 0) -> 'Padded':
-        """The very same tensor where its sides are multiples already."""
+        """Pad a batch; the same tensor if its sides are multiples already."""
         height, width = inputs.shape[-2:]
         below, right = -height % divisor, -width % divisor
         grown = F.pad(inputs, (0, right, 0, below), value=value) if below or right else inputs

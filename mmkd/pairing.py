@@ -38,7 +38,7 @@ def pair_plans(
 
 
 def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] | None = None) -> StagePlan:
-    """The plan with exactly these ends, or an error that says whose they are."""
+    """The plan with exactly these ends, or an error that names the network."""
     try:
         plan = plan_stages(network, inputs, ends)
     except UserError as error:

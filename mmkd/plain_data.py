@@ -1,4 +1,4 @@
-"""What mmengine's checkpoints hold besides weights: numpy's arrays and numbers, the history of logged values.
+"""Safe loading of what mmengine's checkpoints hold besides weights: numpy data and the history of logged values.
 
 Numpy and mmengine would rebuild them from whatever a file says: a dtype that takes bytes for pointers, or methods that
 hold for the whole process. So while a file is read, something harmless stands for each of them and keeps what was said;
@@ -67,7 +67,7 @@ class Array:
 
 @_stands_for('mmengine.logging.history_buffer.HistoryBuffer')
 class History:
-    """The values and counts of a ``HistoryBuffer``; its methods are not for a file to say."""
+    """The values and counts of a ``HistoryBuffer``; a file cannot set its methods."""
 
     def __setstate__(self, state: dict) -> None:
         self.state = state
@@ -79,11 +79,11 @@ class History:
 
 
 def restored(content: Any, seen: dict[int, Any]) -> Any:
-    """What a file holds, the real things in the places of those that stand for them.
+    """Replace the stand-ins in the content of a file by the real objects.
 
     Args:
         content: Of the file.
-        seen: Results by identity: what a file holds once and names twice stays one thing.
+        seen: Results by identity, so that shared objects stay shared.
     """
     if id(content) in seen:
         return seen[id(content)]

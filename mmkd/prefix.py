@@ -1,4 +1,4 @@
-"""Running a network only as far as its stages go, and looking at what they put out."""
+"""Runs a network only up to given stages, and records or replaces their outputs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> li
 
     Raises:
         ValueError: One of the stages is the head, which ends in no feature.
-        RuntimeError: The forward did not come by a stage's end.
+        RuntimeError: The forward did not reach the end of a stage.
     """
     if not all(stage.end for stage in stages):
         raise ValueError('The head ends in no feature: run the whole network instead.')
@@ -57,12 +57,12 @@ def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> li
 
 @contextmanager
 def recording(network: nn.Module, ends: Sequence[StageEnd], leave: bool = False) -> Iterator[dict[str, Any]]:
-    """What some modules put out in the forward that runs inside, by the modules' paths.
+    """Record the outputs of some modules in the forward that runs inside, by module path.
 
     Args:
         network: Contains the modules.
         ends: Which modules, and which call of each.
-        leave: Leave the forward by an exception when all of them have run.
+        leave: Stop the forward early, by an exception, when all of them have run.
     """
     outputs: dict[str, Any] = {}
     leave_at = len({end.end for end in ends}) if leave else None
@@ -79,7 +79,7 @@ def recording(network: nn.Module, ends: Sequence[StageEnd], leave: bool = False)
 
 @contextmanager
 def replaced(network: nn.Module, features: Mapping[StageEnd, Feature]) -> Iterator[None]:
-    """In the forward that runs inside, some modules put out other features than they made."""
+    """Replace the outputs of some modules in the forward that runs inside."""
 
     def other(feature: Feature, args: Any, output: Any) -> Any:
         if not maps_in(output, len(feature[0])):
@@ -92,7 +92,7 @@ def replaced(network: nn.Module, features: Mapping[StageEnd, Feature]) -> Iterat
 
 @contextmanager
 def _calls_replaced(network: nn.Module, then: Mapping[StageEnd, Callable]) -> Iterator[None]:
-    """What some calls of modules put out goes through a function of their arguments and output."""
+    """Pass the outputs of some module calls through a function of their arguments and output."""
     # Not forward hooks: in a module compiled in place they would be traced, or be ignored where the trace is older.
     # What the ends run is replaced instead, and the modules around them run for once as if they were not compiled.
     instead: dict[nn.Module, Any] = {}
@@ -113,7 +113,7 @@ def _calls_replaced(network: nn.Module, then: Mapping[StageEnd, Callable]) -> It
 
 
 def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
-    """The module's own call, one of whose outputs is changed."""
+    """The module's own call with one output changed."""
     run = module._compiled_call_impl or module._call_impl
     calls = 0
 

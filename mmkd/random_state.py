@@ -1,4 +1,4 @@
-"""Doing something extra without moving the random numbers of everything after it."""
+"""Saves, restores and isolates random states."""
 
 import random
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def set_random_state(state: dict) -> None:
 
 @contextmanager
 def own_randomness() -> Iterator[None]:
-    """What is drawn inside leaves no trace outside."""
+    """Restore the random state afterwards."""
     state = get_random_state()
     try:
         yield

@@ -1,4 +1,4 @@
-"""From which checkpoint a run goes on."""
+"""Finds the checkpoint from which a run resumes."""
 
 import os
 from fnmatch import fnmatchcase
@@ -41,7 +41,7 @@ def find_checkpoints(work_dir: str, out_dir: str | None = None, template: str | 
 
 
 def check_template(template: str) -> None:
-    """The checkpoint hook's ``filename_tmpl`` can be filled in."""
+    """Check that the checkpoint hook's ``filename_tmpl`` can be filled in."""
     try:
         template.format(1)
     except (ValueError, LookupError, AttributeError) as error:
@@ -71,9 +71,7 @@ def _holds_something(path: Path) -> bool:
 def choose_whole(checkpoints: list[str]) -> tuple[str, list[str]]:
     """The first that is whole, and those before it, which are not."""
     for index, checkpoint in enumerate(checkpoints):
-        if (
-            '://' in checkpoint or Path(checkpoint).is_dir() or is_whole(checkpoint)
-        ):  # what is no file is not looked into
+        if '://' in checkpoint or Path(checkpoint).is_dir() or is_whole(checkpoint):  # only files are checked
             return checkpoint, checkpoints[:index]
     more = f' and {len(checkpoints) - 3} more' if len(checkpoints) > 3 else ''
     raise UserError(
@@ -83,7 +81,7 @@ def choose_whole(checkpoints: list[str]) -> tuple[str, list[str]]:
 
 
 def check_named(checkpoint: str) -> None:
-    """A checkpoint that the user named is whole."""
+    """Check that a checkpoint named by the user is complete."""
     file = Path(checkpoint).expanduser()
     if '://' not in checkpoint and file.is_file() and not is_whole(file):
         others = [other for other in find_checkpoints(str(file.parent)) if is_whole(other)]

@@ -100,7 +100,7 @@ def plan_phases(
 
 
 def check_name(name: str, known: Sequence[str], key: str = 'default_hooks.stages') -> None:
-    """Refuse what is no stage."""
+    """Raise an error for an unknown stage name."""
     if name not in known:
         raise UserError(
             f'{key}: the student has no stage {name}, only {", ".join(known)}.{did_you_mean(str(name), known)}'

@@ -1,4 +1,4 @@
-"""A student that starts from random weights must be able to learn all of them."""
+"""Checks that a student with random weights trains all of them."""
 
 import inspect
 from typing import Any
@@ -24,7 +24,7 @@ def names_weights(key: str, module: nn.Module) -> bool:
 
 
 def check_scratch(student: nn.Module) -> None:
-    """Refuse a backbone without pretrained weights that keeps some of them or their statistics while it trains."""
+    """Raise an error for a backbone without pretrained weights of which some weights or statistics are frozen."""
     if has_weights('model.student', student) or not (stuck := _stuck(student)):
         return
     backbone = student.get_submodule('backbone')

@@ -1,4 +1,4 @@
-"""What makes networks faster: how they lie in memory, compiling, and half the bits for what is frozen."""
+"""Speed options: channels-last memory layout, compiling, and 16 bits for frozen modules."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -61,7 +61,7 @@ class SpeedUps:
             self._try_low_precision(key, network, inputs)
 
     def compile_parts(self, key: str, network: nn.Module, inputs: Tensor, read: Collection[str]) -> None:
-        """Compile a network in place, but never all of it: where an output is read, the forward is watched, or left."""
+        """Compile submodules in place, but never across a module whose output is read."""
         config: Any = torch._dynamo.config
         config.cache_size_limit = max(config.cache_size_limit, _VARIANTS)  # behind it a part would run as before
         for path in find_parts(network, inputs, read):
@@ -72,9 +72,9 @@ class SpeedUps:
 
     @contextmanager
     def tried(self) -> Iterator[None]:
-        """What runs inside runs as in the training, to be told before what cannot be.
+        """Run with the speed options of the training, so failures show immediately.
 
-        What was compiled is forgotten: a batch is larger.
+        Compiled code is dropped afterwards, since training batches are larger.
         """
         before, self.active = self.active, True
         try:
@@ -103,7 +103,7 @@ class SpeedUps:
 
 
 def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
-    """Turn a network's layout in memory, if its code can live with it."""
+    """Make a network channels-last, if its code supports it."""
     network.to(memory_format=torch.channels_last)
     try:
         _try(network, inputs)
@@ -136,7 +136,7 @@ def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str], operat
 
 
 class _CompiledPart:
-    """What a module runs instead of its own call."""
+    """Replaces the call of a compiled module."""
 
     def __init__(self, key: str, module: nn.Module, speed_ups: SpeedUps):
         self.key, self.module, self.speed_ups = key, module, speed_ups
@@ -168,7 +168,7 @@ def _own_code(module: nn.Module, name: str) -> Callable:
 
 
 def _check(options: dict) -> None:
-    """Compile what is smallest: unknown options, and a machine without a compiler, show at once."""
+    """Compile a tiny function, so that unknown options or a missing compiler fail immediately."""
     try:
         torch.compile(lambda x: (x + 1).sin(), **options)(torch.zeros(2, 2, device=get_device()))
     except Exception as error:  # backends may raise anything

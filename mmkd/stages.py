@@ -1,4 +1,4 @@
-"""Where the stages of a network lie, found by one dry run."""
+"""Finds the stages of a network by one dry run."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ _COARSER = 1.5  # so many times the stride is another resolution; convolutions w
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of the forward pass that is learned as one.
+    """A part of the forward pass that is trained as one.
 
     Args:
         name: For logs: the path of its last module without ``backbone.``.
@@ -50,7 +50,7 @@ class StagePlan:
 
 
 def plan_stages(network: nn.Module, inputs: Tensor, ends: Sequence[str] | None = None) -> StagePlan:
-    """Find the stages of a network by running ``extract_feat`` once, in eval mode; nothing of it changes.
+    """Find the stages of a network by running ``extract_feat`` once, in eval mode; the network is unchanged.
 
     A stage ends at the last feature of each resolution that the backbone passes through, at quarters of the depth
     where the resolution never changes; a neck with parameters is one stage more. A parameter belongs to the first

@@ -1,4 +1,4 @@
-"""The teacher: built from its own config, loaded, checked, frozen, and kept out of the student's way."""
+"""The teacher: built from its own config, loaded, checked, frozen, and kept out of the module tree."""
 
 import copy
 import logging
@@ -58,7 +58,7 @@ class Teacher:
 
     Args:
         config (str | dict): The teacher's own config: ``package::path``, a local path, or its content.
-        checkpoint (str | None): Local path or URL of its weights. None, which must be said, leaves it untrained.
+        checkpoint (str | None): Local path or URL of its weights. An explicit None leaves it untrained.
         parts (Sequence[str]): The children of the network that will run and so must be in the checkpoint.
     """
 
@@ -91,7 +91,7 @@ class Teacher:
         return self
 
     def turn(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Do to each tensor of the network what is done to the student's: move it, or give it another dtype."""
+        """Move or cast each tensor of the network as the student's."""
         self.network._apply(fn)
         self.network.to(next(self.network.parameters()).device)  # tells its data preprocessor where it is
         freeze_modes(self.network)  # what some modules compute for the evaluation mode lies on the device, too
@@ -102,7 +102,7 @@ class Teacher:
 
     @torch.no_grad()
     def try_on(self, inputs: Tensor) -> None:
-        """Refuse a network that cannot run on a batch."""
+        """Raise an error if the network cannot run on a batch."""
         try:
             extract(self.network, self.pad(inputs).inputs)
         except UserError as error:
@@ -115,7 +115,7 @@ class Teacher:
         return [padded.cut(feature) for feature in run_to(self.network, stages, padded.inputs)]
 
     def fold(self, inputs: Tensor, read: Collection[str]) -> None:
-        """Fold batch norms for good, except where something reads what comes before them."""
+        """Fold batch norms permanently, except where the convolution's output is read."""
         fold(self.network, find_pairs(self.network, inputs, read))
 
 
@@ -147,7 +147,7 @@ def teacher_config(config: str | dict) -> Config:
 
 
 def _say_untrained(network: nn.Module) -> None:
-    """Without a checkpoint it has what its own config brings."""
+    """Log that the teacher has no checkpoint, only the weights of its own config."""
     if has_weights('model.teacher.config.model', network):
         said = 'model.teacher.checkpoint is None: the teacher has the weights that its own config names, and no others.'
         print_log(said, logger='current')
@@ -164,7 +164,7 @@ def freeze_modes(network: nn.Module) -> None:
 
 
 def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> tuple[bool, tuple[str, ...]]:
-    """Load weights, and refuse a file that does not fit the parts that will run.
+    """Load weights; raise an error if they do not fit the parts that will run.
 
     Returns:
         Whether it fits the rest too, and the names of the classes that the weights were trained for, if it tells.
@@ -261,7 +261,7 @@ class Renormalise:
         self.same_padding = self.same and self.pad_value == getattr(student, 'pad_value', 0)
 
     def __call__(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
-        """The teacher's inputs; the very same tensor where the two agree."""
+        """The teacher's inputs; the same tensor if both normalise alike."""
         if self.same_padding:
             return inputs
         images = inputs

@@ -1,4 +1,4 @@
-"""Images without labels beside labelled ones: what is learned from which."""
+"""Batches that join labelled and unlabelled images, and their losses."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from mmkd.errors import UserError
 
 @dataclass(frozen=True)
 class Batch:
-    """Preprocessed images and what is known of them."""
+    """Preprocessed images and their data samples."""
 
     inputs: Tensor
     data_samples: list | None
@@ -36,6 +36,6 @@ def joined(labelled: Batch, unlabelled: Batch, pad_value: float = 0) -> Batch:
 
 
 def averaged(losses: dict, more: dict, images: int, more_images: int) -> dict:
-    """Losses of a batch; those that more images have, too, become the mean over all images."""
+    """The losses of a batch; terms that the unlabelled images share become means over all images."""
     share = more_images / (images + more_images)
     return {**losses, **{name: (1 - share) * losses[name] + share * value for name, value in more.items()}}

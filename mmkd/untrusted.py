@@ -1,4 +1,4 @@
-"""Checkpoints from others: loaded without running what they may say, unless the user trusts them."""
+"""Loads checkpoints without running code in them, unless the user trusts them."""
 
 import os
 import re
@@ -24,7 +24,7 @@ _load = CheckpointLoader.load_checkpoint
 
 
 def load_checkpoint(filename: str, map_location: Any = None, logger: Any = 'current') -> Any:
-    """Load as mmengine does, from all places that it knows, but nothing that could run code."""
+    """Load as mmengine does, from any of its sources, but reject what could run code."""
     with patch.object(mmengine_checkpoint, 'load_url', load_url):
         if os.environ.get(TRUST) == '1':
             return _load(filename, map_location, logger)
@@ -38,7 +38,7 @@ def load_checkpoint(filename: str, map_location: Any = None, logger: Any = 'curr
 
 
 def _told(filename: str, said: str) -> Exception:
-    """Torch's error without its advice, which is to load what it has just refused."""
+    """Torch's error without its advice to load the file unsafely."""
     refused = re.search(r'GLOBAL ([\w.]+)', said)
     if refused is None:
         reason = re.search(r'WeightsUnpickler error:\s*(.+)', said)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, whatever happens while they are written."""
+"""Atomic writes: a file is complete or absent, even after a crash."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ SWELLING = 8  # times its size an archive of weights may hold; zipped weights ho
 
 
 def check_folder(key: str, folder: str | Path, cure: str) -> None:
-    """A folder that a config names can be made and written; it is made by this."""
+    """Make a folder that a config names, and check that it can be written."""
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -56,7 +56,7 @@ def put_whole(path: str | Path, content: bytes) -> None:
 
 
 def check_name(path: Path) -> None:
-    """A checkpoint can be written under this name; so that it is told before the training, not at its first save."""
+    """Check before the training that a checkpoint can be written under this name."""
     partial = path.with_name(path.name + PARTIAL)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def is_archive(path: str | Path) -> bool:
 
 
 def is_whole(path: str | Path) -> bool:
-    """Whether every byte of a checkpoint is as it was written: torch writes archives with checksums."""
+    """Whether a checkpoint is undamaged, by the checksums in torch's archives."""
     try:
         with zipfile.ZipFile(path) as archive:
             return not swells(path) and archive.testzip() is None
@@ -107,14 +107,14 @@ def remove_partial(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def whole_files() -> Iterator[None]:
-    """What mmengine saves inside on a local disk is written whole; other places are left as they are."""
+    """Make mmengine's saves to a local disk atomic; other storage is unchanged."""
     with patch.dict(prefix_to_backends, {'': _WholeFileBackend}):
         yield
 
 
 @contextlib.contextmanager
 def caught_files() -> Iterator[dict[str, bytes]]:
-    """What mmengine would save inside on a local disk is put into this dict, and on no disk."""
+    """Collect what mmengine would save to a local disk in this dict instead."""
     files: dict[str, bytes] = {}
 
     class Backend(LocalBackend):

@@ -38,11 +38,11 @@ def prepare_cpu_node(cfg: Config) -> None:
 
 
 def leave(code: int = 0) -> None:
-    """End a process that has done its work; gloo's threads must not see the interpreter's end.
+    """End a finished process without an interpreter shutdown, which gloo's threads may not survive.
 
-    One of them may still free the tensors of the last collective call, which takes Python's lock. A thread that asks
-    for it while the interpreter ends is ended by Python, and C++ aborts the process for that: a training that went
-    well would exit with SIGABRT. Without a process group this does nothing, and the interpreter ends as ever.
+    A gloo thread may still free the tensors of the last collective call, which takes Python's lock. Python ends a
+    thread that asks for the lock during shutdown, and C++ then aborts the process: a successful training would exit
+    with SIGABRT. Without a process group this does nothing.
     """
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo':
         atexit._run_exitfuncs()

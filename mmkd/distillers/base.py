@@ -108,14 +108,14 @@ class Distiller(BaseModel):
             return getattr(self.student, name)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'Distiller':
-        """What ``to``, ``cuda``, ``cpu``, ``half`` and their like do to all tensors; to the teacher's, too."""
+        """Move or cast all tensors (``to``, ``cuda``, ``half`` ...), the teacher's included."""
         super()._apply(fn, *args, **kwargs)
         self.teacher.turn(fn)
         self.frozen_norms.refresh()
         return self
 
     def init_weights(self) -> None:
-        """As the plain student does."""
+        """Initialise the student as without a distiller."""
         self.student.init_weights()
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
@@ -133,16 +133,16 @@ class Distiller(BaseModel):
         raise NotImplementedError
 
     def learns_from_images(self, phase: Phase) -> bool:
-        """Whether something in the loss of a phase needs no labels."""
+        """Whether the loss of a phase has a term without labels."""
         return False
 
     @property
     def needs_labels(self) -> bool:
-        """Whether something in the loss at hand does."""
+        """Whether the current loss has a term with labels."""
         return True
 
     def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """Those of the losses that need none, where others do."""
+        """The loss terms that need no labels."""
         return {}
 
     def _loss_of_both(self, labelled: Batch, unlabelled: Batch) -> dict:
@@ -176,11 +176,11 @@ class Distiller(BaseModel):
 
     @property
     def read(self) -> tuple[set[str], set[str]]:
-        """Paths of the modules of the student and of the teacher whose output is looked at."""
+        """Paths of the modules of the student and of the teacher whose output is read."""
         return {stage.end for stage in self.plan.stages}, set()
 
     def speed_up(self, inputs: Tensor) -> None:
-        """Leave out of the networks what need not be computed; comes after :meth:`equip`, with a preprocessed batch."""
+        """Fold batch norms and apply the speed options; comes after :meth:`equip`, with a preprocessed batch."""
         inputs = self.for_both(inputs)
         read, read_of_teacher = self.read
         pairs = find_pairs(self.student, inputs, read)
@@ -209,19 +209,19 @@ class Distiller(BaseModel):
 
     @property
     def measures(self) -> bool:
-        """Whether :meth:`measure` has something to say of the stages at hand."""
+        """Whether :meth:`measure` supports the current stages."""
         return False
 
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Means over a batch of the validation set that tell how the stages at hand are doing."""
+        """Measures of the current stages, averaged over a validation batch."""
         return {}
 
     def inherit_neck(self) -> str:
-        """Let the student's neck begin as the teacher's; say so, if that is done."""
+        """Start the student's neck from the teacher's; return a message if that is done."""
         return ''
 
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
-        """Make the teacher's head the student's when all features are learned; say in words what was done, if any.
+        """Copy the teacher's head to the student when all features are learned; return a message.
 
         Raises:
             CannotInherit: It would not be exact.

@@ -1,4 +1,4 @@
-"""Features mimicked next to the student's own loss."""
+"""Feature distillation next to the student's own loss."""
 
 from mmkd.distillers.sskd import SSKD
 from mmkd.registry import MODELS

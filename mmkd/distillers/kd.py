@@ -1,4 +1,4 @@
-"""Knowledge distillation by soft targets (Hinton et al., arXiv 1503.02531): everybody's first baseline."""
+"""Knowledge distillation by soft targets (Hinton et al., arXiv 1503.02531)."""
 
 from functools import partial
 
@@ -67,7 +67,7 @@ class KD(Distiller):
             self.task.check(inputs, self.teacher_inputs(inputs), own_scores=bool(self.alpha))
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The student's own losses and the soft one; the teacher runs only for a weight."""
+        """The student's own losses and the soft one; the teacher runs only if the soft loss has a weight."""
         return self._losses(inputs, data_samples, self.gamma)
 
     def learns_from_images(self, phase: Phase) -> bool:
@@ -75,7 +75,7 @@ class KD(Distiller):
         return bool(self.alpha)
 
     def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The soft one."""
+        """The soft loss."""
         return self._losses(inputs, data_samples, 0)
 
     def _losses(self, inputs: Tensor, data_samples: list | None, gamma: float) -> dict:
@@ -92,5 +92,5 @@ class KD(Distiller):
         return self.extras[SOFT_LOSS]
 
     def trained_extras(self) -> list[nn.Module]:
-        """What the loss has to learn."""
+        """The soft loss, where it has a weight."""
         return [self.soft_loss] if self.alpha else []

@@ -35,7 +35,7 @@ class MHKD(SSKD):
         + beta * sum_i w_i * [(1 - ce_share) * soft(h_s_i, h_t_i) + ce_share * own(h_s_i)] + sum_i own(h_t_i)
 
     ``own`` is the loss in the student's config. What has no weight is not computed. The teacher's heads belong to the
-    distiller. They learn along, unless they were loaded or the schedule lets ``'teacher_heads'`` learn before. Where
+    distiller. They learn too, unless they were loaded or the schedule lets ``'teacher_heads'`` learn before. Where
     the schedule has single stages, these learn as in :class:`SSKD`.
 
     Args:
@@ -57,7 +57,7 @@ class MHKD(SSKD):
         beta (float): The weight of the heads. Defaults to 0.5.
         ce_share (float, optional): The own loss's share of a student's head, from 0 to 1. Defaults to 0.1 for
             classifiers, 0.5 for detectors.
-        head_weights (dict[str, float], optional): w_i by the name of the stage; 1 where nothing is said.
+        head_weights (dict[str, float], optional): w_i by the name of the stage; 1 by default.
         target (str): The student's heads learn from the teacher's ``'heads'`` or its ``'final'`` scores.
         soft_until (float): The part of the phase after which the heads' soft loss stops. Defaults to 1.0.
         kwargs: ``mimic_loss``, ``stage_losses``, ``pairs``, ``channels_last``, ``compile``, ``frozen_dtype``,
@@ -132,7 +132,7 @@ class MHKD(SSKD):
 
     @property
     def soft_loss(self) -> nn.Module:
-        """The distance between the networks' scores; it may have something to learn itself."""
+        """The distance between the networks' scores; it may have parameters."""
         return self.extras[SOFT_LOSS]
 
     @property
@@ -185,7 +185,7 @@ class MHKD(SSKD):
             raise UserError(f'default_hooks.stages.stages: {TEACHER_HEADS} teach the student, so they must come first.')
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The teacher's heads' losses in their own phase; else as the stages at hand have it."""
+        """The losses of the teacher's heads in their own phase; else those of the current stages."""
         if TEACHER_HEADS not in self.current:
             return super().loss(inputs, data_samples)
         return self._teacher_losses(self._teacher_head_outputs(inputs, data_samples), data_samples)
@@ -202,7 +202,7 @@ class MHKD(SSKD):
 
     @property
     def needs_labels(self) -> bool:
-        """The teacher's heads do."""
+        """Training the teacher's heads needs labels."""
         return super().needs_labels or TEACHER_HEADS in self.current
 
     def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
@@ -243,7 +243,7 @@ class MHKD(SSKD):
 
     @property
     def measures(self) -> bool:
-        """The accuracy of every head tells where knowledge is lost; of detectors, how far the student's heads are."""
+        """The accuracy of every head; for detectors, the distance of the student's heads."""
         if not self.learns_head and TEACHER_HEADS not in self.current:
             return super().measures
         return bool(self.points) and (self.task.has_accuracy or (self.learns_head and self.has_teacher_heads))
@@ -269,7 +269,7 @@ class MHKD(SSKD):
             self.extras[whose] = nn.ModuleDict(heads).to(next(self.student.parameters()).device)
 
     def _outputs(self, whose: str, features: Sequence[Feature]) -> dict[str, tuple[nn.Module, Any]]:
-        """All heads of a network and what they put out, by stage; none where it has none."""
+        """All heads of a network and their outputs, by stage."""
         if whose not in self.extras:
             return {}
         heads = dict(self.extras[whose].named_children())
@@ -280,7 +280,7 @@ class MHKD(SSKD):
         return {f'{whose}/{name}': self.task.scores(*output) for name, output in outputs.items()}
 
     def _run_teacher(self, teacher_inputs: Tensor, student: Outcome | None) -> tuple[Scores | None, list[Feature]]:
-        """Its scores and features, as far as the loss reads them."""
+        """The teacher's scores and features that the loss reads."""
         stages = [point.teacher for point in self.points] if self.has_teacher_heads else []
         if self.alpha or (self.points and self.target == 'final'):
             outcome = self.task.teacher_outcome(teacher_inputs, student, stages)

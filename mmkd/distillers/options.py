@@ -6,7 +6,7 @@ from mmkd.errors import UserError
 
 
 def check_taught(gamma: float, alpha: float) -> None:
-    """Refuse weights that leave the student's own head without any loss."""
+    """Raise an error for weights that leave the student's own head without a loss."""
     if not gamma and not alpha:
         raise UserError("model.gamma and model.alpha: both are 0, so nothing teaches the student's head; raise one.")
 

@@ -1,4 +1,4 @@
-"""Heads that make scores of a stage's feature, train-time only. They need no toolbox."""
+"""Auxiliary heads that compute scores from a stage's feature, used only in training. They need no toolbox."""
 
 from mmkd.heads.build import build_head
 from mmkd.heads.classification import AuxiliaryHead, ToolboxHead

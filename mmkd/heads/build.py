@@ -1,4 +1,4 @@
-"""From a head's config to a head that fits its stage."""
+"""Builds a head from its config so that it fits its stage."""
 
 import copy
 import inspect
@@ -87,7 +87,7 @@ def kind_of(cfg: dict) -> type:
 
 
 def takes(kind: type, key: str) -> bool:
-    """Whether a class's constructor has such an argument, or hands it on to a base's that does."""
+    """Whether a class's constructor, or a base's that it passes ``**kwargs`` to, has this argument."""
     for base in kind.__mro__:
         if '__init__' in vars(base):
             arguments = inspect.signature(vars(base)['__init__']).parameters
@@ -99,7 +99,7 @@ def takes(kind: type, key: str) -> bool:
 
 
 def _dry_run(module: nn.Module, feature: Feature) -> Any:
-    """What a module puts out in training, when some heads put out something else; nothing of it changes."""
+    """The output of a module in training mode, without changing it."""
     return without_statistics(module)(feature)
 
 

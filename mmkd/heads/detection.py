@@ -122,7 +122,7 @@ def _default(kind: type, argument: str) -> Any:
 
 
 def _dry_run(head: DenseHead, stage: Stage) -> None:
-    """A box on each of two empty maps: an assigner that is missing, or levels that do not fit, show here."""
+    """Run with one box on each of two empty maps, so a missing assigner or wrong levels fail here."""
     rows, columns = (8 * side for side in stage.grid or ())
     images = [dict(img_shape=(rows, columns), batch_input_shape=(rows, columns), pad_shape=(rows, columns))] * 2
     boxes = [InstanceData(bboxes=torch.tensor([[1.0, 1.0, 7.0, 7.0]]), labels=torch.tensor([0]))] * 2

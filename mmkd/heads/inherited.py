@@ -1,4 +1,4 @@
-"""A student's head that is the teacher's: where features are linear maps of each other, it need not be learned."""
+"""Builds the student's head from the teacher's, where a linear map joins their features."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from mmkd.stages import Stage
 
 
 class CannotInherit(Exception):  # noqa: N818  (no error: a student learns its head instead)
-    """Says why."""
+    """The student cannot inherit; the message says why."""
 
 
 def state_of(network: nn.Module, part: Stage) -> dict[str, Tensor]:
@@ -24,7 +24,7 @@ def state_of(network: nn.Module, part: Stage) -> dict[str, Tensor]:
 
 
 def class_rows(own: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
-    """Where the teacher has the student's classes; None where they are the same, or their names are not known."""
+    """The teacher's indices of the student's classes; None if they are the same or unnamed."""
     if not own or not theirs or tuple(own) == tuple(theirs):
         return None
     lacking = [name for name in own if name not in theirs]
@@ -45,7 +45,7 @@ def inherit(
         own: Weights of the student's layers, by name.
         theirs: Of the teacher's.
         maps: From the student's features to the teacher's; none where the widths are the same.
-        classes: The teacher's indices of the student's classes, where these are others.
+        classes: The teacher's indices of the student's classes, where they differ.
 
     Raises:
         CannotInherit: The layers do not fit.

@@ -30,7 +30,7 @@ def save_heads(checkpoint: str, path: str) -> int:
 
 
 def load_heads(heads: nn.Module, path: str) -> None:
-    """Load a file that :func:`save_heads` wrote, and refuse one that does not fit."""
+    """Load a file that :func:`save_heads` wrote; raise an error if it does not fit."""
     key = 'model.teacher_heads'
     state, own = _load(key, path).get(KEY), heads.state_dict()
     if not isinstance(state, dict):

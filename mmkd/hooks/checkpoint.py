@@ -1,4 +1,4 @@
-"""Checkpoints that survive what happens while they are written."""
+"""Checkpoints that survive an interrupted write."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +44,7 @@ class SafeCheckpointHook(CheckpointHook):
         runner._load_from = found[0]
 
     def before_train(self, runner: Runner) -> None:
-        """Clear up what a killed run did not finish, and see whether files can have the names that they will get."""
+        """Remove partial files of a killed run, and check that checkpoint names are valid."""
         check_template(self.filename_tmpl)
         super().before_train(runner)
         self._stay_here()
@@ -63,7 +63,7 @@ class SafeCheckpointHook(CheckpointHook):
             super().after_train(runner)
 
     def _stay_here(self) -> None:
-        """In a copy of a work dir, the best checkpoint that a new one takes the place of is the copy's."""
+        """In a copied work dir, replace the best checkpoint of the copy, not of the original."""
 
         def here(path: str | None) -> str | None:
             return path and self.file_backend.join_path(self.out_dir, PurePath(path).name)

@@ -1,4 +1,4 @@
-"""Labels, names of classes and the heads that learn them, held against each other before anything is learned."""
+"""Checks before training that labels, class names and heads agree."""
 
 import logging
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from mmkd.tasks import kind_of
 
 
 def check_classes(distiller: Distiller, dataset: Any) -> None:
-    """Refuse to compare scores of classes that the teacher's data call otherwise, or count in another order."""
+    """Raise an error if the teacher's classes have other names or another order than the student's."""
     differing = _differing(_names(dataset), distiller.teacher.classes)
     if distiller.compares_scores and differing:
         ours, its = differing[0]
@@ -26,9 +26,9 @@ def check_classes(distiller: Distiller, dataset: Any) -> None:
 
 
 def check_validation_classes(train: Any, val: Any) -> None:
-    """Refuse a validation set that counts the same classes otherwise, as one does that lacks a folder of them.
+    """Raise an error for a validation set with other classes or another order, as after a missing class folder.
 
-    As many names of which not one is the same may be other words for the same classes.
+    Equally many names with none in common are accepted: they may be translations.
     """
     ours, theirs = _names(train), _names(val)
     differing = _differing(ours, theirs)
@@ -42,7 +42,7 @@ def check_validation_classes(train: Any, val: Any) -> None:
 
 
 def check_labels(student: nn.Module, datasets: dict[str, Any]) -> None:
-    """Refuse labels that the student's head has no score for; no image is loaded.
+    """Raise an error for labels that the student's head has no score for; no image is loaded.
 
     Args:
         student: Has the head.
@@ -55,7 +55,7 @@ def check_labels(student: nn.Module, datasets: dict[str, Any]) -> None:
     for key, dataset in datasets.items():
         try:
             labels = {label for part in _parts(dataset) for label in _labels(part)}
-        except Exception as error:  # what a data set cannot tell it may refuse in any way
+        except Exception as error:  # data sets may raise anything here
             said = f'{key}.dataset does not tell its labels without its images ({type(error).__name__})'
             print_log(f'{said}: only the first was looked at.', logger='current', level=logging.WARNING)
             continue

@@ -1,4 +1,4 @@
-"""The stage of the head learned from features that were computed once."""
+"""Trains the head from features that are computed once."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ PREFIX, SUFFIX = 'features-', '.bin'
 
 @HOOKS.register_module()
 class FeatureCacheHook(Hook):
-    """Computes what the frozen student puts out once, and lets the head learn from that.
+    """Computes the features of the frozen student once, and trains the head on them.
 
     When the schedule of :class:`mmkd.SSKD` comes to the head, every training image is augmented ``views`` times and
     its features are written into a file; then each image of a batch is one of its views, drawn anew in each epoch. The
     file is made again when the weights, the data, the pipeline or the seed are others.
 
     Args:
-        views (int): How many augmented views of each image are kept; 1 is enough for a pipeline without chance.
+        views (int): How many augmented views of each image are kept; 1 is enough for a pipeline without randomness.
             Defaults to 4.
         dir (str, optional): The folder of the file, for this run alone. Defaults to ``feature_cache`` in the work dir.
 
@@ -52,7 +52,7 @@ class FeatureCacheHook(Hook):
         self.plain: DataLoader | None = None  # the loader of images, while another one takes its place
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse what cannot be, and tell how much room it will take."""
+        """Check the run, and log how much disk space the file will need."""
         self.schedule = next((hook for hook in runner.hooks if isinstance(hook, StageScheduleHook)), None)
         if self.schedule is None:  # a test of the student
             return
@@ -79,7 +79,7 @@ class FeatureCacheHook(Hook):
         in_first_process(self._lock)
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse to go without a schedule."""
+        """Raise an error if there is no schedule."""
         if self.schedule is None:
             raise UserError('mmkd.FeatureCacheHook: it needs a distiller and its schedule; leave the hook out.')
 
@@ -92,11 +92,11 @@ class FeatureCacheHook(Hook):
             self._end(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Images again."""
+        """Restore the loader of images."""
         self._end(runner)
 
     def _begin(self, runner: Runner) -> None:
-        """Learn from the file, which is filled if it is not there."""
+        """Train from the file; fill it first if it does not exist."""
         file, is_whole = in_first_process(lambda: self._choose(runner))
         if is_whole:
             runner.logger.info(f'Feature cache: {file.path} holds the features of these weights and data; it is used.')
@@ -118,13 +118,13 @@ class FeatureCacheHook(Hook):
         hold(self.folder, 'mmkd.FeatureCacheHook.dir', 'wait for it or end it, or choose another folder')
 
     def _choose(self, runner: Runner) -> tuple[RowFile, bool]:
-        """The file of these weights and data, and whether it is whole; else others go and its room is made."""
+        """The file of these weights and data, and whether it is complete; if not, old files are deleted first."""
         file = self._file(runner, self._fingerprint(runner))
         is_whole = file.is_whole() and file.is_sound()
         if not is_whole:
             for old in self._old():
                 why = 'is damaged' if old == file.path else 'is of other weights, data or settings'
-                if old.suffix == SUFFIX:  # else it was never whole
+                if old.suffix == SUFFIX:  # else it was never complete
                     runner.logger.info(f'Feature cache: {old} {why}; it is made anew.')
                 old.unlink()
             try:

@@ -1,4 +1,4 @@
-"""Whether features can be kept for the stage of the head, found out long before it begins."""
+"""Checks before training that features can be cached for the head's stage."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ UNITS = ('bytes', 'kB', 'MB', 'GB', 'TB')
 
 
 def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) -> None:
-    """Refuse runs in which no stage learns from features alone, the same ones in each epoch."""
+    """Raise an error for runs in which no stage learns from fixed features alone."""
     model, kinds = hook.distiller, {kind.__name__ for hook in runner.hooks for kind in type(hook).__mro__}
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
         raise UserError(
@@ -58,7 +58,7 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
 
 
 def check_batches(runner: Runner) -> None:
-    """Refuse batches that are made by other rules; after :func:`try_out`, which tells a detector more than that."""
+    """Raise an error for a custom batch sampler; after :func:`try_out`, whose errors say more for detectors."""
     if runner.train_dataloader.batch_size is None:
         raise UserError(
             'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'
@@ -79,7 +79,7 @@ def check_room(folder: Path, needed: int) -> None:
 def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowFormat:
     """The format of a row; nothing of the distiller changes.
 
-    Refused is a student whose features learn or draw lots with the head, or whose loss with kept features is another.
+    Students with trainable or random features, or with another loss on cached features, are rejected.
     """
     student = distiller.student
     trial = distiller.speed_ups.tried()

@@ -100,7 +100,7 @@ def _check_shared(file: RowFile) -> None:
 
 
 def in_first_process(act: Callable[[], Any]) -> Any:
-    """What the first process finds or refuses, in all of them; else the others would wait for it."""
+    """Run in the first process and share its result or error with all, so that none waits forever."""
     told: list = [None]
     if is_main_process():
         try:

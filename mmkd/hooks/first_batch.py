@@ -1,4 +1,4 @@
-"""The first samples, looked at before anything is learned."""
+"""Checks of the first samples before training."""
 
 import copy
 from typing import Any
@@ -18,7 +18,7 @@ from mmkd.tasks import kind_of
 def first_batch(runner: Runner, distiller: Distiller) -> dict:
     """The first training sample twice, as the student gets it.
 
-    The validation's is tried, too: a mistake in its pipeline would show only after an epoch.
+    The first validation sample is loaded, too: otherwise a mistake in its pipeline shows only after an epoch.
     """
     if runner.val_loop is not None:
         batch_of('val_dataloader', runner.val_loop.dataloader, distiller)
@@ -51,7 +51,7 @@ def batch_of(key: str, loader: DataLoader, distiller: Distiller) -> dict:
 
 
 def _apart(dataset: Any) -> Any:
-    """The same data with transforms of its own: some keep what passed through them, as mmdet's CachedMosaic."""
+    """The same data with copied transforms: some cache samples, as mmdet's CachedMosaic does."""
     dataset = copy.copy(dataset)
     if hasattr(dataset, 'pipeline'):
         dataset.pipeline = copy.deepcopy(dataset.pipeline)
@@ -63,7 +63,7 @@ def _apart(dataset: Any) -> Any:
 
 
 def check_prediction(runner: Runner, distiller: Distiller) -> None:
-    """Let the student predict the first validation sample, which it would do only when its head has learned."""
+    """Let the student predict the first validation sample, so failures show before training."""
     if runner.val_loop is None:
         return
     batch, student = batch_of('val_dataloader', runner.val_loop.dataloader, distiller), distiller.student
@@ -79,7 +79,7 @@ def check_prediction(runner: Runner, distiller: Distiller) -> None:
 
 
 def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
-    """Refuse samples without what the student's head learns from, long before its head comes to learn."""
+    """Raise an error for samples without the ground truth that the student's head needs."""
     task = kind_of(student)
     if task is not None:
         for sample in data_samples or ():
@@ -87,7 +87,7 @@ def check_ground_truth(student: BaseModel, data_samples: list | None) -> None:
 
 
 def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) -> None:
-    """Compute the student's own losses once: in SSKD its head learns last, and would fail after hours only."""
+    """Compute the student's own losses once: in SSKD the head trains last, and would fail only after hours."""
     task = kind_of(student)
     if task is not None:
         for sample in data_samples or ():

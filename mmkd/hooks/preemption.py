@@ -1,4 +1,4 @@
-"""Leaving in order when the machine is wanted back."""
+"""Stops a run cleanly when the machine is preempted."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ class PreemptionHook(Hook):
         self.held: dict[str, bytes] | None = None  # what to go on from, in the first process; None: it is on the disk
 
     def before_train(self, runner: Runner) -> None:
-        """From now on there is something to save."""
+        """Install the signal handlers."""
         self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.saver = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
         self.previous: dict = {}
@@ -65,19 +65,19 @@ class PreemptionHook(Hook):
             self._leave(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """From here on an epoch loop can go on."""
+        """Keep the state from which an epoch loop can resume."""
         if self.by_epoch:
             self._keep(runner, runner.epoch + 1, runner.iter)
             if self._wanted_back():
                 self._leave(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """What the validation changed belongs to the epoch's end."""
+        """Keep the state again, with what the validation changed."""
         if self.held is not None:
             self._keep(runner, runner.epoch, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
-        """From now on signals mean what they meant."""
+        """Restore the previous signal handlers."""
         for number, handler in self.previous.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
@@ -94,7 +94,7 @@ class PreemptionHook(Hook):
         os.write(2, f'{signal.Signals(number).name}: leaving after this iteration; Ctrl-C now ends at once.\n'.encode())
 
     def _wanted_back(self, iteration: int | None = None) -> bool:
-        """Whether all processes leave; several ask each other now and then only."""
+        """Whether all processes stop; they synchronise only every ``interval`` iterations."""
         if not self.agreed:
             if get_world_size() == 1:
                 self.agreed = self.caught
@@ -105,7 +105,7 @@ class PreemptionHook(Hook):
         return bool(self.agreed)
 
     def _keep(self, runner: Runner, epoch: int, iteration: int) -> None:
-        """Hold the checkpoint of this moment, unless it is on the disk."""
+        """Keep the current checkpoint in memory, unless it is on the disk."""
         self.held = None
         if not self._is_saved(epoch if self.by_epoch else iteration):
             with caught_files() as files:

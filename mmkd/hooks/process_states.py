@@ -1,4 +1,4 @@
-"""What each process of a run has for itself. The first one saves checkpoints, so they would hold its own only."""
+"""State of each process. The first process saves checkpoints, so they would hold only its own."""
 
 from functools import wraps
 
@@ -31,7 +31,7 @@ class ProcessStates:
         self.others: list[dict] = []
 
     def meet_when_saving(self, runner: Runner, distiller: Distiller) -> None:
-        """Each time before a checkpoint is saved."""
+        """Gather the state of all processes each time before a checkpoint is saved."""
         if get_world_size() == 1:
             return
         save = runner.save_checkpoint

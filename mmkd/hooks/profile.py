@@ -1,4 +1,4 @@
-"""Where the time of a training goes, in each stage."""
+"""Profiles where each stage spends its time."""
 
 import os
 from pathlib import Path
@@ -47,7 +47,7 @@ class ProfileHook(Hook):
         self.ranges = Ranges()
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse a number that a stage does not have."""
+        """Raise an error if a stage has fewer iterations."""
         self.stages = next((hook for hook in runner.hooks if isinstance(hook, StageScheduleHook)), None)
         lengths = {'the training': runner.max_iters}
         if self.stages is not None:
@@ -107,7 +107,7 @@ class ProfileHook(Hook):
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
         plan = schedule(wait=0, warmup=1, active=self.iterations, repeat=1)
         self.images = 0
-        os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # else it tells, in words of its own, that there is no GPU
+        os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # else it warns that there is no GPU
         self.profiler = profile(activities=activities, schedule=plan)
         self.profiler.start()
 

@@ -1,4 +1,4 @@
-"""Which part of a training runs when, as ranges in the profiler's timeline."""
+"""Marks the parts of a training as ranges in the profiler's timeline."""
 
 import functools
 from collections.abc import Callable
@@ -19,8 +19,7 @@ _ABSENT = object()
 class Ranges:
     """Calls that are ranges of torch's profiler for as long as it runs.
 
-    They are replaced on the objects that have them, and put back. So a training that is not profiled runs no line of
-    this, and no method or network has to know of it.
+    The methods are replaced on their objects and restored later, so an unprofiled training runs none of this code.
     """
 
     def __init__(self) -> None:
@@ -46,7 +45,7 @@ class Ranges:
                 return run(*args, **kwargs)
             outside = self.part, self.closed
             self.part, self.closed = now, closed
-            try:  # a network may be left by an exception
+            try:  # an exception may stop the forward pass early
                 with record_function(PREFIX + now):
                     return run(*args, **kwargs)
             finally:
@@ -56,7 +55,7 @@ class Ranges:
         vars(holder)[name] = call
 
     def remove(self) -> None:
-        """Put everything back, but what was replaced again meanwhile: frozen norms are, at a validation."""
+        """Restore the methods, except those replaced again meanwhile, as frozen norms are at a validation."""
         for holder, name, call, value in reversed(self.before):
             if vars(holder).get(name) is not call:
                 continue
@@ -66,7 +65,7 @@ class Ranges:
         self.before = []
 
     def put_on_model(self, model: BaseModel) -> None:
-        """Of a distiller or a plain model: what is in no part of its own is a loss, for only losses are no modules."""
+        """Mark the parts of a distiller or a plain model; what is in no module counts as loss."""
         self.put(model, 'forward', Part.LOSSES, closed=False)
         self.put(model, 'parse_losses', Part.LOSSES)
         self.put(model.data_preprocessor, 'forward', Part.PREPROCESSING)
@@ -76,17 +75,17 @@ class Ranges:
         self._put_on_student(model.student if isinstance(model, Distiller) else model)
 
     def put_on_optimizer(self, optim_wrapper: OptimWrapper) -> None:
-        """The gradient, and what is made of it."""
+        """Mark the backward pass and the optimizer step."""
         self.put(optim_wrapper, 'backward', Part.BACKWARD)
         self.put(optim_wrapper, 'step', Part.OPTIMIZER)
         self.put(optim_wrapper, 'zero_grad', Part.OPTIMIZER)
 
     def put_aside(self, holder: Any, name: str) -> None:
-        """What is no training."""
+        """Mark a method that is not part of the training."""
         self.put(holder, name, ASIDE)
 
     def _put_on_teacher(self, distiller: Distiller) -> None:
-        """Wherever a method may enter it."""
+        """Mark every method by which the teacher is called."""
         self.put(distiller, 'teacher_inputs', Part.TEACHER)
         self.put(distiller.teacher, 'pad', Part.TEACHER)
         self.put(distiller.teacher.network, 'forward', Part.TEACHER)
@@ -95,7 +94,7 @@ class Ranges:
             self.put(distiller.task, 'teacher_outcome', Part.TEACHER)
 
     def _put_on_extras(self, distiller: Distiller) -> None:
-        """Those that do not learn now, but run, are heads of the teacher."""
+        """Mark the extras; those that run without training are heads of the teacher."""
         trained = {module for extra in distiller.trained_extras() for module in extra.modules()}
         for name, module in distiller.extras.named_modules():
             if module in trained:
@@ -104,7 +103,7 @@ class Ranges:
                 self.put(module, 'forward', Part.TEACHER)
 
     def _put_on_student(self, student: nn.Module) -> None:
-        """Frozen is what no gradient goes through, which shows only when a module runs."""
+        """A module counts as frozen if no gradient passes through it, which is known only when it runs."""
         frozen = any(not parameter.requires_grad for parameter in student.parameters())
 
         def part(call: Any) -> str:
@@ -117,7 +116,7 @@ class Ranges:
             self._put_on_module(name, module, Part.TRAINED if learns else part)
 
     def _put_on_module(self, name: str, module: nn.Module, part: str | Callable[[Any], str]) -> None:
-        """Both toolboxes tell losses by their names."""
+        """Mark a module and its loss methods, which both toolboxes name alike."""
         if 'loss' in name.rpartition('.')[2]:
             self.put(module, 'forward', Part.LOSSES)
         else:

@@ -9,13 +9,13 @@ from typing import Any
 from torch.autograd import DeviceType
 
 PREFIX = 'mmkd: '  # of the names of ranges
-ASIDE = 'not counted'  # validation and saving, which a few iterations say nothing of
+ASIDE = 'not counted'  # validation and saving, which a few iterations do not measure
 STEP = 'ProfilerStep'  # torch's own range around an iteration
 LOADER = 'enumerate(DataLoader)#'  # torch's own range around the waiting for a batch
 
 
 class Part:
-    """What a table has a line for."""
+    """The lines of the table."""
 
     TEACHER = 'teacher'
     FROZEN = 'frozen part, forward'
@@ -83,14 +83,14 @@ class Timeline:
 
 
 def _part(name: str) -> str:
-    """What a range is counted as, '' for one that is none of ours."""
+    """The part of a range, '' for one that is not mmkd's."""
     if name.startswith(PREFIX):
         return name.removeprefix(PREFIX)
     return Part.REST if name.startswith(STEP) else Part.DATA if name.startswith(LOADER) else ''
 
 
 def table(title: str, timeline: Timeline, images: int) -> str:
-    """What the log says: for each part the time of an iteration, and its share.
+    """The table for the log: the time per iteration of each part, and its share.
 
     Args:
         title: What was profiled.

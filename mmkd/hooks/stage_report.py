@@ -1,4 +1,4 @@
-"""What each stage took and reached, told at its end and once more at the run's end."""
+"""Reports the time and result of each stage at its end, and of all stages at the run's end."""
 
 import time
 from collections import deque
@@ -50,7 +50,7 @@ class StageReport:
         self.resumed = ''
 
     def begin(self, name: str, before: int = 0) -> None:
-        """A stage begins; a run that resumes it tells how many of its iterations were done before."""
+        """A stage begins; ``before`` counts the iterations that were done before a resume."""
         self.row = _Row(name)
         self.before = before
         self.first: Tensor | None = None
@@ -59,18 +59,18 @@ class StageReport:
         self.started: float | None = None
 
     def start(self) -> None:
-        """From now on time counts, if it does not yet."""
+        """Start the clock, if it is stopped."""
         if self.started is None:
             self.started = time.perf_counter()
 
     def stop(self) -> None:
-        """Until the next start, time does not count."""
+        """Stop the clock."""
         if self.started is not None:
             self.row.seconds += time.perf_counter() - self.started
             self.started = None
 
     def see(self, loss: Tensor, images: int) -> None:
-        """Take notice of one iteration: its loss and the images of this process."""
+        """Record one iteration: its loss and the images of this process."""
         self.row.iterations += 1
         self.row.images += images
         self.losses.append(loss.detach())
@@ -78,7 +78,7 @@ class StageReport:
             self.first = self.losses[0]
 
     def explain(self, means: dict[str, float]) -> None:
-        """Take notice of what a validation tells: R squared of the stages at hand is kept."""
+        """Record the R squared of the current stages from a validation."""
         self.explained = {key.removeprefix(R2): value for key, value in means.items() if key.startswith(R2)}
 
     @property
@@ -100,7 +100,7 @@ class StageReport:
         return []
 
     def end(self) -> str:
-        """The stage ends: tell of it."""
+        """End the stage and return its report."""
         self.stop()
         row = self.row
         self.rows.append(row)

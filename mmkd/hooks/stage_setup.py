@@ -1,4 +1,4 @@
-"""What a stage's training consists of, built anew at its start from the student's own config."""
+"""Rebuilds the DDP wrapper, optimizer and schedulers at the start of a stage."""
 
 import copy
 
@@ -42,7 +42,7 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
     runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
     restart_averages(runner, distiller)  # what is frozen would go on as its average, which nothing was learned on
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
-        runner.message_hub.log_scalars.pop(key)  # else every later line prints them
+        runner.message_hub.log_scalars.pop(key)  # else every later log line prints them
 
 
 def restart_averages(runner: Runner, distiller: Distiller) -> None:
@@ -65,7 +65,7 @@ def restart_averages(runner: Runner, distiller: Distiller) -> None:
 
 
 def check_optimizers(runner: Runner, distiller: Distiller, overrides: dict[str, dict]) -> None:
-    """Every stage's optimizer can be built, told before the first stage and not after hours."""
+    """Build every stage's optimizer once before training, so failures show immediately."""
     for name, changes in overrides.items():
         cfg = copy.deepcopy(runner.cfg.optim_wrapper)
         cfg.optimizer.update(changes)

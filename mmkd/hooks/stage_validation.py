@@ -1,4 +1,4 @@
-"""What the validation set tells of the stages at hand, besides the student's own metrics."""
+"""Validation measures of the current stages, besides the student's own metrics."""
 
 import copy
 from collections import defaultdict
@@ -21,7 +21,7 @@ def validate_stages(runner: Runner, distiller: Distiller, name: str) -> dict[str
     """
     distiller.eval()
     sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
-    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would stay, and the next validation draw less
+    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would change the next validation's draws
     with torch.no_grad(), own_randomness():
         for batch in loader:
             data = distiller.data_preprocessor(batch, False)
@@ -60,7 +60,7 @@ class BestStage:
             all_reduce_params([self.state[name] for name in names if name in self.state], op='mean')
 
     def restore(self, distiller: Distiller) -> bool:
-        """Go back to the best state, at the end of the stage, and tell whether there is one."""
+        """Restore the best state at the end of the stage; return whether there is one."""
         found = self.state is not None
         if found:
             distiller.student.load_state_dict(self.state)

@@ -1,4 +1,4 @@
-"""The teacher's own score, for which the student strives."""
+"""The teacher's own score, as a reference for the student."""
 
 import copy
 
@@ -16,16 +16,16 @@ _MORE_IS_BETTER = CheckpointHook._default_greater_keys  # parts of names, for sa
 
 
 def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | None:
-    """What the student's evaluator says of the teacher on the student's validation set, logged in one line.
+    """Evaluate the teacher on the student's validation set with the student's evaluator, and log the score.
 
     The teacher sees what the student sees, normalised its own way; so this may be less than its paper says. None where
-    it has no score. Whatever follows is as if it had not been asked.
+    it has no score. The evaluation does not change the rest of the run.
     """
     why = _why_not(runner, distiller)
     if why:
         runner.logger.info(f'The teacher is not scored: {why}.')
         return None
-    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would stay, and the first validation draw less
+    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would change the first validation's draws
     evaluator = runner.val_loop.evaluator
     with torch.no_grad(), own_randomness():
         for batch in loader:
@@ -94,7 +94,7 @@ def _kinds(network: nn.Module) -> set[type]:
 
 
 def _classes(network: nn.Module) -> int:
-    """How many classes its heads tell apart; 0 if none of them says it."""
+    """The number of classes of its heads; 0 if unknown."""
     parts = [part for name, part in network.named_children() if name not in ('data_preprocessor', 'backbone', 'neck')]
     counts = [getattr(module, 'num_classes', None) for part in parts for module in part.modules()]
     return max((count for count in counts if isinstance(count, int)), default=0)  # a region proposal head says 1

@@ -1,4 +1,4 @@
-"""The images without labels that a run learns from, beside those of train_dataloader."""
+"""The unlabelled images of a run, used beside those of train_dataloader."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -86,7 +86,7 @@ def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, 
 
 
 def check_augments(distiller: Distiller) -> None:
-    """Refuse to mix labels that are not there; mmdet's augmentations of batches only change their size."""
+    """Raise an error for batch augmentations that mix labels; mmdet's only change the size."""
     augments = getattr(getattr(distiller.data_preprocessor, 'batch_augments', None), 'augments', ())
     if augments:
         names = ', '.join(type(augment).__name__ for augment in augments)
@@ -102,7 +102,7 @@ def _build(runner: Runner) -> DataLoader:
         loader = runner.build_dataloader(cfg, runner.seed, bool(runner._randomness_cfg.get('diff_rank_seed')))
         images = len(loader.dataset)  # type: ignore[arg-type]
     except ValueError as error:
-        if 'need at least one array to concatenate' not in str(error):  # what mmengine makes of a set that is empty
+        if 'need at least one array to concatenate' not in str(error):  # mmengine's error for an empty data set
             raise
         images = 0
     if not images or not len(loader):

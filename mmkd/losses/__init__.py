@@ -1,4 +1,4 @@
-"""What a student is trained on besides its own losses. A loss knows no model."""
+"""Distillation losses, independent of any model."""
 
 from mmkd.losses.class_scores import ClassScoreLoss, ClassScores
 from mmkd.losses.feature_mimic import FeatureMimicLoss

@@ -1,4 +1,4 @@
-"""How far a detector's class scores are from its teacher's."""
+"""The distance of a detector's class scores to its teacher's."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class ClassScores:
 
     Args:
         logits: (places, classes).
-        sigmoid: Each class stands for itself; otherwise they exclude each other and the last one is the background.
+        sigmoid: Classes are independent; otherwise they exclude each other and the last is the background.
         objectness: (places,), where a head scores apart whether there is an object at all. Then the classes' scores
             say which one, if any.
     """
@@ -85,7 +85,7 @@ class ClassScoreLoss(nn.Module):
             return self.loss_weight * self.tau**2 * divergence.sum() / confidence.sum().clamp(min=1)
 
     def _divergence(self, student: ClassScores, teacher: ClassScores) -> Tensor:
-        """At each place."""
+        """The divergence at each place."""
         own, theirs = student.logits.float() / self.tau, teacher.logits.detach().float() / self.tau
         if not student.sigmoid:
             return F.kl_div(own.log_softmax(1), theirs.log_softmax(1), reduction='none', log_target=True).sum(1)
@@ -103,7 +103,7 @@ class ClassScoreLoss(nn.Module):
 
 
 def _binary_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Of a yes or no, from scores before the sigmoid: the cross entropy less the teacher's own entropy."""
+    """The binary divergence from logits: the cross entropy minus the teacher's entropy."""
     target = teacher.sigmoid()
     cross, own = (F.binary_cross_entropy_with_logits(z, target, reduction='none') for z in (student, teacher))
     return cross - own

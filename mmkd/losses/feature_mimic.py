@@ -1,4 +1,4 @@
-"""How far a student's feature is from the teacher's."""
+"""The distance of a student's feature to the teacher's."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How far a student's scores are from the teacher's."""
+"""The distance of a student's scores to the teacher's."""
 
 import math
 
@@ -52,7 +52,7 @@ class SoftTargetLoss(nn.Module):
 
 
 def check_softening(loss: str, tau: float, loss_weight: float) -> None:
-    """Refuse a temperature or a weight that a loss between scores cannot do with."""
+    """Raise an error for an invalid temperature or weight."""
     if not _is_number(tau) or not 0 < tau < math.inf:
         raise UserError(f'{loss}: tau must be a finite number above 0, not {tau!r}.')
     if not _is_number(loss_weight) or not 0 <= loss_weight < math.inf:

@@ -1,8 +1,8 @@
-"""Expected mistakes, found in a config before anything is built or written."""
+"""Checks of a config before anything is built or written."""
 
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
-from os.path import isdir, isfile  # which know no name that is too long, where Path raises
+from os.path import isdir, isfile  # Path raises for names that are too long
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # and the extra t
 
 
 def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
-    """Every key that the task needs is there."""
+    """Check that every needed key exists."""
     missing = [key for key in needed if cfg.get(key) is None]
     if missing:
         hint = did_you_mean(missing[0], set(cfg.keys()) - set(needed))
@@ -38,7 +38,7 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
 
 
 def check_training(cfg: Config) -> None:
-    """What a config asks for is there, and can be had on this machine."""
+    """Check that what a training config asks for exists and is available on this machine."""
     check_toolboxes(cfg)
     check_own_parts(cfg)
     check_amp(cfg)
@@ -54,7 +54,7 @@ def check_training(cfg: Config) -> None:
 
 
 def check_toolboxes(cfg: Config) -> None:
-    """Every toolbox that the config uses is installed; the others are not looked for."""
+    """Check that every toolbox that the config uses is installed."""
     scope = cfg.get('default_scope')
     if not isinstance(scope, str | None) or scope == '':
         raise UserError(f"default_scope: it must be the name of a toolbox, such as 'mmpretrain', not {scope!r}.")
@@ -67,7 +67,7 @@ def check_toolboxes(cfg: Config) -> None:
 
 
 def check_amp(cfg: Config) -> None:
-    """Mixed precision has a device to run on."""
+    """Check that the device supports mixed precision."""
     kind = cfg.optim_wrapper.get('type', '')
     if str(getattr(kind, '__name__', kind)).rpartition('.')[-1] != 'AmpOptimWrapper':  # a class in lazy configs
         return
@@ -81,7 +81,7 @@ def check_amp(cfg: Config) -> None:
 
 
 def check_budget(cfg: Config) -> None:
-    """There is something to do, and to score, now and then; else what is built first for it would be blamed."""
+    """Check that lengths and intervals of training and validation are valid, before other parts fail on them."""
     if not isinstance(cfg.get('val_evaluator'), dict | list | None):
         raise UserError(f'val_evaluator: it must be a dict or a list of them, not {cfg.val_evaluator!r}.')
     for key in ('max_epochs', 'max_iters'):
@@ -94,7 +94,7 @@ def check_budget(cfg: Config) -> None:
 
 
 def check_optimizer(cfg: Config) -> None:
-    """A distiller's optimizer is one, of which each stage gets its own."""
+    """Check that a distiller's optimizer is a dict; each stage builds its own from it."""
     optimizer = cfg.optim_wrapper.get('optimizer')
     if 'student' in cfg.model and not isinstance(optimizer, dict):
         raise UserError(
@@ -103,7 +103,7 @@ def check_optimizer(cfg: Config) -> None:
 
 
 def check_data_parallel(cfg: Config) -> None:
-    """A distiller is wrapped anew in each stage, which only DDP can."""
+    """Raise an error for FSDP and other strategies: each stage wraps a distiller again, which only DDP allows."""
     wrapper = dict(cfg.get('model_wrapper_cfg') or {}).get('type', '')
     key = ''
     if 'FullyShardedDataParallel' in str(getattr(wrapper, '__name__', wrapper)):  # a class in lazy configs
@@ -118,7 +118,7 @@ def check_data_parallel(cfg: Config) -> None:
 
 
 def check_compile(cfg: Config) -> None:
-    """An iteration of a distiller is not compiled as one piece: in it networks are left early and watched."""
+    """Raise an error if the whole distiller is compiled: it records outputs and stops forwards early."""
     if cfg.get('compile') and 'student' in cfg.model:
         raise UserError(
             'compile: it makes one piece of an iteration, in which a distiller runs networks only as far as a stage; '
@@ -127,7 +127,7 @@ def check_compile(cfg: Config) -> None:
 
 
 def check_unlabelled(cfg: Config) -> None:
-    """A plain model learns from labels only."""
+    """Raise an error for unlabelled data with a plain model."""
     if cfg.get('unlabelled_dataloader') is not None and 'student' not in cfg.model:
         raise UserError(
             'unlabelled_dataloader: the model is no distiller, and without a teacher nothing is learned from images '

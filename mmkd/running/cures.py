@@ -1,4 +1,4 @@
-"""Errors of others whose cure is known: in a part of the config that cannot be built, or in the data."""
+"""Known fixes for errors of other libraries, in building the config or in the data."""
 
 import re
 import traceback
@@ -17,7 +17,7 @@ OF_THE_MACHINE = ('allocate memory', 'out of memory', 'too many open files', 'no
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
-    """From the innermost to the outermost, those of what caused it first."""
+    """Frames from the innermost to the outermost, those of the cause first."""
     before = error.__cause__ or error.__context__
     if before is not None:
         yield from frames_of(before)
@@ -26,7 +26,7 @@ def frames_of(error: BaseException) -> Iterator[FrameType]:
 
 
 def place_of(error: UserError, cfg: dict) -> str:
-    """Where the class stands that told of a mistake while it was built: it knows its name, but not its place."""
+    """The config key of a class that raised an error while it was built: it knows only its name."""
     for frame in frames_of(error):
         if frame.f_code is build_functions.build_from_cfg.__code__:
             kind = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
@@ -35,7 +35,7 @@ def place_of(error: UserError, cfg: dict) -> str:
 
 
 def tell_of_data(error: BaseException) -> None:
-    """What a batch of the data does to a run, and where it comes from."""
+    """Raise a clearer error for a batch of data that breaks the run."""
     if 'Expected more than 1 value per channel' in str(error):
         raise UserError(
             'train_dataloader: a batch of one image reached a batch norm, which needs two; set drop_last=True there, '
@@ -58,7 +58,7 @@ def tell_of_data(error: BaseException) -> None:
 
 
 def tell_of_class(path: str, error: BaseException, building: dict) -> None:
-    """What can be said better than mmengine does of a part that could not be built; its variables tell."""
+    """Raise a clearer error than mmengine's for a part that could not be built."""
     said, kind = str(error), building.get('obj_cls')
     if isinstance(error, KeyError) and 'must contain the key "type"' in said:
         raise UserError(f'{path}: it has no type; name the class that it is made of.') from error
@@ -72,7 +72,7 @@ def tell_of_class(path: str, error: BaseException, building: dict) -> None:
 
 
 def find_part(cfg: dict, part: dict) -> str:
-    """Where a part stands in the config: where most agrees with it, since toolboxes fill in and take out."""
+    """The key of a part in the config: the best match, since toolboxes add and remove keys."""
     best = 0.0, ''
     for path, inner in dicts_in(cfg, ''):
         if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes fill types in

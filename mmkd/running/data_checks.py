@@ -1,4 +1,4 @@
-"""Whether the data that a config names are there and whole, before anything is built or written."""
+"""Checks that the data of a config exist and are complete, before anything is built or written."""
 
 import inspect
 import zipfile
@@ -13,11 +13,11 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmkd.errors import UserError, in_one_line
 
-MOST_WORKERS = 1024  # torch starts as many as it is told, until the machine stands still
+MOST_WORKERS = 1024  # torch has no limit, and too many freeze the machine
 
 
 def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
-    """The files and folders that the data sets read are there and whole."""
+    """Check that the files and folders of the data sets exist and are complete."""
     for name in loaders:
         loader = cfg.get(name)
         if loader is not None:
@@ -38,7 +38,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
                 try:
                     _check_dataset(key, dataset, cfg)
-                except (OSError, ValueError) as error:  # a name too long or with a zero, a folder that is not for us
+                except (OSError, ValueError) as error:  # a name too long or with a NUL, or no permission
                     raise UserError(
                         f'{key}: its data_root, data_prefix or ann_file cannot be looked at ({in_one_line(error)}); '
                         'mend the path, or the rights of the folder.'
@@ -53,11 +53,11 @@ def is_resident(loader: dict) -> bool:
 
 
 def check_images(runner: Runner) -> None:
-    """The training set makes a batch. It is built by this, and the training takes it from the runner."""
+    """Check that the training set is not empty. This builds it, and the training reuses it."""
     try:
         images = len(runner.train_dataloader.dataset)
     except ValueError as error:
-        if 'need at least one array to concatenate' not in str(error):  # what mmengine makes of a set that is empty
+        if 'need at least one array to concatenate' not in str(error):  # mmengine's error for an empty data set
             raise
         images = 0
     if not images:

@@ -1,4 +1,4 @@
-"""Mistakes that show only while a config is being built or at work, told by their place in it."""
+"""Explains errors raised while building or running parts of a config, by their key."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ BAD_LOSS = '{}: the loss is NaN or infinite. Lower the learning rate or clip gra
 
 @contextmanager
 def explained(cfg: Config) -> Iterator[None]:
-    """Turn an error of a part of the config, while it is built or at work, into a :class:`UserError` that names it."""
+    """Turn an error from building or running a part of the config into a :class:`UserError` with its key."""
     before = cfg.to_dict()
     try:
         yield
@@ -75,7 +75,7 @@ def explained(cfg: Config) -> Iterator[None]:
 
 
 def _where(error: BaseException, cfg: dict) -> str:
-    """The key of the innermost part of the config that was being built or at work, ``''`` if none was."""
+    """The key of the innermost part of the config that was built or run, ``''`` if none was."""
     modules: list[nn.Module] = []
     tell_of_data(error)
     for depth, frame in enumerate(frames_of(error)):
@@ -106,7 +106,7 @@ def _where(error: BaseException, cfg: dict) -> str:
 
 
 def _at_work(part: Any, error: BaseException, depth: int, modules: list, method: str, cfg: dict) -> str:
-    """The key of what raised an error while it worked, '' where the machine did."""
+    """The key of the part that raised an error while running, '' if the machine caused it."""
     wrong = isinstance(error, WRONG_VALUES)
     if isinstance(part, nn.Module):
         modules.append(part)
@@ -120,7 +120,7 @@ def _at_work(part: Any, error: BaseException, depth: int, modules: list, method:
 
 
 def _of_the_machine(error: BaseException) -> bool:
-    """Whether a device, a full memory or another process that died has to do with it."""
+    """Whether a device, full memory or a dead process caused it."""
     said = str(error).lower()
     return any(word in said for word in ('cuda', 'cudnn', 'cublas', 'nccl', 'gloo', 'connection', 'allocate memory'))
 
@@ -153,7 +153,7 @@ def _agrees(part: Any, built: Any) -> bool:
 
 
 def _hook(cfg: dict, hook: Any) -> str:
-    """Where a hook stands in the config; the one that runs everything else tells its own mistakes itself."""
+    """Where a hook stands in the config; the schedule hook, which runs everything else, reports its own mistakes."""
     hooks = {f'default_hooks.{name}': part for name, part in dict(cfg.get('default_hooks') or {}).items()}
     hooks |= {f'custom_hooks.{i}': part for i, part in enumerate(cfg.get('custom_hooks') or ())}
     kinds = {key: part.get('type') for key, part in hooks.items() if isinstance(part, dict)}

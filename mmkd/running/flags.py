@@ -89,7 +89,7 @@ def profiled_iterations(text: str) -> int:
 
 
 def add_profile(cfg: Config, iterations: int | None) -> None:
-    """Without the flag nothing of it is in the run."""
+    """Add the profile hook if the flag is given."""
     if iterations is not None:
         for key, on in (('compile', cfg.get('compile')), ('model.compile', cfg.model.get('compile'))):
             if on not in (None, False):

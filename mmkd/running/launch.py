@@ -1,4 +1,4 @@
-"""What started the processes, told to mmengine in the words that it reads."""
+"""Checks the launcher and sets the environment variables that mmengine reads."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def number_in(variable: str, default: int = 0) -> int:
 
 
 def tell_torchrun(sentence: str) -> None:
-    """Hand torchrun a mistake for its own last lines, far above which it would stand otherwise."""
+    """Pass an error to torchrun, which prints it in its last lines."""
     file = os.environ.get('TORCHELASTIC_ERROR_FILE')
     if file:
         Path(file).write_text(json.dumps(dict(message=sentence, timestamp=int(time.time()))))
@@ -77,7 +77,7 @@ def is_first_process(launcher: str) -> bool:
 
 
 def _check_alone() -> None:
-    """Several processes that do not know of each other would write the same files."""
+    """Raise an error if several processes run without a launcher: they would write the same files."""
     for launcher, mark, size in (
         ('pytorch', 'TORCHELASTIC_RUN_ID', 'WORLD_SIZE'),
         ('mpi', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_SIZE'),
@@ -101,7 +101,7 @@ def _find_mpi_master() -> None:
 
 
 def _check_gpu(launcher: str) -> None:
-    """Each process has a GPU of its own."""
+    """Check that each process has its own GPU."""
     rank, gpus = number_in(LOCAL_RANK[launcher]), torch.cuda.device_count()
     if gpus == 1 and launcher != 'pytorch':
         os.environ[LOCAL_RANK[launcher]] = '0'  # bound to its process, of which it is the first

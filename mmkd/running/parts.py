@@ -1,4 +1,4 @@
-"""Parts of a config that name a class: whether there is such a class, and whether it takes what it is given."""
+"""Checks that the classes named in a config exist and accept their arguments."""
 
 import inspect
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ OPTIONS = {'loss': 'mmkd.losses', 'losses': 'mmkd.losses', 'heads': 'mmkd.heads'
 
 
 def check_own_parts(cfg: Config) -> None:
-    """Tell of mmkd's own classes before anything is built what mmengine tells of a class while it builds it."""
+    """Check mmkd's own classes before anything is built; mmengine checks them only while building."""
     for key, part in dicts_in(cfg.to_dict(), ''):
         name = str(part.get('type'))
         if not name.startswith('mmkd.'):
@@ -58,7 +58,7 @@ def no_such_argument(key: str, kind: Any, argument: str) -> str:
 
 
 def arguments_of(kind: Any) -> set[str]:
-    """The names of what a class takes, and of what its bases take to which it hands on the rest."""
+    """The arguments of a class, and those of the bases to which it passes ``**kwargs``."""
     taken: set[str] = set()
     for base in kind.__mro__ if inspect.isclass(kind) else [kind]:
         if inspect.isclass(base) and '__init__' not in vars(base):
@@ -82,7 +82,7 @@ def dicts_in(node: Any, path: str) -> Iterator[tuple[str, dict]]:
 
 
 def _check_distiller(key: str, part: dict, kind: type) -> None:
-    """The commonest mistakes of a first config."""
+    """Check for the commonest mistakes of a first config."""
     unknown = set(part) - arguments_of(kind) - NOT_ARGUMENTS
     student = part.get('student')
     if unknown and isinstance(student, dict) and unknown <= set(student):
@@ -115,7 +115,7 @@ def _own_class(name: str) -> Any:
     for registry in (MODELS, HOOKS, DATASETS):
         try:
             kind = registry.get(name)
-        except RuntimeError:  # how mmengine says that there is none, sometimes
+        except RuntimeError:  # mmengine sometimes raises this for an unknown name
             continue
         if kind is not None:
             return kind

@@ -1,4 +1,4 @@
-"""What every training gets without asking: hooks that keep its work safe, and one sentence where it ends early."""
+"""Adds safety hooks to every training, and explains early ends in one sentence."""
 
 import errno
 import logging
@@ -18,7 +18,7 @@ PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy co
 
 
 def add_safety_hooks(cfg: Config) -> None:
-    """mmkd's hooks in the place of mmengine's own; a hook of the user's is left alone."""
+    """Replace mmengine's default hooks by mmkd's; the user's own hooks stay."""
     hooks = cfg.get('default_hooks') or {}
     if not isinstance(hooks, dict):
         raise UserError(f'default_hooks: it must be a dict, not {hooks!r}.')
@@ -34,7 +34,7 @@ def add_safety_hooks(cfg: Config) -> None:
 
 @contextmanager
 def explain_dead_workers() -> Iterator[None]:
-    """Torch tells of a dead worker wherever the run happens to be, with a traceback that points nowhere."""
+    """Explain a dead worker, which torch reports with an unrelated traceback."""
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
@@ -48,7 +48,7 @@ def explain_dead_workers() -> Iterator[None]:
 
 @contextmanager
 def explain_full_disk(work_dir: str) -> Iterator[None]:
-    """Whatever is written when the disk is full; of a log that cannot be, Python would print a traceback a line."""
+    """Explain a full disk; without this Python prints a traceback for each log line."""
     print_traceback = logging.Handler.handleError
     told: list[str] = []
 
@@ -77,7 +77,7 @@ def _is_full(error: BaseException | None) -> TypeGuard[OSError]:
 
 
 def _from_a_worker(error: Exception) -> bool:
-    """Whether torch found out that a worker died, or nothing came through the pipe before it did."""
+    """Whether torch noticed a dead worker, or its pipe broke first."""
     if isinstance(error, RuntimeError):
         return str(error).startswith('DataLoader worker')
     return any(frame.f_code.co_name == '_try_get_data' for frame, _ in walk_tb(error.__traceback__))

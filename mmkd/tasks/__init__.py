@@ -1,4 +1,4 @@
-"""What depends on what a network is for: class scores, ground truth, numbers of classes; a file for each kind."""
+"""Task-dependent parts: class scores, ground truth, class counts; one file per task."""
 
 from mmkd.tasks.base import Outcome, Scores, Task
 from mmkd.tasks.choice import kind_of, register_task, scoring_parts, task_of

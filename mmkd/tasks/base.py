@@ -1,4 +1,4 @@
-"""What a method that compares scores must know of the networks' task."""
+"""The interface for everything that depends on the networks' task."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ Scores = Tensor | ClassScores
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one forward of a network gave.
+    """The results of one forward of a network.
 
     Args:
-        losses: The student's own, none of the teacher.
-        scores: Of the classes, before softmax or sigmoid; None where they were not asked for.
+        losses: The student's own; empty for the teacher.
+        scores: Of the classes, before softmax or sigmoid; None if not requested.
         features: Of the stages asked for.
     """
 
@@ -36,13 +36,13 @@ class Outcome:
 
 
 class Task(ABC):
-    """Everything that depends on what a network is for; above all, class scores and what they learn from.
+    """Everything that depends on the task of a network, above all class scores and ground truth.
 
-    A new task is one subclass, made known by :func:`mmkd.tasks.register_task`.
+    A new task is one subclass, registered by :func:`mmkd.tasks.register_task`.
 
     Args:
         student: The network that learns.
-        teacher: The holder of the one that teaches.
+        teacher: Holds the teacher network.
     """
 
     parts: ClassVar[tuple[str, ...]]  # children of a network that make scores; a network with one of them has this task
@@ -51,7 +51,7 @@ class Task(ABC):
     ce_share: ClassVar[float]  # of the own loss within an auxiliary head's
     heads: ClassVar[dict]  # the default auxiliary head
     soft_loss: ClassVar[dict]  # the default distance of scores
-    has_accuracy: ClassVar[bool]  # whether a head can be judged without a teacher
+    has_accuracy: ClassVar[bool]  # whether a head's accuracy can be computed
 
     def __init__(self, student: nn.Module, teacher: Teacher):
         self.student = student
@@ -64,7 +64,7 @@ class Task(ABC):
 
     @classmethod  # noqa: B027
     def check_sample(cls, student: nn.Module, sample: Any) -> None:
-        """Refuse a training sample without what the student's head learns from; by default none."""
+        """Raise an error for a sample without the ground truth that the student's head needs."""
 
     @classmethod  # noqa: B027
     def as_in_training(cls, sample: Any) -> None:
@@ -72,21 +72,21 @@ class Task(ABC):
 
     @classmethod
     def num_classes(cls, network: nn.Module) -> int | None:
-        """How many classes the last of a network's own heads tells apart, None where it does something else."""
+        """The number of classes of a network's last own head, None if it does not classify."""
         return next((getattr(getattr(network, part), 'num_classes', None) for part in cls.parts_of(network)), None)
 
     def run_both(self, student: Callable[[], Outcome], teacher: Callable[[Outcome | None], T]) -> tuple[Outcome, T]:
-        """The teacher first: then the student keeps nothing for its gradient yet.
+        """Run the teacher first, while no activations of the student are stored for its gradient.
 
         Args:
             student: Runs the student.
-            teacher: Runs the teacher, and gets what the student gave where that has to be the first.
+            teacher: Runs the teacher; gets the student's outcome where the student must run first.
         """
         theirs = teacher(None)
         return student(), theirs
 
     def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:  # noqa: B027
-        """Refuse options of the method that make no sense here; by default none."""
+        """Raise an error for options that this task does not support; by default none."""
 
     @abstractmethod
     def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
@@ -103,7 +103,7 @@ class Task(ABC):
         """The stages that get auxiliary heads where the user names none."""
 
     def check_place(self, place: Attachment) -> None:  # noqa: B027
-        """Refuse a place whose heads cannot be compared; by default all can."""
+        """Raise an error for a stage whose heads cannot be compared; by default all can."""
 
     @abstractmethod
     def build_head(self, cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
@@ -121,19 +121,19 @@ class Task(ABC):
 
     @abstractmethod
     def scores(self, head: nn.Module, output: Any) -> Scores:
-        """The class scores in what an auxiliary head puts out."""
+        """The class scores in an auxiliary head's output."""
 
     @abstractmethod
     def own_loss(self, head: nn.Module, output: Any, data_samples: list | None) -> Tensor:
-        """How far what an auxiliary head puts out is from the ground truth."""
+        """The loss of an auxiliary head's output against the ground truth."""
 
     def accuracy(self, scores: Scores, data_samples: list) -> Tensor:
-        """In percent; asked for where ``has_accuracy``."""
+        """The accuracy in percent; called where ``has_accuracy``."""
         raise NotImplementedError
 
 
 def weighted(losses: dict, weight: float) -> dict:
-    """The student's own losses times a weight; what is among them for the log only stays."""
+    """The student's own losses times a weight; values that are only logged stay."""
     return {name: _times(weight, value) if 'loss' in name else value for name, value in losses.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which task a network has."""
+"""Finds the task of a network."""
 
 from torch import nn
 
@@ -13,23 +13,23 @@ TASKS: list[type[Task]] = [Classification, Detection]
 
 
 def register_task(kind: type[Task]) -> type[Task]:
-    """Make a task known: a decorator, for modules that a config names in ``custom_imports``."""
+    """Register a task: a decorator, for modules that a config names in ``custom_imports``."""
     TASKS.append(kind)
     return kind
 
 
 def kind_of(network: nn.Module) -> type[Task] | None:
-    """The kind of task that a network has, None where it has none that is known."""
+    """The kind of task of a network, None if it is unknown."""
     return next((kind for kind in reversed(TASKS) if kind.parts_of(network)), None)
 
 
 def scoring_parts() -> tuple[str, ...]:
-    """The children of networks that make scores of any kind."""
+    """The names of all children of networks that compute scores."""
     return tuple(part for kind in TASKS for part in kind.parts)
 
 
 def task_of(student: nn.Module, teacher: Teacher) -> Task:
-    """The task of a student, which must be its teacher's, too."""
+    """The task of a student; the teacher must have the same."""
     kinds = [_known_kind(key, network) for key, network in (('student', student), ('teacher', teacher.network))]
     if kinds[0] is not kinds[1]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""One choice of several classes for each image."""
+"""Classification: one class for each image."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -27,7 +27,7 @@ class Classification(Task):
 
     @classmethod
     def check_sample(cls, student: nn.Module, sample: Any) -> None:
-        """It has a label."""
+        """Check that it has a label."""
         if 'gt_label' not in sample:
             raise UserError(
                 'train_dataloader.dataset: the student learns from the ground truth, and its images come without '
@@ -42,11 +42,11 @@ class Classification(Task):
 
     @classmethod
     def num_classes(cls, network: nn.Module) -> int | None:
-        """A regression tells no classes apart."""
+        """None for a regression, which has no classes."""
         return None if type(network.head).__name__ == 'RegressionHead' else super().num_classes(network)
 
     def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
-        """Run both heads once and count what they put out."""
+        """Run both heads once and compare their numbers of classes."""
         own = _count_classes('student', self.student, inputs)
         theirs = _count_classes('teacher', self.teacher.network, self.teacher.pad(teacher_inputs).inputs)
         if own != theirs:
@@ -57,7 +57,7 @@ class Classification(Task):
         return own
 
     def places(self, plan: StagePlan) -> list[str]:
-        """All but the last: that one has the network's own."""
+        """All stages but the last, which has the network's own head."""
         names = [stage.name for stage in plan.stages]
         if len(names) == 1:
             raise UserError(
@@ -78,7 +78,7 @@ class Classification(Task):
             if not weight:
                 self.student(inputs, mode='tensor')
         losses = weighted(losses, weight)
-        if 'loss' in losses:  # so the sum of all terms is called
+        if 'loss' in losses:  # mmengine calls the sum of all terms so
             losses['loss_own'] = losses.pop('loss')
         return Outcome(losses, outputs[HEAD.end], [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
 
@@ -99,7 +99,7 @@ class Classification(Task):
         return total(self.student.head._get_loss(output, data_samples))  # type: ignore[union-attr,operator]
 
     def accuracy(self, scores: Scores, data_samples: list) -> Tensor:
-        """Of the class with the highest score."""
+        """The top-1 accuracy."""
         assert isinstance(scores, Tensor)
         labels = torch.cat([sample.gt_label for sample in data_samples])
         return 100 * (scores.argmax(1) == labels).float().mean()

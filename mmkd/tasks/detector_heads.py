@@ -1,4 +1,4 @@
-"""The detectors' own heads: where their class scores come from, and which can be compared."""
+"""The detectors' own heads: where their class scores are, and which heads can be compared."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -23,13 +23,13 @@ class HeadPair(Protocol):
     needs_proposals: bool  # of the student, for the teacher to score
 
     def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
-        """Refuse heads that score other places."""
+        """Raise an error for heads that score different places."""
 
     def ends(self, student: nn.Module) -> Sequence[StageEnd]:
-        """What must be recorded in the student's own forward."""
+        """The module outputs to record in the student's own forward."""
 
     def run_student(self, student: nn.Module, inputs: Tensor, data_samples: list | None) -> None:
-        """Its forward where there is no ground truth, as far as the scores."""
+        """Run the student up to its scores, without ground truth."""
 
     def of_student(self, student: nn.Module, outputs: dict[str, Any]) -> tuple[ClassScores, Sequence[Tensor]]:
         """The student's scores and the proposals that they belong to."""
@@ -106,7 +106,7 @@ class ProposalHeads:
     needs_proposals = True
 
     def check(self, student: nn.Module, inputs: Padded, teacher: nn.Module, teacher_inputs: Padded) -> None:
-        """Compare how many heads there are, and try whether they score what they are shown as they do by themselves."""
+        """Compare the number of heads, and check that given boxes get the scores of the own forward."""
         own, theirs = (len(_box_heads(network)) for network in (student, teacher))
         if own != theirs:
             raise UserError(
@@ -146,7 +146,7 @@ class ProposalHeads:
         return ClassScores(torch.cat([_scores(teacher, i, pyramid, boxes) for i, boxes in enumerate(proposals)]), False)
 
     def _why_not(self, network: nn.Module, inputs: Tensor) -> str:
-        """Why a network's scores of boxes that it is shown are not those of its own forward; ``''`` if they are."""
+        """Why scores of given boxes differ from those of the network's own forward; ``''`` if they agree."""
         height, width = inputs.shape[-2:]
         boxes = inputs.new_tensor([[0, 0, width, height], [width / 4, height / 4, width, height / 2]])
         size = dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0))
@@ -167,7 +167,7 @@ class ProposalHeads:
 
 
 def _scores(network: nn.Module, stage: int, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
-    """What one of the heads makes of boxes; which other parts it asks is its own business."""
+    """The class scores of one of the heads for boxes."""
     roi_head = network.get_submodule('roi_head')
     which = [stage] if isinstance(roi_head.bbox_head, nn.ModuleList) else []
     return roi_head._bbox_forward(*which, pyramid, boxes)['cls_score']  # type: ignore[operator]

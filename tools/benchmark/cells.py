@@ -1,4 +1,4 @@
-"""One training of the grid: where it lies, what it runs, and what came out."""
+"""One training of the grid: its folder, its config and its result."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is either there whole or not at all."""
+    """Write a file atomically."""
     part = path.with_name(f'.{path.name}.{os.getpid()}')
     part.write_text(text)
     os.replace(part, path)

@@ -1,4 +1,4 @@
-"""What a number depends on besides its config."""
+"""The environment of a measurement: device, versions, commit and date."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def surroundings() -> dict:
 
 
 def commit() -> str:
-    """Of this tree; a copy of it that has no history is told by ``MMKD_COMMIT`` which one it is."""
+    """The commit of this tree; ``MMKD_COMMIT`` names it for copies without history."""
     if told := os.environ.get('MMKD_COMMIT'):
         return told
     try:

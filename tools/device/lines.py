@@ -1,4 +1,4 @@
-"""Results as lines of JSON, on the disk as soon as they are known: what comes after may be cut."""
+"""Results as lines of JSON, written at once, since a run may be cut off."""
 
 import json
 import os
@@ -29,5 +29,5 @@ class Lines:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, as far as it fits into a line."""
+    """The first line of an error, shortened."""
     return f'{type(error).__name__}: {str(error).strip()}'.splitlines()[0][:300]

@@ -1,4 +1,4 @@
-"""Whether there is a GPU that torch can use, and what it is."""
+"""Finds and describes the GPU that torch can use."""
 
 import platform
 import shutil

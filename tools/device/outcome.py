@@ -1,4 +1,4 @@
-"""What a training has reached, from what it has logged: also if it was cut."""
+"""The results of a training from its log, even if it was cut off."""
 
 import json
 import math

@@ -75,7 +75,7 @@ PLAN = (  # the most valuable first
 
 
 class OutOfTimeError(Exception):
-    """Nothing more is measured."""
+    """The time for measuring is over."""
 
 
 def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: float) -> None:
@@ -123,7 +123,7 @@ def keep_on_device(product: Product) -> None:
 
 
 def attempt(who: str, act: Callable[[], object], found: dict, errors: dict[str, str]) -> bool:
-    """Keep what it gives, or what it says; whether it went well."""
+    """Store its result or its error; return whether it succeeded."""
     try:
         found[who] = act()
     except Exception as error:

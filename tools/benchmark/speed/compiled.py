@@ -1,4 +1,4 @@
-"""What SSKD gains by ``model.compile=True``, and what it takes to compile."""
+"""The speed-up of SSKD by ``model.compile=True``, and the time to compile."""
 
 import os
 import tempfile
@@ -40,7 +40,7 @@ def _measure(name: str, pair: Pair, rounds: int) -> list[dict]:
 
 
 def table(results: Results) -> list[str]:
-    """A line for each phase; the first iteration, in which its parts are compiled, is told apart."""
+    """A line for each phase; the first iteration, which compiles, is listed separately."""
     lines = [
         '| | Seconds | Compiled | Times as fast | Seconds of the first iteration |',
         '|---|---|---|---|---|',

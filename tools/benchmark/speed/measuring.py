@@ -64,7 +64,7 @@ class Ratio:
 
     @classmethod
     def of(cls, these: Sequence[float], those: Sequence[float]) -> 'Ratio':
-        """Round by round: what was measured side by side is compared."""
+        """Round by round: only measurements of the same round are compared."""
         ratios = [a / b for a, b in zip(these, those, strict=True)]
         low, median, high = statistics.quantiles(ratios, n=4)
         return cls(median, low, high)

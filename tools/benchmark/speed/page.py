@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and the figures beside it, of which every part is measured, and may be measured again, apart."""
+"""Writes docs/benchmarks.md and its figures; each part can be measured separately."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -72,6 +72,6 @@ def _what(row: dict) -> tuple:
 
 
 def _where(rows: Sequence[dict]) -> list[str]:
-    """In what surroundings they were measured: all that there were."""
+    """The environments in which they were measured."""
     found = {title: dict.fromkeys(str(row[key]) for row in rows) for key, title in WHERE.items()}
     return [*(f'- {title}: {"; ".join(values)}' for title, values in found.items()), '']

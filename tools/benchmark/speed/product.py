@@ -19,7 +19,7 @@ MANY = 10**6  # iterations: no stage ends while it is measured
 
 
 class SteppedLoop(IterBasedTrainLoop):
-    """Begins as always, and then waits for :meth:`step`. The data are one batch, loaded beforehand."""
+    """Starts as usual, then waits for :meth:`step`. The data are one batch, loaded beforehand."""
 
     def run(self) -> None:
         """Begin only."""
@@ -111,7 +111,7 @@ def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
         if 'norm_eval' in model.backbone:
             model.backbone.update(norm_eval=False, frozen_stages=-1)  # a student from scratch learns all of itself
         if not pair.boxes:
-            model.pop('train_cfg', None)  # batch augmentations, which draw lots
+            model.pop('train_cfg', None)  # batch augmentations, which are random
     cfg.model = dict(
         type=f'mmkd.{method}', student=student, teacher=dict(config=dict(teacher), checkpoint=None), **options
     )
@@ -121,7 +121,7 @@ def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
     )
     cfg.train_cfg = dict(type=SteppedLoop, max_iters=MANY)
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=MANY)]
-    cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would run away at the recipe's
+    cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would diverge at the recipe's
     cfg.default_hooks.stages = dict(SCHEDULE, unfreeze_last=False)  # the head alone is a phase with a cost of its own
     for name in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg[name] = None

@@ -95,7 +95,7 @@ class Rival:
 
 
 class Floor(Rival):
-    """The least that can be done: nothing runs that no loss needs, and no framework."""
+    """The minimum: only what a loss needs, without a framework."""
 
     def stage(self, index: int) -> Tensor:
         """Both networks end with the stage; only the stage itself has a gradient."""
@@ -133,7 +133,7 @@ class Floor(Rival):
 
 
 class RunEverything(Rival):
-    """Both whole networks with their own losses in every iteration, and hooks that keep what they put out.
+    """Runs both whole networks with their own losses in every iteration, and hooks that record outputs.
 
     So MMRazor does it, and public stage-by-stage scripts. What is frozen has no gradient here either, and only the
     phase's own loss is learned from.
@@ -146,7 +146,7 @@ class RunEverything(Rival):
             network.to(memory_format=torch.contiguous_format)
 
     def stage(self, index: int) -> Tensor:
-        """The losses of the networks themselves are thrown away."""
+        """The losses of the networks themselves are discarded."""
         name = self.distiller.plan.stages[index].end
         with torch.no_grad():
             _, (target,) = self._run(self.teacher, [self.distiller.teacher_stages[self.names[index]].end])

@@ -1,4 +1,4 @@
-"""What whole schedules of SSKD take, computed from the iterations of their stages."""
+"""The time of whole SSKD schedules, computed from the iterations of their stages."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, median

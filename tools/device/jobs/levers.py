@@ -1,4 +1,4 @@
-"""What makes SSKD pay: its levers one by one, on CIFAR-100 short and BCCD, next to the student alone, KD and MHKD.
+"""The levers of SSKD one by one, on CIFAR-100 short and BCCD, next to the student alone, KD and MHKD.
 
 `--data short=FILE bccd_teacher=FILE`: the images of the protocol `short`, and what gfl_mobilenet-v2_bccd.py trained.
 The rows are in docs/device/levers_h100.jsonl, and tools/device/levers_page.py makes docs/levers.md of them.

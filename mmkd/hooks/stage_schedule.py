@@ -10,10 +10,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmkd.budget import check_lengths, check_numbers, default_fractions, split_budget
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
-from mmkd.heads.inherited import CannotInherit
 from mmkd.held_scalars import hold_scalars
 from mmkd.hooks.class_checks import check_classes, check_labels, check_validation_classes
 from mmkd.hooks.first_batch import check_ground_truth, check_head, check_prediction, first_batch
+from mmkd.hooks.inheriting import Inheriting
 from mmkd.hooks.loss_guard import LossGuard, is_scaled
 from mmkd.hooks.process_states import ProcessStates
 from mmkd.hooks.stage_report import StageReport
@@ -78,7 +78,6 @@ class StageScheduleHook(Hook):
         self.report = StageReport()
         self.processes = ProcessStates()
         self.index = -1  # of the phase at hand; before the first
-        self.inherited = False  # the head, from the teacher
         self.scores: dict[str, float] = {}  # the teacher's
         self.own_scores: dict[str, float] = {}  # the student's, at the last validation
         self.resumed: dict | None = None
@@ -120,8 +119,8 @@ class StageScheduleHook(Hook):
             check_prediction(runner, self.distiller)
         begin = heads[0] + 1 if heads else sum(self.schedule.lengths)  # without the head, when it is inherited
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin)
-        self.sample = batch['inputs']
-        self.classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
+        classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
+        self.inheriting = Inheriting(self.distiller, self.schedule, batch['inputs'], classes)
         self._log_plan(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -147,7 +146,7 @@ class StageScheduleHook(Hook):
                 '--resume: the adapters or auxiliary heads in the checkpoint are not those of the config '
                 f'({" ".join(str(error).split())}); resume with the config that made it.'
             ) from error
-        self.inherited = self.resumed.get('inherited', False)
+        self.inheriting.done = self.resumed.get('inherited', False)
         self.scores = self.resumed.get('teacher_score', {})
         if self.best is not None and self.resumed['best'] is not None:
             self.best.loss, self.best.state = self.resumed['best']
@@ -158,9 +157,7 @@ class StageScheduleHook(Hook):
         if self.resumed is None:
             if self.score_teacher:
                 self.scores = numbers(score_teacher(runner, self.distiller))
-            loaded = runner._load_from is not None  # then the student has weights of its own
-            if self.completed is not None and not loaded and (said := self.distiller.inherit_neck()):
-                runner.logger.info(said)
+            self.inheriting.begin(runner)
             self._enter(runner, 0)
             return
         done, length = self.progress(runner)
@@ -231,7 +228,7 @@ class StageScheduleHook(Hook):
             others=self.processes.others,
             sampler_seed=getattr(runner.train_dataloader.sampler, 'seed', None),
             best=None if self.best is None else (self.best.loss, self.best.state),
-            inherited=self.inherited,
+            inherited=self.inheriting.done,
             teacher_score=self.scores,
         )
         if self.unlabelled is not None:
@@ -252,17 +249,6 @@ class StageScheduleHook(Hook):
         lengths = self.iterations(runner)
         return runner.iter - sum(lengths[: self.index]), lengths[self.index]
 
-    @property
-    def completed(self) -> int | None:
-        """The phase in which the last feature is learned, if no phase before it has the head; None if there is none."""
-        *features, head = self.schedule.stages
-        for index, phase in enumerate(self.schedule.phases):
-            if head in phase:
-                return None
-            if features[-1:] and features[-1] in phase:
-                return index
-        return None
-
     def look_back(self, runner: Runner, done: int) -> None:
         """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
         ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
@@ -276,33 +262,12 @@ class StageScheduleHook(Hook):
         restored = False
         if ends and self.best is not None:  # now, so that the checkpoint of this moment holds it
             restored = self.best.restore(self.distiller)
-        if ends and self.index == self.completed and self._inherit_head(runner):
-            self.inherited = restored = True
-        if ends and done == sum(self.schedule.lengths) and runner.val_loop is not None and not self._knows_classes:
-            runner.logger.warning(
-                "No phase learned the student's head, and it is not the teacher's: the validation at the end is that "
-                "of the head's first weights. List 'head' in default_hooks.stages.stages to learn it."
-            )
+        if ends:
+            restored |= self.inheriting.end(runner, self.index)
         if ends and self.index + 1 < len(self.schedule.phases):  # after the last one nothing depends on it
             average_buffers(self.distiller)
         if restored:  # else checkpoints would hold the average, over all of the stage, in its place
             restart_averages(runner, self.distiller)
-
-    @property
-    def _knows_classes(self) -> bool:
-        """Whether something of this run made the student's head."""
-        return self.inherited or any(self.schedule.stages[-1] in phase for phase in self.schedule.phases)
-
-    def _inherit_head(self, runner: Runner) -> bool:
-        """Make the teacher's head the student's, where that is exact, and tell what was done."""
-        try:
-            said = self.distiller.inherit_head(self.sample, self.classes)
-        except CannotInherit as reason:
-            runner.logger.info(f"The student's head does not start from the teacher's: {reason}.")
-            return False
-        if said:
-            runner.logger.info(said)
-        return bool(said)
 
     def _plan(self, runner: Runner) -> Schedule:
         """The schedule that the user wants of the student's own budget."""

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmkd.configs import load_config
+from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 
 FROZEN = dict(

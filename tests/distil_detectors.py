@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
 
-from mmkd.configs import load_config
+from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 from tests.distil import FROZEN
 from tests.processes import dist_train

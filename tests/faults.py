@@ -60,7 +60,7 @@ def write_config(folder: Path) -> Path:
     import torch
     from mmpretrain import get_model
 
-    from mmkd.configs import load_config
+    from mmkd.utils.configs import load_config
 
     torch.manual_seed(1)
     teacher = get_model(load_config('mmkd::baselines/resnet18-w32_digits.py'), pretrained=False)
@@ -107,7 +107,7 @@ class Training:
 
     def weights(self) -> dict[str, bytes]:
         """Of the student at the training's end."""
-        from mmkd.untrusted import load_checkpoint
+        from mmkd.checkpoints.safe_load import load_checkpoint
 
         state = load_checkpoint(str(self.work_dir / f'epoch_{EPOCHS}.pth'), logger='silent')['state_dict']
         return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
@@ -204,7 +204,7 @@ def at_iteration(iteration: int, happen: Callable[[], None]) -> None:
 
 def at_boundary(stage: int, happen: Callable[[], None]) -> None:
     """When one stage has ended and the next is being set up."""
-    from mmkd.hooks import stage_schedule
+    from mmkd.schedule import hook as stage_schedule
 
     set_up, calls = stage_schedule.set_up, []
 

@@ -9,9 +9,9 @@ from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmkd.configs import load_config
-from mmkd.least_squares import LeastSquares
-from mmkd.optim import build_stage_optim_wrapper
+from mmkd.features.least_squares import LeastSquares
+from mmkd.schedule.stage_optim import build_stage_optim_wrapper
+from mmkd.utils.configs import load_config
 
 BACKBONES = {  # and the widths of their outputs
     'MobileNetV2': (dict(type='MobileNetV2', out_indices=(1, 2, 4, 6)), [24, 32, 96, 320]),

@@ -28,8 +28,8 @@ from mmengine.analysis import get_model_complexity_info
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 
-from mmkd.configs import load_config
 from mmkd.errors import UserError
+from mmkd.utils.configs import load_config
 
 SIDE = 16  # of the images
 TEACHER, STUDENT = 'baselines/resnet18-w32_digits.py', 'baselines/resnet18-w16_digits.py'

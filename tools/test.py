@@ -14,12 +14,12 @@ except ImportError as error:
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmkd.checkpoints.safe_load import guarded
+from mmkd.cli import checks, data_checks, flags
+from mmkd.cli.launch import prepare_launch, tell_torchrun
 from mmkd.compat.cpu_nodes import leave, prepare_cpu_node
-from mmkd.configs import load_config
 from mmkd.errors import UserError
-from mmkd.running import checks, data_checks, flags
-from mmkd.running.launch import prepare_launch, tell_torchrun
-from mmkd.untrusted import guarded
+from mmkd.utils.configs import load_config
 
 
 def main() -> None:

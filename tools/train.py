@@ -16,16 +16,16 @@ except ImportError as error:
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmkd.checkpoints.safe_load import guarded
+from mmkd.cli import checks, data_checks, flags
+from mmkd.cli.default_schedule import add_schedule
+from mmkd.cli.explain import explained
+from mmkd.cli.launch import is_first_process, prepare_launch, tell_torchrun
+from mmkd.cli.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
 from mmkd.compat.cpu_nodes import leave, prepare_cpu_node
-from mmkd.configs import load_config
 from mmkd.errors import UserError
-from mmkd.locks import hold
-from mmkd.running import checks, data_checks, flags
-from mmkd.running.default_schedule import add_schedule
-from mmkd.running.explain import explained
-from mmkd.running.launch import is_first_process, prepare_launch, tell_torchrun
-from mmkd.running.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
-from mmkd.untrusted import guarded
+from mmkd.utils.configs import load_config
+from mmkd.utils.locks import hold
 
 
 def main() -> None:

@@ -10,16 +10,16 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmkd.arrivals import wait_for_no_copy
+from mmkd.acceleration.batch_copies import wait_for_no_copy
+from mmkd.acceleration.batchnorm_folding import FrozenNorms, find_pairs
+from mmkd.acceleration.options import SpeedUps
 from mmkd.errors import UserError
-from mmkd.folding import FrozenNorms, find_pairs
-from mmkd.padding import Padded, divisor_of
-from mmkd.schedule import ALL, Phase
-from mmkd.speed import SpeedUps
-from mmkd.stages import Stage, StagePlan
+from mmkd.features.padding import Padded, divisor_of
+from mmkd.stages.phases import ALL, Phase
+from mmkd.stages.plan import Stage, StagePlan
 from mmkd.tasks import scoring_parts
-from mmkd.teacher import Renormalise, Teacher, UnfitWeightsError, check_teacher_keys, freeze_modes
-from mmkd.unlabelled import Batch, averaged, joined
+from mmkd.teacher.network import Renormalise, Teacher, UnfitWeightsError, check_teacher_keys, freeze_modes
+from mmkd.unlabelled.batches import Batch, averaged, joined
 
 _STUDENT = 'student.'
 NO_SCHEDULE = (
@@ -37,7 +37,7 @@ class Distiller(BaseModel):
 
     Args:
         student (dict): The student's model config, untouched.
-        teacher (dict): ``dict(config=..., checkpoint=...)``, see :class:`mmkd.teacher.Teacher`.
+        teacher (dict): ``dict(config=..., checkpoint=...)``, see :class:`mmkd.teacher.network.Teacher`.
         channels_last (bool): Keep convolutions' weights, and so their features, in memory with the channels last.
             Defaults to False.
         compile (bool | dict): Compile the parts of both networks that a stage runs as a whole, with these options of
@@ -83,7 +83,7 @@ class Distiller(BaseModel):
         self.trainable = {name for name, parameter in self.student.named_parameters() if parameter.requires_grad}
         self.extras = nn.ModuleDict()
         self.current: tuple[str, ...] = ()  # names of the stages that are being learned
-        self.asleep: list[nn.Module] = []  # the frozen modules of the student that are in no other frozen one
+        self.frozen_modules: list[nn.Module] = []  # the frozen modules of the student that are in no other frozen one
         self.learns_head = False
         self.progress = 0.0  # the part of the phase at hand that is done; the schedule tells
         parts = ('backbone', 'neck', *(scoring_parts() if self.compares_scores else ()))  # of the teacher, that run
@@ -154,7 +154,7 @@ class Distiller(BaseModel):
         more = self.loss_without_labels(unlabelled.inputs, unlabelled.data_samples)
         return averaged(losses, more, len(labelled.inputs), len(unlabelled.inputs))
 
-    def for_both(self, inputs: Tensor) -> Tensor:
+    def padded_for_both(self, inputs: Tensor) -> Tensor:
         """A preprocessed batch, padded to a size that both networks' configs would leave as it is."""
         return Padded.to_multiples(inputs, math.lcm(divisor_of(self.data_preprocessor), self.teacher.divisor)).inputs
 
@@ -163,7 +163,7 @@ class Distiller(BaseModel):
         raise NotImplementedError
 
     @property
-    def lessons(self) -> tuple[str, ...]:
+    def teachable(self) -> tuple[str, ...]:
         """What the method can teach without the head: names of stages or of extras."""
         return ()
 
@@ -171,18 +171,18 @@ class Distiller(BaseModel):
         """What is learned when, unless the schedule says otherwise."""
         return [ALL]
 
-    def equip(self, phases: Sequence[Phase]) -> None:
+    def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the ``extras`` that these phases need."""
 
     @property
-    def read(self) -> tuple[set[str], set[str]]:
+    def watched_modules(self) -> tuple[set[str], set[str]]:
         """Paths of the modules of the student and of the teacher whose output is read."""
         return {stage.end for stage in self.plan.stages}, set()
 
     def speed_up(self, inputs: Tensor) -> None:
-        """Fold batch norms and apply the speed options; comes after :meth:`equip`, with a preprocessed batch."""
-        inputs = self.for_both(inputs)
-        read, read_of_teacher = self.read
+        """Fold batch norms and apply the speed options; comes after :meth:`build_extras`."""
+        inputs = self.padded_for_both(inputs)
+        read, read_of_teacher = self.watched_modules
         pairs = find_pairs(self.student, inputs, read)
         # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.
         self.frozen_norms = FrozenNorms(self.student, [pair for pair in pairs if f'{pair[0]}.weight' in self.trainable])
@@ -197,7 +197,7 @@ class Distiller(BaseModel):
         """Whether the student's own config freezes all of a stage."""
         return not self.trainable.intersection(stage.parameters)
 
-    def partner(self, stage: Stage) -> str:
+    def learns_from(self, stage: Stage) -> str:
         """What a stage learns from, in words."""
         if stage is self.plan.head:
             return 'learns from the ground truth'
@@ -242,7 +242,7 @@ class Distiller(BaseModel):
         awake = {name for stage in stages for name in stage.modules}
         ancestors = {name.rsplit('.', depth)[0] for name in awake for depth in range(1, name.count('.') + 1)} | {''}
         frozen = {name for name, _ in self.student.named_modules()} - awake - ancestors
-        self.asleep = [
+        self.frozen_modules = [
             self.student.get_submodule(name) for name in sorted(frozen) if name.rpartition('.')[0] not in frozen
         ]
         self.train(self.training)
@@ -252,7 +252,7 @@ class Distiller(BaseModel):
         """As the student does, but what is frozen stays in evaluation mode: statistics, dropout, stochastic depth."""
         turns = mode != self.training
         super().train(mode)
-        for module in self.asleep:
+        for module in self.frozen_modules:
             freeze_modes(module)
         if self.current:
             self.extras.eval()

@@ -2,7 +2,7 @@
 
 from mmkd.distillers.sskd import SSKD
 from mmkd.registry import MODELS
-from mmkd.schedule import ALL
+from mmkd.stages.phases import ALL
 
 
 @MODELS.register_module()

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmkd.adapters import module_key
 from mmkd.errors import in_one_line
+from mmkd.features.adapters import module_key
+from mmkd.features.capture import Feature, StageEnd, replaced, run_to, tensors_in
+from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit, class_rows, folded, inherit, state_of
-from mmkd.least_squares import LeastSquares
-from mmkd.pairing import in_neck
-from mmkd.prefix import Feature, StageEnd, replaced, run_to, tensors_in
-from mmkd.random_state import own_randomness
-from mmkd.scratch import names_weights
+from mmkd.stages.pairing import in_neck
+from mmkd.teacher.pretrained import names_weights
+from mmkd.utils.random_state import own_randomness
 
 if TYPE_CHECKING:
     from mmkd.distillers.sskd import SSKD

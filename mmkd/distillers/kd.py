@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.options import check_taught, check_weight
-from mmkd.pairing import plan_of
-from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
-from mmkd.schedule import Phase
+from mmkd.stages.pairing import plan_of
+from mmkd.stages.phases import Phase
 from mmkd.tasks import task_of
+from mmkd.utils.random_state import own_randomness
 
 SOFT_LOSS = 'soft_loss'
 
@@ -62,7 +62,7 @@ class KD(Distiller):
     def prepare(self, inputs: Tensor) -> None:
         """Find the student's stages, for schedules that freeze some; compare the two networks' classes."""
         with own_randomness():
-            self.plan = plan_of('student', self.student, self.for_both(inputs))
+            self.plan = plan_of('student', self.student, self.padded_for_both(inputs))
             self.teacher.try_on(self.teacher_inputs(inputs))
             self.task.check(inputs, self.teacher_inputs(inputs), own_scores=bool(self.alpha))
 

@@ -7,19 +7,19 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmkd.adapters import module_key
-from mmkd.attach import Attachment, attach_points
 from mmkd.distillers.kd import SOFT_LOSS
 from mmkd.distillers.options import check_dict, check_taught, check_weight
 from mmkd.distillers.sskd import SSKD
 from mmkd.errors import UserError
+from mmkd.features.adapters import module_key
+from mmkd.features.capture import Feature, run_to
 from mmkd.heads import load_heads
-from mmkd.prefix import Feature, run_to
-from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
-from mmkd.schedule import ALL, Phase, check_name
-from mmkd.stages import Stage
+from mmkd.stages.attachment import Attachment, attach_points
+from mmkd.stages.phases import ALL, Phase, check_name
+from mmkd.stages.plan import Stage
 from mmkd.tasks import Outcome, Scores, task_of
+from mmkd.utils.random_state import own_randomness
 
 STUDENT_HEADS, TEACHER_HEADS = 'student_heads', 'teacher_heads'
 HEAD_SOFT_LOSS = 'head_soft_loss'
@@ -113,7 +113,7 @@ class MHKD(SSKD):
     def prepare(self, inputs: Tensor) -> None:
         """Find the stages of both networks and where heads sit."""
         super().prepare(inputs)
-        both = self.for_both(inputs)
+        both = self.padded_for_both(inputs)
         student, teacher = (self.student, both), (self.teacher.network, self.teacher_inputs(both))
         points: list[Attachment] = []
         with own_randomness():
@@ -146,24 +146,24 @@ class MHKD(SSKD):
         return bool(self.points) and self.target == 'heads' and self.ce_share < 1
 
     @property
-    def read(self) -> tuple[set[str], set[str]]:
+    def watched_modules(self) -> tuple[set[str], set[str]]:
         """The ends of the stages, and where heads sit."""
-        own, theirs = super().read
+        own, theirs = super().watched_modules
         return own | {point.student.end for point in self.points}, theirs | {p.teacher.end for p in self.points}
 
     @property
-    def lessons(self) -> tuple[str, ...]:
+    def teachable(self) -> tuple[str, ...]:
         """Single stages as in SSKD, and the teacher's heads."""
         learnable = self.has_teacher_heads and self.teacher_heads is None
-        return (*super().lessons, TEACHER_HEADS) if learnable else super().lessons
+        return (*super().teachable, TEACHER_HEADS) if learnable else super().teachable
 
     def default_phases(self) -> list:
         """Everything at once."""
         return [ALL]
 
-    def equip(self, phases: Sequence[Phase]) -> None:
+    def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the heads, and what single stages need."""
-        super().equip(phases)
+        super().build_extras(phases)
         learns_head = [self.plan.head.name in phase for phase in phases]
         learns_teacher = [TEACHER_HEADS in phase for phase in phases]
         if any(TEACHER_HEADS in phase and len(phase) > 1 for phase in phases):

@@ -5,20 +5,20 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmkd.adapters import AdapterSet, Layout, build_adapter, module_key
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import inherit_head, inherit_neck, reads_one_map
 from mmkd.distillers.options import check_dict, check_weight
 from mmkd.errors import UserError
-from mmkd.explained_variance import R2, variance_parts
+from mmkd.features.adapters import AdapterSet, Layout, build_adapter, module_key
+from mmkd.features.capture import Feature, feature_of, recording, run_to
+from mmkd.features.explained_variance import R2, variance_parts
+from mmkd.features.padding import divisor_of
 from mmkd.heads.inherited import state_of
-from mmkd.padding import divisor_of
-from mmkd.pairing import pair_plans
-from mmkd.prefix import Feature, feature_of, recording, run_to
-from mmkd.random_state import own_randomness
 from mmkd.registry import MODELS
-from mmkd.schedule import Phase, check_name
-from mmkd.stages import Stage
+from mmkd.stages.pairing import pair_plans
+from mmkd.stages.phases import Phase, check_name
+from mmkd.stages.plan import Stage
+from mmkd.utils.random_state import own_randomness
 
 MIMIC_LOSS = 'mimic_loss'
 FEATURE_LOSS = 'feature_loss'
@@ -97,7 +97,7 @@ class SSKD(Distiller):
 
     def prepare(self, inputs: Tensor) -> None:
         """Find the stages of both networks with a real batch."""
-        both = self.for_both(inputs)
+        both = self.padded_for_both(inputs)
         with own_randomness():
             self.plan, teacher_plan = pair_plans(
                 self.student, both, self.teacher.network, self.teacher_inputs(both), self.pairs
@@ -125,12 +125,12 @@ class SSKD(Distiller):
                 _check_maps(stage, self.teacher.divisor)
 
     @property
-    def read(self) -> tuple[set[str], set[str]]:
+    def watched_modules(self) -> tuple[set[str], set[str]]:
         """The ends of the stages of both."""
-        return super().read[0], {stage.end for stage in self.teacher_stages.values()}
+        return super().watched_modules[0], {stage.end for stage in self.teacher_stages.values()}
 
     @property
-    def lessons(self) -> tuple[str, ...]:
+    def teachable(self) -> tuple[str, ...]:
         """Every stage but the head can be mimicked, if it can learn."""
         return tuple(stage.name for stage in self.plan.stages if not self.is_frozen(stage))
 
@@ -138,7 +138,7 @@ class SSKD(Distiller):
         """One stage after the other, then the head (and all with it, see ``unfreezes_last``)."""
         return [stage.name for stage in self.plan if not self.is_frozen(stage)]
 
-    def equip(self, phases: Sequence[Phase]) -> None:
+    def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build an adapter for each stage that is mimicked, and a loss where it is alone."""
         mimicked = {name for phase in phases if self.plan.head.name not in phase for name in phase}
         stages = [stage for stage in self.plan.stages if stage.name in mimicked]
@@ -157,12 +157,12 @@ class SSKD(Distiller):
                     self.extras[module_key(stage.name)] = build_adapter(stage, self.teacher_stages[stage.name])
         self.extras.to(next(self.student.parameters()).device)
 
-    def partner(self, stage: Stage) -> str:
+    def learns_from(self, stage: Stage) -> str:
         """The teacher's stage that this one mimics, in words."""
         if module_key(stage.name) in self.extras:
             teacher = self.teacher_stages[stage.name]
             return f'mimics {teacher.end} {teacher.shapes}'
-        return super().partner(stage)
+        return super().learns_from(stage)
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The mimic losses of the stages at hand, or that of the head where it is among them."""

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmkd.adapters import Layout
 from mmkd.errors import UserError, in_one_line
+from mmkd.features.adapters import Layout
+from mmkd.features.capture import Feature
 from mmkd.heads.classification import ToolboxHead
-from mmkd.prefix import Feature
 from mmkd.registry import MODELS
-from mmkd.stages import Stage
+from mmkd.stages.plan import Stage
 
 
 def build_head(cfg: dict, stage: Stage, num_classes: int) -> nn.Module:

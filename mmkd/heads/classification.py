@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmkd.adapters import Layout
 from mmkd.errors import UserError
-from mmkd.prefix import Feature
+from mmkd.features.adapters import Layout
+from mmkd.features.capture import Feature
 from mmkd.registry import MODELS
 
 INIT = (

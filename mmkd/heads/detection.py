@@ -10,13 +10,13 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmkd.adapters import Layout, level_strides
 from mmkd.errors import UserError, in_one_line
+from mmkd.features.adapters import Layout, level_strides
+from mmkd.features.capture import Feature
 from mmkd.heads.build import build_module, kind_of, takes, without_statistics
 from mmkd.heads.classification import to_map
 from mmkd.losses import ClassScores
-from mmkd.prefix import Feature
-from mmkd.stages import Stage
+from mmkd.stages.plan import Stage
 
 FAR = 1e8  # no object is larger
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmkd.least_squares import LeastSquares
-from mmkd.stages import Stage
+from mmkd.features.least_squares import LeastSquares
+from mmkd.stages.plan import Stage
 
 
 class CannotInherit(Exception):  # noqa: N818  (no error: a student learns its head instead)

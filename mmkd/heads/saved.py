@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmkd.checkpoints.atomic_files import put_whole
+from mmkd.checkpoints.safe_load import load_checkpoint
 from mmkd.errors import UserError, did_you_mean
-from mmkd.untrusted import load_checkpoint
-from mmkd.whole_files import put_whole
 
 KEY = 'teacher_heads'  # of the file, and of a checkpoint's extras
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError, did_you_mean
-from mmkd.over_processes import shared_variance, variance
 from mmkd.registry import MODELS
+from mmkd.utils.over_processes import shared_variance, variance
 
 Feature = Tensor | tuple[Tensor, ...]
 

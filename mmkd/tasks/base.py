@@ -8,11 +8,11 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmkd.attach import Attachment
+from mmkd.features.capture import Feature
 from mmkd.losses import ClassScores
-from mmkd.prefix import Feature
-from mmkd.stages import Stage, StagePlan
-from mmkd.teacher import Teacher
+from mmkd.stages.attachment import Attachment
+from mmkd.stages.plan import Stage, StagePlan
+from mmkd.teacher.network import Teacher
 
 T = TypeVar('T')
 

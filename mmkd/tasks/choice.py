@@ -6,7 +6,7 @@ from mmkd.errors import UserError
 from mmkd.tasks.base import Task
 from mmkd.tasks.classification import Classification
 from mmkd.tasks.detection import Detection
-from mmkd.teacher import Teacher
+from mmkd.teacher.network import Teacher
 
 TASKS: list[type[Task]] = [Classification, Detection]
 """The last that has a part of the network counts."""

@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmkd.dry_run import unchanged
 from mmkd.errors import UserError, in_one_line
+from mmkd.features.capture import ModuleOutput, feature_of, recording
 from mmkd.heads import build_head
-from mmkd.prefix import End, feature_of, recording
-from mmkd.stages import Stage, StagePlan
+from mmkd.stages.plan import Stage, StagePlan
+from mmkd.stages.trace import unchanged
 from mmkd.tasks.base import Outcome, Scores, Task, total, weighted
 
-HEAD = End('head')
+HEAD = ModuleOutput('head')
 
 
 class Classification(Task):

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmkd.adapters import Layout
-from mmkd.attach import Attachment
 from mmkd.errors import UserError
+from mmkd.features.adapters import Layout
+from mmkd.features.capture import feature_of, recording
+from mmkd.features.padding import Padded
 from mmkd.heads import DenseHead, build_dense_head, class_scores
 from mmkd.losses import ClassScores
-from mmkd.padding import Padded
-from mmkd.prefix import feature_of, recording
-from mmkd.stages import Stage, StagePlan
+from mmkd.stages.attachment import Attachment
+from mmkd.stages.plan import Stage, StagePlan
 from mmkd.tasks.base import Outcome, Task, total, weighted
 from mmkd.tasks.detector_heads import HeadPair, pair_heads
 

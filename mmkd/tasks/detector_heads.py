@@ -7,12 +7,12 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-from mmkd.dry_run import unchanged
 from mmkd.errors import UserError, in_one_line
+from mmkd.features.capture import ModuleInput, ModuleOutput, StageEnd, recording
+from mmkd.features.padding import Padded
 from mmkd.heads import class_scores, scores_classes
 from mmkd.losses import ClassScores
-from mmkd.padding import Padded
-from mmkd.prefix import End, StageEnd, Start, recording
+from mmkd.stages.trace import unchanged
 
 LEAVE_OUT = 'set model.alpha=0 to leave the soft loss between the own heads out'
 
@@ -84,7 +84,7 @@ class DenseHeads:
 
     def ends(self, student: nn.Module) -> list[StageEnd]:
         """The head's output."""
-        return [End('bbox_head')]
+        return [ModuleOutput('bbox_head')]
 
     def run_student(self, student: nn.Module, inputs: Tensor, data_samples: list | None) -> None:
         """At every anchor or point."""
@@ -129,7 +129,7 @@ class ProposalHeads:
 
     def ends(self, student: nn.Module) -> list[StageEnd]:
         """Which proposals each head gets, and its scores."""
-        return [end for path, _ in _box_heads(student) for end in (Start(_extractor(path)), End(path))]
+        return [end for path, _ in _box_heads(student) for end in (ModuleInput(_extractor(path)), ModuleOutput(path))]
 
     def run_student(self, student: nn.Module, inputs: Tensor, data_samples: list | None) -> None:
         """At what it proposes; which of the proposals are sampled otherwise depends on the ground truth."""

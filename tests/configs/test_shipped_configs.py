@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 
-from mmkd.configs import find_config, load_config
-from mmkd.running.default_schedule import add_schedule
-from mmkd.running.parts import check_own_parts
-from mmkd.schedule import plan_phases
+from mmkd.cli.default_schedule import add_schedule
+from mmkd.cli.parts import check_own_parts
+from mmkd.stages.phases import plan_phases
+from mmkd.utils.configs import find_config, load_config
 from tests.conftest import ROOT
 
 FOLDER = ROOT / 'configs'
@@ -82,7 +82,7 @@ def test_parses_and_builds(path):
         assert len(model.plan.stages) >= 3
         stages = tuple(stage.name for stage in model.plan)
         wanted = cfg.default_hooks.stages.get('stages') or model.default_phases()
-        model.equip(plan_phases(wanted, stages, model.lessons, False))
+        model.build_extras(plan_phases(wanted, stages, model.teachable, False))
 
 
 @pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmkd.schedule import plan_phases
+from mmkd.stages.phases import plan_phases
 from tests.conftest import ROOT
 from tests.distil import distil, distillation, plain, teacher  # noqa: F401  (fixtures)
 
@@ -73,8 +73,8 @@ def test_it_computes_what_the_cpu_computes(distil, device, method):  # noqa: F81
                 data = distiller.data_preprocessor(batch, training=False)
                 distiller.prepare(data['inputs'])
                 phases = ['layer2'] if method == 'SSKD' else distiller.default_phases()
-                planned = plan_phases(phases, tuple(stage.name for stage in distiller.plan), distiller.lessons, False)
-                distiller.equip(planned)
+                planned = plan_phases(phases, tuple(stage.name for stage in distiller.plan), distiller.teachable, False)
+                distiller.build_extras(planned)
                 distiller.enter(planned[0])
                 distiller.to(where)
             distiller.train()

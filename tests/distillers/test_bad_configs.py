@@ -20,10 +20,10 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
+from mmkd.cli import checks, data_checks, flags
+from mmkd.cli.explain import explained
+from mmkd.cli.safety import add_safety_hooks
 from mmkd.errors import UserError, in_one_line
-from mmkd.running import checks, data_checks, flags
-from mmkd.running.explain import explained
-from mmkd.running.safety import add_safety_hooks
 from tests.distil import FROZEN
 
 LEFT_ALONE = ('test_dataloader', 'test_cfg', 'test_evaluator', 'visualizer', 'vis_backends', 'work_dir', 'launcher')

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmkd import speed
+from mmkd.acceleration import options as speed
 
 
 class Losses(Hook):

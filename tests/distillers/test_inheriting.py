@@ -34,7 +34,7 @@ def learned(student: dict, teacher: dict, side: int = 128):
             torch.nn.init.normal_(parameter, std=0.1)
     inputs = torch.randn(2, 3, side, side + 32)
     distiller.prepare(inputs)
-    distiller.equip([('neck',)])
+    distiller.build_extras([('neck',)])
     distiller.enter(['neck'])
     distiller.train()
     with torch.no_grad():

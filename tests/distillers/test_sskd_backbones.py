@@ -19,7 +19,7 @@ def test_every_stage_learns_behind_frozen_ones(name):
     distiller.train()
     distiller.prepare(images)
     phases = [(stage.name,) for stage in distiller.plan]
-    distiller.equip(phases)
+    distiller.build_extras(phases)
     distiller.speed_up(images)
     for (stage,) in phases[:-1]:
         distiller.enter((stage,))

@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from mmkd.acceleration.batchnorm_folding import unfold
 from mmkd.errors import UserError
-from mmkd.folding import unfold
 
 
 def bytes_of(network, names=None) -> dict[str, bytes]:
@@ -324,7 +324,7 @@ def test_a_distiller_that_was_never_prepared_says_what_is_missing(distil, kind):
     uses = [
         lambda: model(torch.zeros(2, 3, 16, 16), mode='loss'),
         lambda: model.enter(['layer1']),
-        lambda: model.equip([('layer1',)]),
+        lambda: model.build_extras([('layer1',)]),
         lambda: model.speed_up(torch.zeros(2, 3, 16, 16)),
     ]
     for use in uses[: 2 if kind == 'mmkd.KD' else 4]:  # KD has nothing to build for a phase

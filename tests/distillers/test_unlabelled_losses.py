@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmkd.unlabelled import Batch
+from mmkd.unlabelled.batches import Batch
 from tests.distillers.test_mhkd_training import cross_entropy, soft
 
 UNLABELLED = dict(

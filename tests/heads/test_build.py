@@ -6,7 +6,7 @@ from torch import nn
 
 from mmkd.errors import UserError
 from mmkd.heads import AuxiliaryHead, ToolboxHead, build_head
-from mmkd.stages import Stage
+from mmkd.stages.plan import Stage
 
 GAP = dict(type='mmpretrain.GlobalAveragePooling')
 LINEAR = dict(type='mmpretrain.LinearClsHead')

@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 
 from mmkd.errors import UserError
 from mmkd.heads import build_dense_head, class_scores
-from mmkd.stages import Stage
+from mmkd.stages.plan import Stage
 
 pytest.importorskip('mmdet')
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit, class_rows, inherit
-from mmkd.least_squares import LeastSquares
 
 
 @pytest.fixture

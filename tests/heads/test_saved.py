@@ -5,7 +5,7 @@ import errno
 import pytest
 import torch
 
-from mmkd import whole_files
+from mmkd.checkpoints import atomic_files as whole_files
 from mmkd.errors import UserError
 from mmkd.heads import save_heads
 

@@ -5,7 +5,7 @@ import pytest
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from mmkd.configs import load_config
+from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 from tests.distil_detectors import config_of, distil, few_digits, kind, plain, teacher  # noqa: F401  (fixtures)
 from tests.soak import Soak

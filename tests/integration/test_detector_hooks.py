@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmkd.cli.explain import explained
 from mmkd.errors import UserError
-from mmkd.running.explain import explained
 
 pytestmark = pytest.mark.parametrize('kind', ['YOLOX'], indirect=True, scope='session')
 

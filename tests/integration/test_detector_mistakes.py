@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from mmkd.configs import load_config
 from mmkd.errors import UserError
+from mmkd.utils.configs import load_config
 from tests.distil_detectors import narrowed
 
 pytestmark = pytest.mark.parametrize('kind', ['FasterRCNN'], indirect=True, scope='session')

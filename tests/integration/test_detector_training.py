@@ -7,8 +7,8 @@ import sys
 import pytest
 from mmengine.runner import Runner
 
-from mmkd.configs import load_config
 from mmkd.datasets import digits_coco
+from mmkd.utils.configs import load_config
 
 pytest.importorskip('mmdet')
 pytest.importorskip('sklearn')

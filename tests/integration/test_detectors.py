@@ -5,7 +5,7 @@ import torch
 from mmengine.logging import MessageHub
 from mmengine.registry import MODELS, init_default_scope
 
-from mmkd.configs import load_config
+from mmkd.utils.configs import load_config
 
 pytest.importorskip('mmdet')
 

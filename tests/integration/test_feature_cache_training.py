@@ -20,7 +20,7 @@ LONGER_HEAD = 'lengths=[1, 1, 4]'
 
 def while_filling(count, happen):
     """When some batches are in the file."""
-    from mmkd.feature_cache import RowFile
+    from mmkd.feature_cache.file import RowFile
 
     write, calls = RowFile.write, []
 

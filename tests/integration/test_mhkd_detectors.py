@@ -51,7 +51,7 @@ def equip(distiller, data) -> tuple[str, ...]:
     """For one phase, in which these stages learn: everything."""
     distiller.prepare(data['inputs'])
     names = tuple(stage.name for stage in distiller.plan)
-    distiller.equip([names])
+    distiller.build_extras([names])
     return names
 
 
@@ -213,7 +213,7 @@ def test_the_teachers_heads_learn_first_and_alone():
     distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco')
     data = batch_for(distiller)
     distiller.prepare(data['inputs'])
-    distiller.equip([('teacher_heads',), tuple(stage.name for stage in distiller.plan)])
+    distiller.build_extras([('teacher_heads',), tuple(stage.name for stage in distiller.plan)])
     distiller.enter(('teacher_heads',))
     distiller.train()
     distiller.student.register_forward_pre_hook(lambda *_: pytest.fail('the student ran'))

@@ -11,7 +11,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from mmkd.configs import load_config
+from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 from tests.slurm import MISSING, Cluster, cluster, wait_for
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmkd.adapters import module_key
 from mmkd.errors import UserError
+from mmkd.features.adapters import module_key
 from mmkd.heads.inherited import CannotInherit
 from tests.mmdet_detectors import as_in_a_run, batches_for, changed, learn, log_calls, plain_model, snapshot
 
@@ -47,7 +47,7 @@ def prepared(student: str, teacher: str | None = None, student_divisor: int = 32
     distiller.init_weights()
     batches = batches_for(distiller, with_mask='mask' in student)
     distiller.prepare(batches[0]['inputs'])
-    distiller.equip([(name,) for name in distiller.default_phases()])
+    distiller.build_extras([(name,) for name in distiller.default_phases()])
     return distiller, batches
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmkd.hooks.stage_schedule import StageScheduleHook
+from mmkd.schedule.hook import StageScheduleHook
 from tests.pretended.gpu import Gpu
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmkd.running.flags import apply_training
+from mmkd.cli.flags import apply_training
 from tests.pretended.counting import Counted, CountPhases
 from tests.pretended.machine import pretend_cuda
 

@@ -5,8 +5,8 @@ import copy
 import pytest
 from mmengine.registry import MODELS
 
-from mmkd.configs import load_config
 from mmkd.errors import UserError
+from mmkd.utils.configs import load_config
 from tests.mmdet_detectors import as_in_a_run, batches_for, slim
 
 pytest.importorskip('mmdet')

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from mmkd.errors import UserError
-from mmkd.prefix import End, feature_of, recording
+from mmkd.features.capture import feature_of, recording
 from mmkd.registry import DATASETS, MODELS
 from mmkd.tasks import Outcome, Task, choice, kind_of, register_task, task_of
 
 CLASSES = 3
-SCORES = End('decode_head')
+SCORES = ModuleOutput('decode_head')
 
 
 class Segmenter(BaseModel):

@@ -114,7 +114,11 @@ def test_the_floor_runs_no_hook_of_mmkd(speed, tmp_path, monkeypatch):
     product = speed('product').Product(pair, 'SSKD', tmp_path, 4)
     product.enter('layer2')
     floor = speed('rivals').Floor(product)
-    for called in ('mmkd.distillers.sskd.run_to', 'mmkd.prefix.recording', 'mmkd.distillers.base.Distiller.forward'):
+    for called in (
+        'mmkd.distillers.sskd.run_to',
+        'mmkd.features.capture.recording',
+        'mmkd.distillers.base.Distiller.forward',
+    ):
         monkeypatch.setattr(called, None)
     floor.step()
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from mmkd.configs import load_config
+from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 
 pytest.importorskip('mmpretrain')

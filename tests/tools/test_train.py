@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from mmkd import locks
-from mmkd.untrusted import load_checkpoint
+from mmkd.checkpoints.safe_load import load_checkpoint
+from mmkd.utils import locks
 from tests.conftest import ROOT
 from tests.processes import free_ports, run_together
 
@@ -155,7 +155,7 @@ def test_two_processes_on_a_machine_without_a_gpu(tmp_path, launcher, command):
 
 def test_a_work_dir_in_which_another_training_is_at_work(run_tool, tmp_path, monkeypatch):
     monkeypatch.setattr(locks, 'PATIENCE', 0)
-    code = 'import sys, time; from mmkd.locks import hold; hold(*sys.argv[1:]); print(flush=True); time.sleep(60)'
+    code = 'import sys, time; from mmkd.utils.locks import hold; hold(*sys.argv[1:]); print(flush=True); time.sleep(60)'
     other = subprocess.Popen([sys.executable, '-c', code, tmp_path, 'a', 'b'], stdout=subprocess.PIPE, cwd=ROOT)
     try:
         assert other.stdout.readline()

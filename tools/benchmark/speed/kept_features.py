@@ -12,9 +12,9 @@ from measuring import GPU, Ratio, alternate, medians
 from page import Results
 from pairs import Pair
 
-from mmkd.feature_cache import RowFile
-from mmkd.feature_rows import Shortcut
-from mmkd.hooks.feature_checks import try_out
+from mmkd.feature_cache.checks import try_out
+from mmkd.feature_cache.file import RowFile
+from mmkd.feature_cache.rows import FeatureReplay
 
 
 def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
@@ -25,7 +25,7 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
         product.enter('head')
         runner, student, loop = product.runner, product.distiller.student, product.loop
         rows = try_out(runner, product.distiller, ('head',))
-        shortcut = Shortcut(student, rows)
+        shortcut = FeatureReplay(student, rows)
         plain = runner.train_dataloader
         file = RowFile(Path(folder, 'rows.bin'), 1, len(plain.dataset), rows.size)
         file.create()

@@ -10,10 +10,10 @@ from mmengine.config import Config
 from mmengine.runner import IterBasedTrainLoop, Runner
 from pairs import Pair
 
-from mmkd.configs import load_config
+from mmkd.cli.default_schedule import SCHEDULE
+from mmkd.cli.flags import apply_training
 from mmkd.distillers.base import Distiller
-from mmkd.running.default_schedule import SCHEDULE
-from mmkd.running.flags import apply_training
+from mmkd.utils.configs import load_config
 
 MANY = 10**6  # iterations: no stage ends while it is measured
 

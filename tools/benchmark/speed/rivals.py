@@ -9,8 +9,8 @@ from bare import Feature, feature, head, mimic_loss, own_loss, soft_loss, tensor
 from product import Product
 from torch import Tensor, nn
 
+from mmkd.acceleration.batchnorm_folding import unfold
 from mmkd.distillers.sskd import module_key
-from mmkd.folding import unfold
 
 
 class Rival:

@@ -1,0 +1,1 @@
+"""What makes both networks faster while they train."""

@@ -1,0 +1,73 @@
+"""Runs the forward of frozen modules in 16 bits."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from mmkd.errors import UserError
+from mmkd.features.capture import tensors_in
+
+DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+INSTRUCTIONS = {
+    'bfloat16': ('avx512_bf16', 'amx_bf16', 'avx10_2', 'bf16', 'sve_bf16'),
+    'float16': ('avx512_fp16', 'amx_fp16', 'avx10_2', 'fp16_arith'),
+}
+"""Of x86 and of ARM, as ``torch.cpu.get_capabilities`` calls them; any of them will do."""
+
+
+class LowPrecision:
+    """Modules whose calls run under autocast while they are frozen.
+
+    One that a gradient goes through learns in this sense, too: float16 may lose the gradient without a scaler. What
+    they put out is float32 again, so that nothing around them has to know. Where autocast is on already, as by
+    ``--amp``, it rules.
+
+    Args:
+        dtype (str): ``'bfloat16'`` or ``'float16'``.
+        wanted (Callable[[], bool]): Whether it applies now.
+    """
+
+    def __init__(self, dtype: str, wanted: Callable[[], bool]):
+        if dtype not in tuple(DTYPES):
+            raise UserError(f"model.frozen_dtype: it must be None, 'bfloat16' or 'float16', not {dtype!r}.")
+        if get_device() == 'cpu':
+            _warn_if_slow(dtype)
+        self.dtype = DTYPES[dtype]
+        self.wanted = wanted
+
+    def put_on(self, modules: Iterable[nn.Module], device: str) -> None:
+        """Wrap the modules permanently, compiled ones included."""
+        for module in modules:
+            if weights := list(module.parameters()):  # nothing else takes long
+                run = module._compiled_call_impl or module._call_impl
+                module._compiled_call_impl = partial(self._call, module, weights, run, device)
+
+    def _call(self, module: nn.Module, weights: list, run: Callable, device: str, *args: Any, **kwargs: Any) -> Any:
+        learns = module.training or any(tensor.requires_grad for tensor in [*weights, *tensors_in([args, kwargs])])
+        if learns or not self.wanted() or torch.is_autocast_enabled(device):
+            return run(*args, **kwargs)
+        with torch.autocast(device, self.dtype):
+            output = run(*args, **kwargs)
+        return tree_map(self._in_full, output)
+
+    def _in_full(self, value: Any) -> Any:
+        return value.float() if isinstance(value, Tensor) and value.dtype == self.dtype else value
+
+
+def _warn_if_slow(dtype: str) -> None:
+    """Say so where the processor has no instructions for a dtype, as far as torch can tell: older ones cannot."""
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
+    if capabilities and not any(capabilities.get(name) for name in INSTRUCTIONS[dtype]):
+        print_log(
+            f'model.frozen_dtype: this processor has no instructions for {dtype}; on such ones iterations took '
+            '1.5 to 3 times as long with it as without. Leave it out.',
+            logger='current',
+            level=logging.WARNING,
+        )

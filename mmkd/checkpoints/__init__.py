@@ -1,0 +1,1 @@
+"""Files that are written whole, loaded safely, and resumed from."""

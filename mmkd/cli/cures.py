@@ -1,0 +1,81 @@
+"""Known fixes for errors of other libraries, in building the config or in the data."""
+
+import re
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+from mmengine.registry import build_functions
+from mmengine.runner import ValLoop
+from torch.utils.data._utils.fetch import _MapDatasetFetcher
+
+from mmkd.cli.parts import arguments_of, dicts_in, no_such_argument, no_such_class
+from mmkd.errors import UserError, in_one_line
+
+OF_THE_MACHINE = ('allocate memory', 'out of memory', 'too many open files', 'no space left', 'input/output error')
+"""What no image is to blame for."""
+
+
+def frames_of(error: BaseException) -> Iterator[FrameType]:
+    """Frames from the innermost to the outermost, those of the cause first."""
+    before = error.__cause__ or error.__context__
+    if before is not None:
+        yield from frames_of(before)
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        yield frame
+
+
+def place_of(error: UserError, cfg: dict) -> str:
+    """The config key of a class that raised an error while it was built: it knows only its name."""
+    for frame in frames_of(error):
+        if frame.f_code is build_functions.build_from_cfg.__code__:
+            kind = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
+            return find_part(cfg, frame.f_locals['cfg']) if str(error).startswith(f'{kind}: ') else ''
+    return ''
+
+
+def tell_of_data(error: BaseException) -> None:
+    """Raise a clearer error for a batch of data that breaks the run."""
+    if 'Expected more than 1 value per channel' in str(error):
+        raise UserError(
+            'train_dataloader: a batch of one image reached a batch norm, which needs two; set drop_last=True there, '
+            'or a batch_size that leaves no single image over.'
+        ) from error
+    frames = list(frames_of(error))
+    of_worker = 'in DataLoader worker process' in str(error)
+    of_data = of_worker or any(frame.f_code is _MapDatasetFetcher.fetch.__code__ for frame in frames)
+    if not of_data or isinstance(error, MemoryError) or any(cause in str(error).lower() for cause in OF_THE_MACHINE):
+        return
+    reason = str(error).strip().rpartition('\n')[2] if of_worker else in_one_line(error)
+    images = [frame.f_locals['results'] for frame in frames if isinstance(frame.f_locals.get('results'), dict)]
+    path = str(images[0].get('img_path', '')) if images else ''
+    loops = [frame.f_locals.get('self') for frame in frames]
+    key = 'val_dataloader' if any(isinstance(loop, ValLoop) for loop in loops) else 'train_dataloader'
+    raise UserError(
+        f'{key}.dataset: an image cannot be loaded{f", {path}" * bool(path)} ({reason}); put a good copy in its place, '
+        'take it out of the data, or mend the pipeline.'
+    ) from error
+
+
+def tell_of_class(path: str, error: BaseException, building: dict) -> None:
+    """Raise a clearer error than mmengine's for a part that could not be built."""
+    said, kind = str(error), building.get('obj_cls')
+    if isinstance(error, KeyError) and 'must contain the key "type"' in said:
+        raise UserError(f'{path}: it has no type; name the class that it is made of.') from error
+    if isinstance(error, KeyError) and 'obj_type' in building and kind is None:
+        raise UserError(no_such_class(path, building['obj_type'], [building['registry']])) from error
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", said)
+    if unexpected and kind is not None and unexpected[1] in set(building['args']) - arguments_of(kind):
+        raise UserError(no_such_argument(path, kind, unexpected[1])) from error
+    if isinstance(error, ImportError):
+        raise UserError(f'{path}: {in_one_line(error)}.') from error
+
+
+def find_part(cfg: dict, part: dict) -> str:
+    """The key of a part in the config: the best match, since toolboxes add and remove keys."""
+    best = 0.0, ''
+    for path, inner in dicts_in(cfg, ''):
+        if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes fill types in
+            agreement = sum(repr(part.get(key)) == repr(value) for key, value in inner.items()) / (len(inner) + 1)
+            best = max(best, (agreement, path), key=lambda pair: pair[0])
+    return best[1]

@@ -1,0 +1,162 @@
+"""Explains errors raised while building or running parts of a config, by their key."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.optim import OptimWrapper, _ParamScheduler
+from mmengine.registry import build_functions
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from torch import nn
+from torch.optim import Optimizer
+
+from mmkd.cli.cures import find_part, frames_of, place_of, tell_of_class, tell_of_data
+from mmkd.errors import UserError, in_one_line
+
+RUNNER_KEYS = {
+    '__init__': 'the config',
+    'setup_env': 'env_cfg',
+    'set_randomness': 'randomness',
+    'build_logger': 'log_level',
+    'build_visualizer': 'visualizer',
+    'build_log_processor': 'log_processor',
+    'build_model': 'model',
+    '_init_model_weights': 'model',
+    'wrap_model': 'model_wrapper_cfg',
+    'build_optim_wrapper': 'optim_wrapper',
+    'build_param_scheduler': 'param_scheduler',
+    '_check_scheduler_cfg': 'param_scheduler',
+    'scale_lr': 'auto_scale_lr',
+    'build_train_loop': 'train_cfg',
+    'build_val_loop': 'val_cfg',
+    'build_evaluator': 'val_evaluator',
+    'register_hooks': 'default_hooks',
+    'load_or_resume': 'load_from',
+    'call_hook': '_hooks',
+}
+"""What mmengine's Runner reads, by its method; some serve several keys."""
+WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
+"""What a hook raises that was given nonsense; a full disk is something else."""
+STEPS = ('train_step', 'val_step', 'test_step')
+PARTS = {
+    Optimizer: 'optim_wrapper.optimizer',
+    OptimWrapper: 'optim_wrapper',
+    _ParamScheduler: 'param_scheduler',
+    Evaluator: 'val_evaluator',
+    BaseMetric: 'val_evaluator',
+    LogProcessor: 'log_processor',
+}
+"""What else is at work in a run, and where the config speaks of it."""
+LOOPS = {EpochBasedTrainLoop: 'train_cfg', IterBasedTrainLoop: 'train_cfg', ValLoop: 'val_cfg', TestLoop: 'test_cfg'}
+"""The loops call everything else, so only what goes wrong in their own code is theirs."""
+BAD_LOSS = '{}: the loss is NaN or infinite. Lower the learning rate or clip gradients (optim_wrapper.clip_grad).'
+
+
+@contextmanager
+def explained(cfg: Config) -> Iterator[None]:
+    """Turn an error from building or running a part of the config into a :class:`UserError` with its key."""
+    before = cfg.to_dict()
+    try:
+        yield
+    except UserError as error:
+        if place := place_of(error, before):
+            raise UserError(f'{place}: {error}') from error
+        raise
+    except Exception as error:
+        where = '' if _out_of_memory(error) else _where(error, before)
+        if not where:
+            raise
+        raise UserError(
+            f'{where} does not fit ({in_one_line(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
+        ) from error
+
+
+def _where(error: BaseException, cfg: dict) -> str:
+    """The key of the innermost part of the config that was built or run, ``''`` if none was."""
+    modules: list[nn.Module] = []
+    tell_of_data(error)
+    for depth, frame in enumerate(frames_of(error)):
+        known = frame.f_locals
+        if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
+            if path := find_part(cfg, known['cfg']):
+                tell_of_class(path, error, known)
+                return path
+        elif frame.f_code is Runner.build_dataloader.__code__:
+            loaders = [
+                name for name in cfg if name.endswith('_dataloader') and _agrees(cfg[name], known.get('dataloader'))
+            ]
+            return loaders[0] if loaders else 'train_dataloader'
+        elif frame.f_code.co_name == 'init_weights' and isinstance(getattr(known.get('self'), 'init_cfg', None), dict):
+            if path := find_part(cfg, known['self'].init_cfg):
+                return path
+        elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
+            key = RUNNER_KEYS[frame.f_code.co_name]
+            if key == '_hooks':
+                where = _hook(cfg, known.get('hook')) if isinstance(error, WRONG_VALUES) else ''
+                if type(known.get('hook')).__name__ == 'CheckInvalidLossHook' and isinstance(error, AssertionError):
+                    raise UserError(BAD_LOSS.format(where)) from error  # mmdet's says None
+                return where
+            return key
+        elif path := _at_work(known.get('self'), error, depth, modules, frame.f_code.co_name, cfg):
+            return path
+    return ''
+
+
+def _at_work(part: Any, error: BaseException, depth: int, modules: list, method: str, cfg: dict) -> str:
+    """The key of the part that raised an error while running, '' if the machine caused it."""
+    wrong = isinstance(error, WRONG_VALUES)
+    if isinstance(part, nn.Module):
+        modules.append(part)
+        of_torch = type(error) in (RuntimeError, NotImplementedError) and not _of_the_machine(error)
+        return _module(cfg, part, modules) if method in STEPS and (wrong or of_torch) else ''
+    of_torch = type(error) is RuntimeError and not _of_the_machine(error) and not isinstance(part, OptimWrapper)
+    if not (wrong or of_torch):  # an OptimWrapper goes through the network, backwards
+        return ''
+    known = {**PARTS, **LOOPS} if depth == 0 else PARTS
+    return next((key for kind, key in known.items() if isinstance(part, kind)), '')
+
+
+def _of_the_machine(error: BaseException) -> bool:
+    """Whether a device, full memory or a dead process caused it."""
+    said = str(error).lower()
+    return any(word in said for word in ('cuda', 'cudnn', 'cublas', 'nccl', 'gloo', 'connection', 'allocate memory'))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether a device has no memory left, or that is what led to the error."""
+    before = error.__cause__ or error.__context__
+    said = str(error).lower()
+    full = isinstance(error, torch.OutOfMemoryError) or 'out of memory' in said or 'alloc_failed' in said
+    return full or (before is not None and _out_of_memory(before))
+
+
+def _module(cfg: dict, model: nn.Module, inner: list[nn.Module]) -> str:
+    """The place in the config of the innermost of these modules that belongs to the model."""
+    names = {id(module): name.removeprefix('module.') for name, module in model.named_modules()}  # of a DDP wrapper
+    path, node = 'model', cfg.get('model')
+    for name in next(names[id(module)] for module in inner if id(module) in names).split('.'):
+        node = node.get(name) if isinstance(node, dict) else None
+        if node is None:
+            break
+        path += f'.{name}'
+    return path
+
+
+def _agrees(part: Any, built: Any) -> bool:
+    """Whether what was built is a part of the config, to which defaults may have been added."""
+    if not isinstance(part, dict) or not isinstance(built, dict):
+        return False
+    return all(key in built and built[key] == value for key, value in part.items())
+
+
+def _hook(cfg: dict, hook: Any) -> str:
+    """Where a hook stands in the config; the schedule hook, which runs everything else, reports its own mistakes."""
+    hooks = {f'default_hooks.{name}': part for name, part in dict(cfg.get('default_hooks') or {}).items()}
+    hooks |= {f'custom_hooks.{i}': part for i, part in enumerate(cfg.get('custom_hooks') or ())}
+    kinds = {key: part.get('type') for key, part in hooks.items() if isinstance(part, dict)}
+    names = {key: str(getattr(kind, '__name__', kind)).rpartition('.')[-1] for key, kind in kinds.items()}
+    found = [key for key, name in names.items() if name == type(hook).__name__ != 'StageScheduleHook']
+    return found[0] if found else ''

@@ -1,0 +1,232 @@
+"""Adapters: they make a student's feature comparable to the teacher's. Train-time only.
+
+The comparison happens in the teacher's layout: what comes out has the shape of the teacher's feature
+of the same images, and the student's number format. For each tensor, in this order:
+
+1. **Prefix tokens** (class tokens and the like) the teacher has no counterpart for are dropped.
+2. **Sizes** that differ are joined by bilinear resizing to the size the teacher's feature has there
+   and then, since training images may vary in size.
+3. **Layouts** that differ: a token sequence is its prefix tokens and then the map, row by row. The
+   teacher's prefix tokens that the student has no counterpart for are copied from the teacher, so
+   that no loss sees a difference there and no gradient comes from it.
+4. **Widths** that differ are joined by a linear map of each position, the least-squares fit to the
+   teacher's feature, renewed with each batch. Equal widths get none. Each level of a pyramid has its own, or all
+   have one: a head that reads all of them can be multiplied with one only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt, log2
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from mmkd.errors import UserError
+from mmkd.features.least_squares import LeastSquares
+
+Feature = tuple[Tensor, ...]
+
+
+class StageLike(Protocol):
+    """What an adapter must know of a stage: see :class:`mmkd.stages.plan.Stage`."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name in messages."""
+
+    @property
+    def shapes(self) -> Sequence[tuple[int, ...]]:
+        """Its tensors' shapes without the batch: (C, H, W) or (H, W, C) for a map, (L, C) for tokens."""
+
+    @property
+    def stride(self) -> int | None:
+        """Of the finest tensor; None for a head."""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """(H, W) of the finest tensor, so that L tokens are prefix tokens and H*W positions; None for a head."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one tensor is laid out: a map if ``prefix`` is None, otherwise so many prefix tokens and a grid's positions.
+
+    ``grid`` is that of the plan; other images have another one, of the same aspect ratio.
+    """
+
+    name: str
+    width: int
+    grid: tuple[int, int]
+    prefix: int | None = None
+    channels_last: bool = False  # a map of shape (H, W, C)
+
+    @classmethod
+    def of(cls, stage: StageLike, shape: tuple[int, ...]) -> 'Layout':
+        """The layout of one of a stage's tensors."""
+        if len(shape) not in (2, 3) or stage.grid is None:
+            raise UserError(
+                f'{stage.name}: a feature must be a map (C, H, W) or tokens (L, C) to be mimicked, '
+                f'but has the shape {tuple(shape)}; choose another stage.'
+            )
+        grids = [stage.grid]  # of the finest level and of coarser ones
+        while grids[-1] != (1, 1):
+            grids.append(((grids[-1][0] + 1) // 2, (grids[-1][1] + 1) // 2))
+        if len(shape) == 3:
+            channels_last = shape[:2] in grids and shape[1:] not in grids
+            width, *size = (shape[2], *shape[:2]) if channels_last else shape
+            return cls(stage.name, width, (size[0], size[1]), channels_last=channels_last)
+        tokens, width = shape
+        rows, columns = next(grid for grid in grids if grid[0] * grid[1] <= tokens)
+        return cls(stage.name, width, (rows, columns), prefix=tokens - rows * columns)
+
+    def size(self, tensor: Tensor) -> tuple[int, int]:
+        """(H, W) of the tensor at hand."""
+        if self.prefix is None:
+            return tensor.shape[2], tensor.shape[3]
+        positions = tensor.shape[1] - self.prefix
+        height, columns = self.grid
+        # positions = (k * height) * (k * columns), where k * height is whole
+        rows = isqrt(max(positions, 0) * height // columns)
+        if rows * columns % height or rows * (rows * columns // height) != positions or not rows:
+            raise UserError(
+                f'{self.name}: {tensor.shape[1]} tokens, {self.prefix} of them prefix tokens, make no grid with the '
+                f'aspect ratio {height}:{columns} of the stage plan; train with images of one aspect ratio.'
+            )
+        return rows, rows * columns // height
+
+    def places(self, tensor: Tensor) -> tuple[int, ...]:
+        """Rows and columns of a map, the number of tokens."""
+        return tuple(tensor.shape[2:] if self.prefix is None else tensor.shape[1:2])
+
+
+class Adapter(nn.Module):
+    """Brings one of the student's tensors into the shape of one of the teacher's."""
+
+    def __init__(self, student: Layout, teacher: Layout):
+        super().__init__()
+        self.student, self.teacher = student, teacher
+        self.shared = min(student.prefix or 0, teacher.prefix or 0)  # prefix tokens that both have
+        (height, columns), (teacher_height, teacher_columns) = student.grid, teacher.grid
+        same_aspect = height * teacher_columns == teacher_height * columns
+        self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
+        self.project = None if student.width == teacher.width else LeastSquares(student.width, teacher.width)
+        self.fits = True  # the map is renewed here; else by who shares it
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The student's tensor in the shape of the teacher's; the very tensor where nothing differs."""
+        if self.student.channels_last:
+            student = student.movedim(-1, 1)
+        if not self.teacher.channels_last:
+            return self._adapted(student, teacher)
+        return self._adapted(student, teacher.movedim(-1, 1)).movedim(1, -1)
+
+    def _adapted(self, student: Tensor, teacher: Tensor) -> Tensor:
+        student, prefix = self._placed(student, teacher), self.teacher.prefix
+        lacking = prefix is not None and prefix > self.shared
+        comparable = torch.cat([teacher[:, : self.shared], teacher[:, prefix:]], dim=1) if lacking else teacher
+        student = self._projected(student, comparable)
+        if not lacking:
+            return student
+        copied = teacher[:, self.shared : prefix].detach().to(student.dtype)
+        return torch.cat([student[:, : self.shared], copied, student[:, self.shared :]], dim=1)
+
+    def pairs(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Of two maps, what the map between them is fit to: the vectors of both at the same positions."""
+        return rows_of(self._placed(student, teacher)), rows_of(teacher)
+
+    def _placed(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """In the teacher's layout and of its size, in the student's width, without prefix tokens that it lacks."""
+        if self.same_layout and self.student.places(student) == self.teacher.places(teacher):
+            return student
+        grid, teacher_grid = self.student.size(student), self.teacher.size(teacher)
+        tokens = []
+        if self.student.prefix is not None:
+            tokens = [student[:, : self.shared]]
+            student = student[:, self.student.prefix :].transpose(1, 2).unflatten(2, grid)
+        if grid != teacher_grid:
+            student = F.interpolate(student, teacher_grid, mode='bilinear', align_corners=False)
+        if self.teacher.prefix is None:
+            return student
+        return torch.cat([*tokens, student.flatten(2).transpose(1, 2)], dim=1)
+
+    def _projected(self, student: Tensor, target: Tensor) -> Tensor:
+        if self.project is None:
+            return student
+        if self.training and self.fits:
+            self.project.observe(rows_of(student), rows_of(target))
+        weight = self.project.weight  # without autocast, layers accept only their own number format
+        return self.project(student.to(weight.dtype)).to(student.dtype)
+
+
+def rows_of(feature: Tensor) -> Tensor:
+    """The vectors of all positions and images."""
+    return (feature.movedim(1, -1) if feature.ndim == 4 else feature).flatten(0, -2)
+
+
+class AdapterSet(nn.ModuleList):
+    """One adapter for each tensor of the student's feature.
+
+    Args:
+        partners: For each of them the index of the teacher's tensor that it mimics.
+        adapters: In the same order.
+        one_map: Between all levels of a pyramid of maps, where all are between the same two widths.
+    """
+
+    def __init__(self, partners: Sequence[int], adapters: Sequence[Adapter], one_map: bool = False):
+        super().__init__(adapters)
+        self.partners = tuple(partners)
+        project = adapters[0].project
+        ends = [layout for adapter in adapters for layout in (adapter.student, adapter.teacher)]
+        plain = not any(layout.channels_last or layout.prefix is not None for layout in ends)
+        widths = {(adapter.student.width, adapter.teacher.width) for adapter in adapters}
+        self.one_map = one_map and plain and project is not None and len(adapters) > len(widths) == 1
+        if self.one_map:
+            for adapter in adapters:
+                adapter.project, adapter.fits = project, False
+
+    def targets(self, teacher: Feature) -> Feature:
+        """What each tensor of the student's feature mimics."""
+        return tuple(teacher[partner] for partner in self.partners)
+
+    def forward(self, student: Feature, teacher: Feature) -> Feature:
+        """The student's feature in the shape of its targets."""
+        targets = self.targets(teacher)
+        if self.one_map and self.training:
+            self._fit(student, targets)
+        return tuple(adapter(s, t) for adapter, s, t in zip(self, student, targets, strict=True))
+
+    def _fit(self, student: Feature, targets: Feature) -> None:
+        """The map that all levels share, to the positions of all of them."""
+        levels = cast(list[Adapter], list(self))
+        own, theirs = zip(*(level.pairs(s, t) for level, s, t in zip(levels, student, targets)))
+        cast(LeastSquares, levels[0].project).observe(torch.cat(own), torch.cat(theirs))
+
+
+def build_adapter(student: StageLike, teacher: StageLike, one_map: bool = False) -> AdapterSet:
+    """The adapter of a pair of stages: called with both features, it gives the student's in the teacher's shape.
+
+    Of pyramids, each of the student's levels mimics the teacher's of the nearest stride, of two the coarser. It has no
+    parameters where no widths differ, and returns the very tensors where nothing differs. With ``one_map`` all levels
+    of such a pyramid share one, if they can.
+    """
+    layouts = [Layout.of(student, shape) for shape in student.shapes]
+    targets = [Layout.of(teacher, shape) for shape in teacher.shapes]
+    partners = list(range(len(layouts)))
+    if len(layouts) > 1 or len(targets) > 1:
+        strides, target_strides = level_strides(student, layouts), level_strides(teacher, targets)
+        partners = [-min((abs(log2(s / t)), -i) for i, t in enumerate(target_strides))[1] for s in strides]
+    return AdapterSet(partners, [Adapter(layout, targets[i]) for layout, i in zip(layouts, partners)], one_map)
+
+
+def level_strides(stage: StageLike, layouts: Sequence[Layout]) -> list[int]:
+    """Of each tensor, doubling from the finest on: sides that do not divide are rounded."""
+    assert stage.stride is not None
+    assert stage.grid is not None
+    return [stage.stride * 2 ** round(log2(max(stage.grid) / max(layout.grid))) for layout in layouts]
+
+
+def module_key(name: str) -> str:
+    """A stage's name as the name of a submodule."""
+    return name.replace('.', '_')

@@ -1,0 +1,152 @@
+"""Runs a network only up to given stages, and records or replaces their outputs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+Feature = tuple[Tensor, ...]
+"""The maps and tokens that a module put out; where it has neither its vectors (N, C), as maps of one pixel."""
+
+
+class StageEnd(Protocol):
+    """What must be known of a stage to run as far as its end, see :class:`mmkd.stages.plan.Stage`."""
+
+    @property
+    def end(self) -> str:
+        """Path of the module whose output ends it."""
+
+    @property
+    def call(self) -> int:
+        """Which call of that module within one forward ends it, counted from 1."""
+
+
+@dataclass(frozen=True)
+class ModuleOutput:
+    """A module's output, named by hand."""
+
+    end: str
+    call: int = 1
+
+
+@dataclass(frozen=True)
+class ModuleInput(ModuleOutput):
+    """What a module gets instead of what it puts out: its positional arguments."""
+
+
+def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:
+    """Run a network only as far as the last of some stages, and return their features.
+
+    Raises:
+        ValueError: One of the stages is the head, which ends in no feature.
+        RuntimeError: The forward did not reach the end of a stage.
+    """
+    if not all(stage.end for stage in stages):
+        raise ValueError('The head ends in no feature: run the whole network instead.')
+    try:
+        with recording(network, stages, leave=True) as outputs:
+            network.extract_feat(inputs)  # type: ignore[operator]
+    except _Left:
+        return [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
+    missed = next(stage for stage in stages if stage.end not in outputs)
+    raise RuntimeError(f'The forward never came to call {missed.call} of {missed.end}, which ends a stage.')
+
+
+@contextmanager
+def recording(network: nn.Module, ends: Sequence[StageEnd], leave: bool = False) -> Iterator[dict[str, Any]]:
+    """Record the outputs of some modules in the forward that runs inside, by module path.
+
+    Args:
+        network: Contains the modules.
+        ends: Which modules, and which call of each.
+        leave: Stop the forward early, by an exception, when all of them have run.
+    """
+    outputs: dict[str, Any] = {}
+    leave_at = len({end.end for end in ends}) if leave else None
+
+    def seen(end: StageEnd, args: Any, output: Any) -> Any:
+        outputs[end.end] = args if isinstance(end, ModuleInput) else output
+        if len(outputs) == leave_at:
+            raise _Left
+        return output
+
+    with _calls_replaced(network, {end: partial(seen, end) for end in ends}):
+        yield outputs
+
+
+@contextmanager
+def replaced(network: nn.Module, features: Mapping[StageEnd, Feature]) -> Iterator[None]:
+    """Replace the outputs of some modules in the forward that runs inside."""
+
+    def other(feature: Feature, args: Any, output: Any) -> Any:
+        if not maps_in(output, len(feature[0])):
+            feature = tuple(map_.flatten(1) for map_ in feature)
+        return feature[0] if isinstance(output, Tensor) else type(output)(feature)
+
+    with _calls_replaced(network, {end: partial(other, feature) for end, feature in features.items()}):
+        yield
+
+
+@contextmanager
+def _calls_replaced(network: nn.Module, then: Mapping[StageEnd, Callable]) -> Iterator[None]:
+    """Pass the outputs of some module calls through a function of their arguments and output."""
+    # Not forward hooks: in a module compiled in place they would be traced, or be ignored where the trace is older.
+    # What the ends run is replaced instead, and the modules around them run for once as if they were not compiled.
+    instead: dict[nn.Module, Any] = {}
+    for end in then:
+        for dot in (place for place, char in enumerate(end.end) if char == '.'):
+            instead.setdefault(network.get_submodule(end.end[:dot]))
+    for end, change in then.items():
+        module = network.get_submodule(end.end)
+        instead[module] = _changed(module, end, change)
+    before = {module: module._compiled_call_impl for module in instead}
+    try:
+        for module, call in instead.items():
+            module._compiled_call_impl = call
+        yield
+    finally:
+        for module, call in before.items():
+            module._compiled_call_impl = call
+
+
+def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
+    """The module's own call with one output changed."""
+    run = module._compiled_call_impl or module._call_impl
+    calls = 0
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        output = run(*args, **kwargs)
+        return change(args, output) if calls == end.call else output
+
+    return call
+
+
+def feature_of(output: Any, batch: int) -> Feature:
+    """The maps and tokens that a module put out; where it has neither its vectors, as maps of one pixel."""
+    return maps_in(output, batch) or tuple(t[:, :, None, None] for t in _rows_in(output, batch) if t.ndim == 2)
+
+
+def maps_in(output: Any, batch: int) -> Feature:
+    """The floating-point tensors of three dimensions or more among what a module put out, one row an image."""
+    return tuple(t for t in _rows_in(output, batch) if t.ndim > 2)
+
+
+def _rows_in(output: Any, batch: int) -> list[Tensor]:
+    return [t for t in tensors_in(output) if t.is_floating_point() and t.ndim > 1 and len(t) == batch]
+
+
+def tensors_in(output: Any) -> list[Tensor]:
+    """Every tensor in nested tuples, lists and dicts."""
+    if isinstance(output, Tensor):
+        return [output]
+    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]
+
+
+class _Left(Exception):  # noqa: N818  (no error: how a forward is left early)
+    pass

@@ -1,0 +1,51 @@
+"""Batches padded as a network's own config asks for, and its features cut back to what the batch was before."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from mmkd.features.capture import Feature
+
+
+def divisor_of(preprocessor: nn.Module) -> int:
+    """The sides of a batch are multiples of it."""
+    return getattr(preprocessor, 'pad_size_divisor', 1)
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A batch with rows below and columns on the right.
+
+    Args:
+        inputs: With them.
+        size: Height and width without.
+    """
+
+    inputs: Tensor
+    size: tuple[int, int]
+
+    @classmethod
+    def to_multiples(cls, inputs: Tensor, divisor: int, value: float = 0) -> 'Padded':
+        """Pad a batch; the same tensor if its sides are multiples already."""
+        height, width = inputs.shape[-2:]
+        below, right = -height % divisor, -width % divisor
+        grown = F.pad(inputs, (0, right, 0, below), value=value) if below or right else inputs
+        return cls(grown, (height, width))
+
+    def cut(self, feature: Feature) -> Feature:
+        """Of the maps (N, C, H, W) that a network made of the padded batch, what lies over the batch before."""
+        grown = self.inputs.shape[-2:]
+        if grown == self.size:
+            return feature
+        shares = [Fraction(before, now) for before, now in zip(self.size, grown)]
+        return tuple(_cut(tensor, shares) for tensor in feature)
+
+
+def _cut(map_: Tensor, shares: Sequence[Fraction]) -> Tensor:
+    """Rounded up, as networks round the sizes of what they put out."""
+    rows, columns = (math.ceil(side * share) for side, share in zip(map_.shape[-2:], shares))
+    return map_[..., :rows, :columns]

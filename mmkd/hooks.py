@@ -1,0 +1,9 @@
+"""All hooks by name. Each lies in the room of what it serves."""
+
+from mmkd.checkpoints.hook import SafeCheckpointHook
+from mmkd.checkpoints.preemption import PreemptionHook
+from mmkd.feature_cache.hook import FeatureCacheHook
+from mmkd.profiling.hook import ProfileHook
+from mmkd.schedule.hook import StageScheduleHook
+
+__all__ = ['FeatureCacheHook', 'PreemptionHook', 'ProfileHook', 'SafeCheckpointHook', 'StageScheduleHook']

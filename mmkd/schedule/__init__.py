@@ -1,0 +1,1 @@
+"""Stage after stage: what is learned when, for how long, and how it went. These modules know the runner."""

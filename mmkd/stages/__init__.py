@@ -1,0 +1,1 @@
+"""Where the stages of a network lie, which ones belong together, and when each is learned."""

@@ -1,0 +1,86 @@
+"""Which stage of the teacher a stage of the student mimics."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mmkd.errors import UserError
+from mmkd.stages.plan import Stage, StagePlan, plan_stages
+
+
+def pair_plans(
+    student: nn.Module,
+    student_inputs: Tensor,
+    teacher: nn.Module,
+    teacher_inputs: Tensor,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> tuple[StagePlan, StagePlan]:
+    """The stage plans of both networks, with equally many stages that belong together one by one.
+
+    Named ``pairs`` are taken as they are. Otherwise stages of equal stride belong together, and a stage of the student
+    whose stride the teacher lacks is learned with the next one. Where strides tell nothing, or would part the last
+    stages of two networks with equally many, stages belong together by position. A neck belongs to a neck; one without
+    a partner is learned with the head.
+    """
+    if pairs is not None:
+        is_list = isinstance(pairs, list | tuple) and len(pairs) > 0
+        if not is_list or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+            raise UserError(f'model.pairs: {pairs} must be pairs of module paths: (of the student, of the teacher).')
+        own, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        return plan_of('student', student, student_inputs, own), plan_of('teacher', teacher, teacher_inputs, theirs)
+    plan, teacher_plan = plan_of('student', student, student_inputs), plan_of('teacher', teacher, teacher_inputs)
+    own, theirs = ([stage.end for stage in stages] for stages in _choose(plan.stages, teacher_plan.stages))
+    if len(own) < len(plan.stages):
+        plan = plan_of('student', student, student_inputs, own)
+    if len(theirs) < len(teacher_plan.stages):
+        teacher_plan = plan_of('teacher', teacher, teacher_inputs, theirs)
+    return plan, teacher_plan
+
+
+def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] | None = None) -> StagePlan:
+    """The plan with exactly these ends, or an error that names the network."""
+    try:
+        plan = plan_stages(network, inputs, ends)
+    except UserError as error:
+        raise UserError(f'model.{whose}: {error}' if ends is None else f'model.pairs, {whose}: {error}') from error
+    if ends is not None and len(plan.stages) < len(ends):
+        raise UserError(
+            f'model.pairs, {whose}: between two of the ends {", ".join(ends)} lies no parameter; '
+            f'only {", ".join(stage.end for stage in plan.stages)} remain.'
+        )
+    return plan
+
+
+def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage], list[Stage]]:
+    """The stages of both that have a partner."""
+    own_neck, their_neck = ([stage for stage in stages if in_neck(stage)] for stages in (own, theirs))
+    if not (own_neck and their_neck):
+        own_neck, their_neck = [], []
+    own, theirs = ([stage for stage in stages if not in_neck(stage)] for stages in (own, theirs))
+
+    if not own:
+        raise UserError('model.student: its backbone puts out neither maps nor tokens that a teacher could teach.')
+    if not theirs:
+        raise UserError('model.teacher: its backbone puts out neither maps nor tokens that could be mimicked.')
+    by_stride = {stage.stride: stage for stage in theirs}
+    shared = [stage for stage in own if stage.stride in by_stride]
+    unique = len(by_stride) == len(theirs) and len({stage.stride for stage in own}) == len(own)
+    # The last has a partner; of equally many it is the last, whatever the strides (one stem is for small images).
+    equally = len(own) == len(theirs)
+    if unique and own[-1] in shared and (not equally or own[-1].stride == theirs[-1].stride):
+        return shared + own_neck, [by_stride[stage.stride] for stage in shared] + their_neck
+    if equally:
+        return own + own_neck, theirs + their_neck
+    raise UserError(
+        'model.pairs: the stages of the two networks do not match, neither by stride nor in number: '
+        f'student {_listed(own)}; teacher {_listed(theirs)}. Name them: pairs=[(of the student, of the teacher), ...].'
+    )
+
+
+def in_neck(stage: Stage) -> bool:
+    """Whether a stage ends in the neck."""
+    return stage.end.split('.')[0] == 'neck'
+
+
+def _listed(stages: Sequence[Stage]) -> str:
+    return ', '.join(f'{stage.end} (stride {stage.stride})' for stage in stages)

@@ -1,0 +1,1 @@
+"""A teacher: built, loaded, frozen."""

@@ -1,0 +1,1 @@
+"""Batches of images without labels."""

@@ -1,0 +1,86 @@
+import errno
+import io
+import logging
+
+import pytest
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+
+from mmkd.cli.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
+from mmkd.errors import UserError
+
+
+@pytest.mark.parametrize('kind', ['CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook])
+def test_mmengine_s_hook_is_replaced_and_its_arguments_stay(kind):
+    cfg = Config(dict(default_hooks=dict(checkpoint=dict(type=kind, interval=3, save_best='auto'))))
+    add_safety_hooks(cfg)
+    assert cfg.default_hooks.checkpoint == dict(type='mmkd.SafeCheckpointHook', interval=3, save_best='auto')
+
+
+def test_also_where_the_config_says_nothing():
+    cfg = Config(dict())
+    add_safety_hooks(cfg)
+    assert cfg.default_hooks.checkpoint == dict(type='mmkd.SafeCheckpointHook', interval=1)
+
+
+@pytest.mark.parametrize('hook', [None, dict(type='MyCheckpointHook', interval=3)])
+def test_what_the_user_chose_stays(hook):
+    cfg = Config(dict(default_hooks=dict(checkpoint=hook)))
+    add_safety_hooks(cfg)
+    assert cfg.default_hooks.checkpoint == hook
+
+
+def test_signals_are_minded_unless_the_config_says_otherwise():
+    cfg = Config(dict())
+    add_safety_hooks(cfg)
+    assert cfg.default_hooks.preemption == dict(type='mmkd.PreemptionHook')
+    cfg = Config(dict(default_hooks=dict(preemption=None)))
+    add_safety_hooks(cfg)
+    assert 'preemption' not in cfg.default_hooks
+
+
+def _try_get_data(error):
+    """The method of torch's loader in which a worker's pipe breaks."""
+    raise error
+
+
+def test_a_dead_worker_is_explained():
+    message = r'num_workers: a data loader worker died \(DataLoader worker \(pid 7\) is killed by signal: Killed\), as'
+    with pytest.raises(UserError, match=message), explain_dead_workers():
+        raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
+    with pytest.raises(UserError, match='a data loader worker died'), explain_dead_workers():
+        _try_get_data(ConnectionResetError(104, 'Connection reset by peer'))
+
+
+@pytest.mark.parametrize('error', [RuntimeError('another'), ConnectionResetError('of a network')])
+def test_other_errors_are_not(error):
+    with pytest.raises(type(error)), explain_dead_workers():
+        raise error
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_whatever_is_written(number):
+    said = r'^work_dir: run/scalars.json cannot be written \(full\); make room or'
+    with pytest.raises(UserError, match=said), explain_full_disk('run'):
+        raise OSError(number, 'full', 'run/scalars.json')
+    with pytest.raises(PermissionError), explain_full_disk('run'):
+        raise PermissionError(errno.EACCES, 'not yours', 'run/scalars.json')
+
+
+class Full(io.StringIO):
+    def write(self, text):
+        raise self.error
+
+
+def test_a_log_on_a_full_disk_is_told_once_and_in_a_line(capsys):
+    stream, logger = Full(), logging.Logger('of a run')
+    logger.addHandler(logging.StreamHandler(stream))
+    stream.error = OSError(errno.ENOSPC, 'full')
+    with explain_full_disk('run'):
+        logger.info('one')
+        logger.info('two')
+    assert capsys.readouterr().err == 'The log in run cannot be written (full).\n'
+    stream.error = ValueError('a mistake in a format')
+    with explain_full_disk('run'):
+        logger.info('three')
+    assert 'Logging error' in capsys.readouterr().err

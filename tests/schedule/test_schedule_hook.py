@@ -1,0 +1,362 @@
+"""Schedules that users write, right and wrong. What a schedule does to the bytes: tests/distillers."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmkd.errors import UserError
+from mmkd.hooks import StageScheduleHook
+from mmkd.schedule.hook import KEY
+from mmkd.stages.phases import Schedule
+
+
+class Rates(Hook):
+    """The learning rate of each iteration, by stage."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        rates = [group['lr'] for group in runner.optim_wrapper.param_groups]
+        self.seen.setdefault('+'.join(runner.model.current), []).append(rates)
+
+
+def rates_of(runner) -> dict:
+    rates = Rates()
+    runner.register_hook(rates)
+    runner.train()
+    return rates.seen
+
+
+def test_by_default_the_head_gets_half_and_each_stage_sees_the_whole_policy(distil, plain, tmp_path):
+    cfg = copy.deepcopy(plain)
+    cfg.update(work_dir=str(tmp_path / 'plain'), experiment_name=f'{tmp_path.name}_plain')
+    runner = Runner.from_cfg(cfg)
+    rates = []
+
+    class Plain(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            rates.append(runner.optim_wrapper.param_groups[0]['lr'])
+
+    runner.register_hook(Plain())
+    runner.train()
+
+    seen = rates_of(distil())
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer1=4, layer2=4, layer3=4, layer4=4, head=16)
+    for steps in seen.values():
+        assert [groups[0] for groups in steps] == [rates[i * 32 // len(steps)] for i in range(len(steps))]
+        assert all(len(set(groups)) == 1 for groups in steps)  # the adapter's group goes along
+
+
+def test_order_subset_fractions_and_overrides(distil):
+    overrides = dict(layer3=dict(lr=0.03), layer1=dict(lr=0.007))
+    hook = dict(stages=['layer3', 'layer1', 'layer2'], fractions=[0.5, 0.25, 0.25], overrides=overrides)
+    runner = distil(hook=hook)
+    seen = rates_of(runner)
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer3=16, layer1=8, layer2=8)
+    assert list(seen) == ['layer3', 'layer1', 'layer2']
+    assert [steps[0][0] for steps in seen.values()] == [0.03, 0.007, 0.1]
+
+
+def test_an_iteration_loop(distil):
+    seen = rates_of(
+        distil(
+            hook=dict(stages=['layer2', 'head']),
+            **{
+                'train_cfg': dict(by_epoch=False, max_iters=9, val_interval=100),
+                'train_dataloader.sampler': dict(type='InfiniteSampler', shuffle=True),
+                'param_scheduler': dict(type='MultiStepLR', milestones=[3, 6], by_epoch=False),
+            },
+        )
+    )
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer2=4, head=5)
+    assert [groups[0] for groups in seen['head']] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
+    from mmkd.schedule import hook as stage_schedule
+
+    losses = iter([3.0, 1.0, 2.0, 2.0])
+    states = []
+
+    def validate(runner, distiller, name):
+        states.append(copy.deepcopy(distiller.student.state_dict()))
+        return dict(mimic_loss=next(losses))
+
+    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    runner = distil(hook=dict(stages=['layer1', 'head'], keep_best=True))
+    runner.train()
+    last = runner.model.student.state_dict()
+    for name in runner.model.plan.stages[0].parameters:
+        assert torch.equal(last[name], states[1][name])
+        assert not torch.equal(last[name], states[3][name])
+
+
+def test_the_best_state_is_kept_over_a_resume(distil, monkeypatch, tmp_path):
+    from mmkd.schedule import hook as stage_schedule
+
+    def validate(runner, distiller, name):
+        return dict(mimic_loss=[9.0, 1.0, 2.0, 3.0][runner.epoch])
+
+    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    hook = dict(stages=['layer1', 'head'], keep_best=True)
+    distil('whole', hook).train()
+    saved = {epoch: torch.load(tmp_path / 'whole' / f'epoch_{epoch}.pth', weights_only=False) for epoch in (2, 3, 4)}
+    distil('resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_3.pth')).train()
+    ends = [torch.load(tmp_path / run / 'epoch_4.pth', weights_only=False) for run in ('whole', 'resumed')]
+    for name, value in saved[2]['state_dict'].items():
+        assert all(torch.equal(end['state_dict'][name], value) for end in ends), name
+    assert not all(torch.equal(value, saved[3]['state_dict'][name]) for name, value in saved[2]['state_dict'].items())
+
+
+class Steps(Hook):
+    """Of each iteration: the stage, the weight of its loss, and whether the optimizer steps."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.before = next(p for p in runner.model.parameters() if p.requires_grad).detach().clone()
+        weight = float(runner.optim_wrapper.scale_loss(torch.ones(())))
+        self.seen.append(['+'.join(runner.model.current), weight, len(runner.optim_wrapper.optimizer.state) > 0])
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        now = next(p for p in runner.model.parameters() if p.requires_grad)
+        self.seen[-1].append(not torch.equal(self.before, now))
+
+
+def steps_of(runner) -> list:
+    steps = Steps()
+    runner.register_hook(steps)
+    runner.train()
+    return [tuple(seen) for seen in steps.seen]
+
+
+UNEVEN = {
+    'train_dataloader.dataset.indices': 48,  # three iterations an epoch
+    'train_cfg.max_epochs': 4,
+    'optim_wrapper.accumulative_counts': 2,
+    'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1),
+}
+
+
+def test_steps_are_counted_anew_in_each_stage_which_ends_with_one(distil, tmp_path):
+    """The rest that is too small for a step is one, and no momentum goes over."""
+    hook = dict(stages=['layer1', 'all'], lengths=[1, 3])
+    one, rest = [(0.5, False, False), (0.5, False, True), (1.0, True, True)], [(0.5, True, False), (0.5, True, True)]
+    expected = [('layer1', *seen) for seen in one]
+    names = '+'.join(['layer1', 'layer2', 'layer3', 'layer4', 'head'])
+    expected += [(names, *seen) for seen in [*one[:2], *rest * 3, (1.0, True, True)]]
+    assert steps_of(distil('whole', hook, **UNEVEN)) == expected
+    resumed = distil('resumed', hook, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_3.pth'), **UNEVEN)
+    assert steps_of(resumed) == expected[9:]
+
+
+def test_lengths_in_epochs_and_a_summary(distil, tmp_path):
+    runner = distil(hook=dict(stages=['layer1', 'head'], lengths=[1, 7]))
+    seen = rates_of(runner)
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer1=4, head=28)
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    text = log.read_text()
+    assert "The teacher's own score on the student's validation images: accuracy/top1" in text
+    assert 'Stage layer1 begins: 1 epoch.' in text
+    assert 'Stage layer1 ends: 4 iterations in ' in text
+    rows = text.partition('Summary of the stages:')[2].split('\n')
+    assert [row.split()[:2] for row in rows[2:5]] == [['layer1', '4'], ['head', '28'], ['total', '32']]
+
+
+def test_the_best_state_is_in_the_checkpoint_of_a_last_stage_without_head(distil, monkeypatch, tmp_path):
+    from mmkd.schedule import hook as stage_schedule
+
+    losses = iter([2.0, 1.0, *[3.0] * 6])
+    states = []
+
+    def validate(runner, distiller, name):
+        states.append(copy.deepcopy(distiller.student.state_dict()))
+        return dict(mimic_loss=next(losses))
+
+    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    distil(hook=dict(stages=['layer1'], keep_best=True)).train()
+    saved = torch.load(tmp_path / 'run' / 'epoch_8.pth', weights_only=False)['state_dict']
+    assert all(torch.equal(saved[name], states[1][name]) for name in saved)
+
+
+def test_a_deeper_look_at_stage_losses(distil):
+    runner = distil(
+        hook=dict(stages=['layer1', 'layer2', 'head']),
+        model=dict(stage_losses=dict(layer2=dict(type='mmkd.FeatureMimicLoss', kind='cosine'))),
+    )
+    runner.train()
+    assert runner.model.losses['layer1'].kind == 'mse'
+    assert runner.model.losses['layer2'].kind == 'cosine'
+
+
+@pytest.mark.parametrize(
+    ('hook', 'model', 'message'),
+    [
+        (dict(fractions=[0.5, 0.5]), {}, r'stages\.fractions: 2 numbers for 5 stages \(layer1, layer2'),
+        (dict(stages=['layer1', 'head'], fractions=[0.5, 0.6]), {}, r'sum to 1\.1, not to 1'),
+        (dict(stages=['layer9']), {}, r'the student has no stage layer9, only layer1.* Did you mean layer'),
+        (dict(stages=['layer1', 'layer1', 'head']), {}, 'layer1 is named twice'),
+        (dict(stages=['layer1'], unfreeze_last=True), {}, 'only the head can teach all'),
+        (dict(stages=['layer1', 'head'], lengths=[1, 8]), {}, r'stages\.lengths: \[1, 8\] must be .* whose sum is 8'),
+        (dict(overrides=dict(neck=dict(lr=1))), {}, 'the student has no stage neck'),
+        (dict(overrides=dict(head=dict(lr=-1))), {}, r'overrides\.head: .* does not fit optim_wrapper\.optimizer \(Va'),
+        (dict(), dict(stage_losses=dict(layer5=dict(type='mmkd.FeatureMimicLoss'))), 'no stage layer5'),
+        (
+            dict(),
+            dict(pairs=[('layer1', 'layer1'), ('layer6', 'layer4')]),
+            r"No stage can end at 'layer6'.*Did you mean",
+        ),
+        (dict(), dict(pairs=[('layer2', 'layer1', 'x')]), r'model\.pairs: .* must be pairs'),
+    ],
+)
+def test_mistakes_are_told_before_the_first_iteration(distil, hook, model, message):
+    runner = distil(hook=hook, model=model)
+    with pytest.raises(UserError, match=message):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_what_the_students_config_freezes_is_left_out(distil, tmp_path):
+    pretrained = {'model.student.backbone.init_cfg': [dict(type='Pretrained', checkpoint='weights.pth')]}
+    runner = distil(**{'model.student.backbone.frozen_stages': 2, **pretrained})
+    runner.model.init_weights = lambda: None  # there is no such file
+    runner._has_loaded = True
+    seen = rates_of(runner)
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer3=8, layer4=8, head=16)
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert log.read_text().count("is frozen by the student's config") == 2
+
+
+def test_a_frozen_stage_cannot_be_asked_for(distil):
+    frozen = {'model.student.backbone.frozen_stages': 1, 'load_from': 'student.pth'}
+    with pytest.raises(UserError, match='layer1 cannot be learned without the head'):
+        distil(hook=dict(stages=['layer1', 'head']), **frozen).train()
+
+
+def test_random_weights_that_stay_are_refused(distil):
+    with pytest.raises(UserError, match=r'model\.student\.backbone: .* set norm_eval=False, or name its weights'):
+        distil(**{'model.student.backbone.norm_eval': True}).train()
+
+
+def test_fractions_and_lengths():
+    with pytest.raises(UserError, match='fractions and lengths say the same thing twice'):
+        StageScheduleHook(fractions=[1], lengths=[8])
+
+
+def test_more_stages_than_epochs(distil):
+    with pytest.raises(UserError, match='4 epochs are too few for 5 stages'):
+        distil(**{'train_cfg.max_epochs': 4}).train()
+
+
+def test_a_plain_model_is_no_distiller(plain, tmp_path):
+    cfg = copy.deepcopy(plain)
+    cfg.update(work_dir=str(tmp_path), experiment_name=tmp_path.name)
+    cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook')
+    with pytest.raises(UserError, match='model is no distiller'):
+        Runner.from_cfg(cfg).train()
+
+
+def test_a_plain_checkpoint_cannot_be_resumed_but_started_from(distil, plain, tmp_path):
+    cfg = copy.deepcopy(plain)
+    cfg.update(work_dir=str(tmp_path / 'plain'), experiment_name=f'{tmp_path.name}_plain')
+    cfg.train_cfg.max_epochs = 1
+    plain_runner = Runner.from_cfg(cfg)
+    plain_runner.train()
+    path = str(tmp_path / 'plain' / 'epoch_1.pth')
+    with pytest.raises(UserError, match='holds a plain model and no stage'):
+        distil('resumed', resume=True, load_from=path).train()
+
+    runner = distil('started', hook=dict(stages=['head']), load_from=path, **{'train_cfg.max_epochs': 1})
+    runner.train()
+    for name, tensor in plain_runner.model.backbone.state_dict().items():
+        assert torch.equal(runner.model.student.backbone.state_dict()[name], tensor), name
+
+
+def test_another_schedule_is_no_resume(distil, tmp_path):
+    distil('first', dict(stages=['layer1', 'head'])).train()
+    for hook in (dict(stages=['layer2', 'head']), dict(stages=['layer1', 'head'], lengths=[3, 5])):
+        with pytest.raises(UserError, match='resume with the config that made it'):
+            distil('second', hook, resume=True, load_from=str(tmp_path / 'first' / 'epoch_2.pth')).train()
+
+
+def test_a_resume_with_other_stages_says_both_schedules():
+    hook = StageScheduleHook()
+    hook.schedule = Schedule((('layer1',), ('layer2', 'head')), (2, 6), 'epochs', ('layer1', 'layer2', 'head'))
+    saved = dict(phases=[['layer1'], ['layer1', 'layer2', 'head']], lengths=[1, 7])
+    with pytest.raises(UserError) as caught:
+        hook.after_load_checkpoint(SimpleNamespace(_resume=True), {KEY: saved})
+    assert str(caught.value) == (
+        '--resume: the checkpoint was made with the stages layer1 (1 epoch), all (7 epochs), the config now '
+        'says layer1 (2 epochs), layer2+head (6 epochs); resume with the config that made it, or start '
+        'anew in another --work-dir.'
+    )
+
+
+NO_HEAD = "No phase learned the student's head, and it is not the teacher's"
+
+
+@pytest.mark.parametrize(
+    ('hook', 'model', 'warned'),
+    [
+        (dict(stages=['layer3', 'layer4'], lengths=[4, 4]), {}, False),
+        (dict(stages=['layer4', 'layer2'], lengths=[5, 3]), {}, False),  # inherited before the last phase
+        (dict(stages=['layer2', 'layer3'], lengths=[4, 4]), {}, True),  # the features are not complete
+        (dict(stages=['layer3', 'layer4'], lengths=[4, 4]), dict(head_from_teacher=False), True),
+        (dict(stages=['layer4', 'head'], lengths=[5, 3]), dict(head_from_teacher=False), False),
+    ],
+)
+def test_a_validation_with_a_head_that_nothing_made_is_warned_about(distil, tmp_path, hook, model, warned):
+    distil('run', hook, model).train()
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert (NO_HEAD in log.read_text()) == warned
+
+
+def test_a_head_that_cannot_be_inherited_is_warned_about_once(distil, tmp_path):
+    hook, other = dict(stages=['layer4'], lengths=[8]), dict(type='StackedLinearClsHead', mid_channels=[16])
+    other.update(num_classes=10, in_channels=64)
+    distil('run', hook, **{'model.student.head': other}).train()
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    text = log.read_text()
+    assert "does not start from the teacher's: the" in text
+    assert text.count(NO_HEAD) == 1
+
+
+def test_a_resumed_run_knows_that_the_head_was_inherited(distil, tmp_path):
+    hook = dict(stages=['layer4', 'layer2'], lengths=[5, 3])
+    distil('run', hook).train()
+    distil('resumed', hook, resume=True, load_from=str(tmp_path / 'run' / 'epoch_6.pth')).train()
+    (log,) = (tmp_path / 'resumed').glob('*/*.log')
+    assert NO_HEAD not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ('hook', 'changes', 'begins'),
+    [
+        ({}, {}, ['before']),
+        (dict(stages=['layer4'], lengths=[8]), {}, ['before']),
+        (dict(stages=[['layer1', 'layer4'], 'layer2', 'all'], lengths=[2, 2, 4]), {}, ['before']),
+        (dict(stages=['layer1', 'all'], lengths=[4, 4]), {}, []),  # the last feature is never a stage of its own
+        (dict(stages=['all']), {}, []),
+        ({}, dict(load_from='epoch_1.pth'), []),  # it has weights of its own
+        ({}, dict(load_from='epoch_1.pth', resume=True), []),
+    ],
+)
+def test_the_neck_begins_as_the_teachers_where_it_is_learned_before_the_head(
+    distil, tmp_path, monkeypatch, hook, changes, begins
+):
+    seen = []
+    monkeypatch.setattr('mmkd.distillers.SSKD.inherit_neck', lambda self: seen.append(self.current or 'before') or '')
+    changes = dict(changes)
+    if 'load_from' in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr('mmkd.distillers.SSKD.inherit_neck', lambda self: '')
+            distil('first', hook).train()
+        changes['load_from'] = str(tmp_path / 'first' / changes['load_from'])
+    distil('run', hook, **changes).train()
+    assert seen == begins

@@ -1,0 +1,67 @@
+"""The rooms of the package: imports go one way, and each room is told in docs/architecture.md."""
+
+import ast
+from pathlib import Path
+
+import mmkd
+
+PACKAGE = Path(mmkd.__file__).parent
+FILES = {
+    '.'.join(path.relative_to(PACKAGE).with_suffix('').parts).removesuffix('.__init__'): path
+    for path in PACKAGE.rglob('*.py')
+    if '.mim' not in path.parts
+}
+ROOMS = sorted(path.name for path in PACKAGE.iterdir() if (path / '__init__.py').is_file() and path.name != '.mim')
+LISTS = {'__init__', 'hooks'}  # names of what lies in many rooms
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of mmkd that a file imports, at its top or in a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or '').split('.')[0] == 'mmkd':
+            base = (node.module or '').removeprefix('mmkd').lstrip('.')
+            names = [f'{base}.{alias.name}'.lstrip('.') for alias in node.names]
+            found |= {name if name in FILES else base for name in names}
+    return found
+
+
+def rooms_entered(room: str) -> set[str]:
+    files = [path for name, path in FILES.items() if name.split('.')[0] == room]
+    entered = {name.split('.')[0] for path in files for name in imported(path)}
+    return (entered & {*ROOMS, *LISTS}) - {room}
+
+
+def test_no_room_is_entered_from_a_room_that_it_enters():
+    left = {room: rooms_entered(room) for room in ROOMS}
+    assert sum(map(len, left.values())) > 30  # else nothing was found
+    while left:
+        bottom = [room for room, entered in left.items() if not entered & left.keys()]
+        assert bottom, f'these import each other: {left}'
+        for room in bottom:
+            del left[room]
+
+
+def test_no_room_but_the_command_line_knows_the_list_of_hooks():
+    assert [room for room in ROOMS if 'hooks' in rooms_entered(room)] in ([], ['cli'])
+
+
+def test_optional_rooms_are_imported_by_the_list_of_hooks_only():
+    for optional in ('feature_cache', 'profiling'):
+        assert [room for room in ROOMS if optional in rooms_entered(room)] == []
+
+
+def test_a_distiller_knows_no_runner():
+    for room in ('distillers', 'tasks', 'stages', 'features', 'heads', 'losses', 'teacher'):
+        for path in (PACKAGE / room).glob('*.py'):
+            assert 'mmengine.runner import Runner' not in path.read_text(), path
+
+
+def test_each_room_is_told():
+    page = (PACKAGE.parent / 'docs' / 'architecture.md').read_text()
+    assert [room for room in ROOMS if f'\n  {room}/ ' not in page] == []
+
+
+def test_rooms_are_all_there_is():
+    loose = sorted(name for name in FILES if '.' not in name and name not in ROOMS)
+    assert loose == ['__init__', 'errors', 'hooks', 'registry', 'version']

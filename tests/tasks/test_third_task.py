@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from mmkd.errors import UserError
-from mmkd.features.capture import feature_of, recording
+from mmkd.features.capture import ModuleOutput, feature_of, recording
 from mmkd.registry import DATASETS, MODELS
 from mmkd.tasks import Outcome, Task, choice, kind_of, register_task, task_of
 

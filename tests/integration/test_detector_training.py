@@ -60,6 +60,7 @@ model = dict(
     {method},
     student={{{{_base_.model}}}},
     teacher=dict(config='{folder}/teacher.py', checkpoint='{folder}/teacher/epoch_10.pth'))
+default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
 """
 
 HEADS = dict(type='mmdet.FCOSHead', feat_channels=32, stacked_convs=1, norm_on_bbox=True, center_sampling=True)

@@ -125,7 +125,7 @@ scratch; box AP in per cent. The teacher (12 epochs, ImageNet weights, trained o
 
 The config that a user writes (`configs/sskd/sskd_gfl_mobilenet-v2_r18-w8_bccd.py` and its like), 36 epochs where not
 said otherwise. From `docs/device/bccd_cpu.jsonl`: {device}, {versions}, commit {commit}.
-The rows of the H100 above are of another torch, so compare within a table. The teacher is {lead:.1f} ahead of the student
+The H100 rows above are of another torch, so compare within a table. The teacher is {lead:.1f} ahead of the student
 alone with 24 epochs. Seconds are those of the processor; the machine did other work as well.
 
 """,

@@ -104,7 +104,7 @@ def test_as_good_as_without(run_tool, tmp_path):
         config.write_text(
             f"_base_ = '{CONFIGS}/sskd/sskd_resnet18-w32_resnet18-w16_digits.py'\n"
             f"model = dict(teacher=dict(checkpoint='{tmp_path}/t/epoch_5.pth'))\n"
-            f'train_cfg = dict(max_epochs=24)\ndefault_hooks = dict({hook})\n'
+            f'train_cfg = dict(max_epochs=24)\ndefault_hooks = dict(stages=dict(unfreeze_last=False), {hook})\n'
         )
         assert run(config, '--work-dir', tmp_path / name) is None
         log = ''.join(path.read_text() for path in (tmp_path / name).glob('*/*.log'))

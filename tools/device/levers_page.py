@@ -154,10 +154,11 @@ def table(found: dict[str, list[dict]], titles: dict[str, str], factor: float, a
             continue
         scores = [factor * row['last'] for row in done]
         spread = f' ({min(scores):.1f} to {max(scores):.1f})' if len(scores) > 1 else ''
-        seconds = mean(row.get('core_seconds', row['seconds']) for row in done)
+        costs = [row.get('core_seconds', row.get('seconds')) for row in done]
+        seconds = 'not measured' if None in costs else f'{mean(costs):.0f}'
         lines.append(
             f'| {title} | {_listed(done)} | {mean(scores):.1f}{spread} | {mean(scores) - alone:+.1f} | '
-            f'{_explained(done[0])} | {seconds:.0f} |'
+            f'{_explained(done[0])} | {seconds} |'
         )
     return lines
 

@@ -15,7 +15,7 @@ from mmkd.features.explained_variance import R2, variance_parts
 from mmkd.features.padding import divisor_of
 from mmkd.heads.inherited import state_of
 from mmkd.registry import MODELS
-from mmkd.stages.pairing import pair_plans
+from mmkd.stages.pairing import in_neck, pair_plans
 from mmkd.stages.phases import Phase, check_name
 from mmkd.stages.plan import Stage
 from mmkd.utils.random_state import own_randomness
@@ -107,7 +107,7 @@ class SSKD(Distiller):
         self.teacher_stages = dict(zip(names, teacher_plan.stages))
         for name in self.stage_losses:
             check_name(name, names, 'model.stage_losses')
-        necks = [name for name, stage in stages.items() if stage.end.split('.')[0] == 'neck']
+        necks = [name for name, stage in stages.items() if in_neck(stage)]
         wanted = self.wanted if self.wanted is not None else necks or names
         for name in wanted:
             check_name(name, names, 'model.places')

@@ -15,8 +15,8 @@ demo: $(VENV)/.demo  ## a teacher, its student alone and distilled in four ways 
 $(TEACHER): | $(VENV)/.demo
 	$(RUN) tools/train.py configs/baselines/resnet18-w32_digits.py
 
-results: $(VENV)/.demo  ## train students alone and distilled on data/cifar100.npz, write docs/results.md; goes on if stopped
-	$(RUN) tools/benchmark/results.py $(RESULTS_ARGS)
+results: $(VENV)/.demo  ## train what ARENA compares, write docs/results.md and docs/levers.md; goes on if stopped
+	$(RUN) tools/arenas/run.py $(ARENA) $(RESULTS_ARGS)
 
 bench: $(VENV)/.demo $(TEACHER)  ## what mmkd costs, against the floor and others; writes docs/benchmarks.md
 	$(RUN) tools/benchmark/speed/bench.py $(BENCH_ARGS)
@@ -24,7 +24,7 @@ bench: $(VENV)/.demo $(TEACHER)  ## what mmkd costs, against the floor and other
 counts: $(VENV)/.dev  ## what an iteration would ask of a GPU, counted without one; writes its table into docs/benchmarks.md
 	MMKD_COUNTS=1 $(RUN) -m pytest -q tests/pretended
 
-device: $(VENV)/.dev  ## checks, speed and, if jobs are named, trainings on this machine's GPU, within minutes
+device: $(VENV)/.dev  ## checks, speed and, if an arena is named, trainings on this machine's GPU, within minutes
 	PYTHON=$(RUN) tools/device_run.sh $(DEVICE_ARGS)
 
 test: $(VENV)/.dev  ## the test suite, without the long ones

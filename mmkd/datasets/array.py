@@ -21,14 +21,24 @@ class ArrayDataset(BaseDataset):
     Args:
         ann_file (str): The ``.npz`` file, below ``data_root`` if that is given.
         split (str): Which part of the file to read. Defaults to ``'train'``.
+        per_class (tuple[int, int | None], optional): Which images of each class, from which to before which, in an
+            order that is shuffled but always the same: ``(0, 5)`` are five of each class, ``(5, None)`` all others.
+            Defaults to all.
         **kwargs: As in :class:`mmengine.dataset.BaseDataset` (``pipeline``, ``indices``, ``metainfo``, ...).
 
     Example:
         >>> dict(type='mmkd.ArrayDataset', ann_file='data/cifar100.npz', split='test', pipeline=[...])
     """
 
-    def __init__(self, ann_file: str = '', split: str = 'train', **kwargs):
+    def __init__(
+        self,
+        ann_file: str = '',
+        split: str = 'train',
+        per_class: tuple[int, int | None] | None = None,
+        **kwargs,
+    ):
         self.split = split
+        self.per_class = per_class
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -45,6 +55,9 @@ class ArrayDataset(BaseDataset):
                 f'{where}: {self.split}_y must be {len(self.images)} integer labels, one an image, '
                 f'not {labels.dtype} of shape {labels.shape}.'
             )
+        if self.per_class is not None:
+            chosen = places_per_class(labels, self.per_class, type(self).__name__)
+            self.images, labels = self.images[chosen], labels[chosen]
         self._metainfo.setdefault('classes', class_names)
         return [dict(img_index=i, gt_label=int(label)) for i, label in enumerate(labels)]
 
@@ -82,3 +95,18 @@ class ArrayDataset(BaseDataset):
     def get_cat_ids(self, idx: int) -> list[int]:
         """The sample's class, as mmengine's ClassBalancedDataset asks for it."""
         return [int(super().get_data_info(idx)['gt_label'])]
+
+
+def places_per_class(labels: np.ndarray, per_class: tuple[int, int | None], where: str) -> np.ndarray:
+    """Places of the images from which to before which of each class, sorted.
+
+    They are shuffled before, since neighbours are often alike.
+    """
+    if not isinstance(per_class, tuple | list) or len(per_class) != 2:
+        raise UserError(
+            f'{where}: per_class must be two numbers, as (0, 5) for five of each class or (5, None) for the others, '
+            f'not {per_class!r}.'
+        )
+    shuffled = np.random.RandomState(0).permutation(len(labels))
+    classes = np.unique(labels)
+    return np.sort(np.concatenate([shuffled[labels[shuffled] == label][slice(*per_class)] for label in classes]))

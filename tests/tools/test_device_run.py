@@ -41,7 +41,7 @@ def test_the_dry_run_does_every_step(tmp_path):
     about, *steps = lines(tmp_path / 'steps.jsonl')
     assert about['dry_run'] is True
     assert [(step['step'], step['outcome']) for step in steps] == [
-        (name, 'done') for name in ('checks', 'speed', 'grid')
+        (name, 'done') for name in ('checks', 'speed', 'arena')
     ]
     passed = {
         line['test'].partition('[')[0] for line in lines(tmp_path / 'checks.jsonl') if line['outcome'] == 'passed'
@@ -50,88 +50,10 @@ def test_the_dry_run_does_every_step(tmp_path):
     phases = [line for line in lines(tmp_path / 'speed.jsonl') if 'phase' in line]
     assert [line['phase'] for line in phases] == ['layer1', 'layer2', 'layer3', 'layer4', 'head']
     assert set(phases[0]['ms']) == {'mmkd', 'frozen_dtype', 'floor', 'run everything'}
-    teacher, student = lines(tmp_path / 'grid.jsonl')
+    teacher, student = lines(tmp_path / 'cpu' / 'dry_run.jsonl')
     assert (teacher['state'], student['state']) == ('finished', 'finished')
-    assert student['teacher'] == 'teacher'
     assert student['stages'][0].startswith('stage')
-    assert (tmp_path / 'teacher.pth').is_file()
-
-
-JOBS = """
-JOBS = [
-    dict(name='big', config='configs/a.py', options={'x': '{place}/y', 'n': 3}),
-    dict(name='small', config='configs/b.py', teacher='big', seed=4),
-]
-"""
-
-
-def test_a_job_knows_its_teacher(device, tmp_path):
-    (tmp_path / 'jobs.py').write_text(JOBS)
-    big, small = device('jobs_file').read_jobs(tmp_path / 'jobs.py', tmp_path / 'work', dict(place='/data'))
-    assert big.options() == {'x': '/data/y', 'n': 3, 'randomness.seed': 0}
-    assert big.checkpoint is None
-    big.folder.mkdir(parents=True)
-    (big.folder / 'last_checkpoint').write_text('somewhere/epoch_3.pth\n')
-    assert small.teacher is big
-    assert small.options() == {
-        'randomness.seed': 4,
-        'model.teacher.config': str(tmp_path / 'work' / 'big' / 'a.py'),
-        'model.teacher.checkpoint': 'somewhere/epoch_3.pth',
-    }
-
-
-@pytest.mark.parametrize(
-    ('text', 'told'),
-    [
-        ('', 'defines no JOBS'),
-        ("JOBS = [dict(name='a', config='c')] * 2", 'names a twice'),
-        ("JOBS = [dict(name='a', config='c', teacher='t')]", 'the teacher t of a is no job before it'),
-    ],
-)
-def test_mistakes_in_the_jobs_are_told(device, tmp_path, text, told):
-    (tmp_path / 'jobs.py').write_text(text)
-    with pytest.raises(Exception, match=told):
-        device('jobs_file').read_jobs(tmp_path / 'jobs.py', tmp_path, {})
-
-
-class Command:
-    """Stands in for tools/train.py."""
-
-    def __init__(self, **scripts: str):
-        self.scripts = scripts
-
-    def __call__(self, job) -> list[str]:
-        log = job.folder / 'now' / 'vis_data' / 'scalars.json'
-        log.parent.mkdir(parents=True)
-        log.write_text('{"loss": 2.5, "step": 4}\n{"accuracy/top1": 70.0, "step": 1}\n{"loss": 1.5, "st')
-        (job.folder / 'last_checkpoint').write_text('here.pth')
-        return [sys.executable, '-c', self.scripts[job.name]]
-
-
-def test_each_training_has_its_line_and_the_time_ends_what_runs(device, tmp_path, monkeypatch):
-    grid = device('grid')
-    names = ('good', 'bad', 'pupil', 'slow', 'late')
-    teachers = dict(pupil='bad', late='slow')
-    jobs = [
-        dict(name=name, config='c.py', **(dict(teacher=teachers[name]) if name in teachers else {})) for name in names
-    ]
-    (tmp_path / 'jobs.py').write_text(f'JOBS = {jobs}')
-    scripts = dict(good="print('Stage layer1 ends: well')", bad="raise SystemExit('no such thing')")
-    monkeypatch.setattr(grid, 'command', Command(**scripts, slow='import time; time.sleep(60)'))
-    runs = grid.Runs(
-        device('lines').Lines(tmp_path / 'grid.jsonl', dict(device='here')), time.monotonic() + 3, tmp_path
-    )
-    failed = device('results').run_grid(grid.read_jobs(tmp_path / 'jobs.py', tmp_path / 'work', {}), 3, runs)
-    found = {line['name']: line for line in lines(tmp_path / 'grid.jsonl')}
-    assert found['good']['state'] == 'finished'
-    assert found['good']['stages'] == ['Stage layer1 ends: well']
-    assert (found['good']['last'], found['good']['losses']['loss']) == (70.0, 2.5)
-    assert found['bad']['state'] == 'FAILED with 1: no such thing'
-    assert found['pupil']['state'] == 'not run: its teacher bad is not finished'
-    assert found['slow']['state'] == 'cut: the time was up'
-    assert found['late']['state'] == 'not run: the time was up'
-    assert {line['device'] for line in found.values()} == {'here'}
-    assert len(failed) == 1
+    assert (tmp_path / 'dry_run_teacher_s0.pth').is_file()
 
 
 def test_a_step_that_fails_or_hangs_is_ended_with_all_that_it_started(device, tmp_path):
@@ -171,8 +93,8 @@ def test_images_are_carried_without_loss(run_tool, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'told'),
     [
-        (['nothing'], 'error: nothing is no step; take some of: checks, speed, grid.'),
-        (['grid'], 'error: grid: say what to train with --jobs FILE (tools/device/jobs holds some).'),
+        (['nothing'], 'error: nothing is no step; take some of: checks, speed, arena.'),
+        (['arena'], 'error: arena: say what to train with --arena NAME (tools/arenas/catalogue holds them).'),
     ],
 )
 def test_mistakes_are_told(run_tool, tmp_path, arguments, told):

@@ -6,7 +6,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from cells import ROOT
+from files import ROOT
 from mmengine.device import get_device
 
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmpretrain', 'mmpretrain', 'onedl-mmdetection', 'mmdet')

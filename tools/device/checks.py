@@ -7,9 +7,11 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
-from lines import Lines
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tools' / 'benchmark'))
+
+from lines import Lines
 
 
 class Recorder:

@@ -24,7 +24,9 @@ from surroundings import surroundings
 
 from mmkd.errors import UserError
 
-LIMITS = {'checks': 100.0, 'speed': 160.0, 'grid': float('inf')}  # seconds
+LIMITS = {'checks': 100.0, 'speed': 160.0, 'arena': float('inf')}  # seconds
+PROGRAMS = dict(checks=HERE / 'checks.py', speed=HERE / 'speed.py', arena=HERE.parent / 'arenas' / 'run.py')
+DRY_RUN = HERE / 'dry_run.py'  # an arena
 GRACE = 15.0  # seconds in which a step may end in good order
 
 
@@ -35,17 +37,18 @@ def main() -> None:
     parser.add_argument('--dry-run', action='store_true', help='every step at a tiny size, on the CPU')
     default = os.environ.get('OUT', 'work_dirs/device')
     parser.add_argument('--out', type=Path, default=Path(default), help='[$OUT, or work_dirs/device]')
-    parser.add_argument('--jobs', type=Path, help='what the grid trains: a Python file with JOBS')
+    parser.add_argument('--arena', help='what is trained: a name of tools/arenas/catalogue, or a Python file')
+    parser.add_argument('--rows', nargs='+', default=[], metavar='ROW', help='of the arena [all]')
+    parser.add_argument('--seeds', nargs='+', default=[], metavar='SEED', help="[the arena's]")
     parser.add_argument('--at-once', type=int, default=12, help='trainings side by side [12]')
-    parser.add_argument('--data', nargs='+', default=[], metavar='NAME=PATH', help='where data sets of the jobs lie')
     args = parser.parse_args()
     if unknown := [step for step in args.steps if step not in LIMITS]:
         raise UserError(f'{unknown[0]} is no step; take some of: {", ".join(LIMITS)}.')
     steps = args.steps or list(LIMITS)
-    if 'grid' in steps and args.jobs is None and not args.dry_run:
+    if 'arena' in steps and args.arena is None and not args.dry_run:
         if args.steps:
-            raise UserError('grid: say what to train with --jobs FILE (tools/device/jobs holds some).')
-        steps.remove('grid')
+            raise UserError('arena: say what to train with --arena NAME (tools/arenas/catalogue holds them).')
+        steps.remove('arena')
     if args.dry_run:
         os.environ.update(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
     else:
@@ -69,13 +72,15 @@ def run_step(step: str, args: Namespace, out: Path, lines: Lines, deadline: floa
         lines.add(step=step, outcome='not run', reason='no time was left')
         print(f'{step}: not run, no time was left', flush=True)
         return False
-    command = [sys.executable, str(HERE / f'{step}.py'), '--out', str(out)]
-    command += ['--dry-run'] if args.dry_run else []
+    command = [sys.executable, str(PROGRAMS[step]), '--out', str(out)]
     if step != 'checks':
         command += ['--seconds', f'{seconds:.0f}']
-    if step == 'grid':
-        command += ['--at-once', str(args.at_once), *(['--jobs', str(args.jobs.resolve())] if args.jobs else [])]
-        command += ['--data', *args.data] if args.data else []
+    if step == 'arena':
+        command += [str(DRY_RUN) if args.dry_run else args.arena, '--at-once', str(args.at_once)]
+        command += ['--rows', *args.rows] if args.rows else []
+        command += ['--seeds', *args.seeds] if args.seeds else []
+    elif args.dry_run:
+        command += ['--dry-run']
     print(f'{step}: at most {seconds:.0f} s', flush=True)
     outcome = ended(command, out / f'{step}.log', seconds + GRACE)
     took = round(time.monotonic() - start, 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from cells import read_json, write_json, write_whole
+from files import read_json, write_json, write_whole
 from measuring import GPU
 
 from mmkd.errors import UserError

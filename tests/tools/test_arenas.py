@@ -1,0 +1,300 @@
+"""Arenas: what is trained, skipped, resumed, recorded and printed, mostly with a stub for the trainings."""
+
+import fcntl
+import json
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+GOOD = "sum(range(10**7)); print('Stage layer1 ends: well')"
+WHERE = dict(device='CPU, 2 cores', versions='torch 1', commit='abc', date='2026-01-02')
+
+
+@pytest.fixture
+def lab(monkeypatch, tmp_path):
+    """The modules of the tool, in an empty folder."""
+    before = set(sys.modules)
+    for folder in ('benchmark', 'arenas'):
+        monkeypatch.syspath_prepend(ROOT / 'tools' / folder)
+    monkeypatch.chdir(tmp_path)
+    names = ('arena', 'cifar', 'page', 'results', 'run', 'training')
+    yield type('Lab', (), {name: __import__(name) for name in names})
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def small(lab):
+    """A teacher, the student alone on two seeds, and two students of the teacher."""
+    row = lab.arena.Row
+    rows = [
+        row('teacher', 'Teacher', 'baselines/resnet18-w32_digits', {'train_cfg.max_epochs': 3}, (7,), None),
+        row('alone', 'Student alone', 'baselines/resnet18-w16_digits', {'student.head.x': 4}, teacher=None),
+        row('kd', 'KD', 'kd/kd_resnet18-w32_resnet18-w16_digits', {'student.init': '{teacher}', 'n': 2}),
+        row('sskd', 'SSKD', 'sskd/sskd_resnet18-w32_resnet18-w16_digits', seeds=(5,)),
+    ]
+    return lab.arena.Arena('Small', 'A text.', [lab.arena.Table('Few', rows)], options={'a.b': 1}, name='small')
+
+
+class Scripts:
+    """Stands in for tools/train.py: writes what mmengine logs, then runs the script of the row."""
+
+    def __init__(self, **scripts: str):
+        self.scripts = scripts
+        self.names: list[str] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, training) -> list[str]:
+        with self.lock:
+            self.names.append(training.name)
+        log = training.folder / 'now' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text('{"loss": 2.5, "step": 4}\n{"accuracy/top1": 70.0, "step": 1}\n{"loss": 1.5, "st')
+        (training.folder / 'last_checkpoint').write_text(str(training.folder / 'epoch_1.pth'))
+        (training.folder / 'epoch_1.pth').touch()
+        return [sys.executable, '-c', self.scripts.get(training.row.key, GOOD)]
+
+
+def trainer(lab, scripts: Scripts, seconds: float = 60, where: dict = WHERE):
+    results = lab.results.Results(Path('docs/cpu/small.jsonl'), where)
+    return lab.training.Trainer(results, time.monotonic() + seconds, scripts)
+
+
+def test_trainings_come_seed_by_seed_after_their_teacher(small):
+    names = [training.name for training in small.trainings(['kd', 'sskd', 'alone'], [1, 0])]
+    assert names == ['teacher_s7', 'kd_s0', 'sskd_s0', 'alone_s0', 'kd_s1', 'sskd_s1', 'alone_s1']
+    assert [training.name for training in small.trainings(['sskd'])] == ['teacher_s7', 'sskd_s5']
+
+
+def test_options_reach_the_student_and_know_the_teacher(small, lab):
+    teacher, alone, student = small.trainings(['kd', 'alone'], [3])[0], *small.trainings(['alone', 'kd'], [3])[::2]
+    assert alone.options() == {'a.b': 1, 'model.head.x': 4, 'randomness.seed': 3}
+    Scripts()(teacher)
+    assert student.options() == {
+        'a.b': 1,
+        'model.student.init': 'work_dirs/arenas/small/teacher_s7/epoch_1.pth',
+        'n': 2,
+        'randomness.seed': 3,
+        'model.teacher.config': 'work_dirs/arenas/small/teacher_s7/resnet18-w32_digits.py',
+        'model.teacher.checkpoint': 'work_dirs/arenas/small/teacher_s7/epoch_1.pth',
+    }
+
+
+@pytest.mark.parametrize('at_once', [1, 3])
+def test_a_finished_training_is_not_run_again(small, lab, at_once, capsys):
+    scripts = Scripts()
+    for _ in range(2):
+        assert lab.run.run_side_by_side(small.trainings(), at_once, trainer(lab, scripts)) == []
+    assert sorted(scripts.names) == ['alone_s0', 'alone_s1', 'kd_s0', 'kd_s1', 'sskd_s5', 'teacher_s7']
+    assert scripts.names.index('teacher_s7') < min(scripts.names.index(name) for name in ('kd_s0', 'sskd_s5'))
+    assert capsys.readouterr().out.count('is finished') == 6
+    result = trainer(lab, scripts).results.read()['kd_s1']
+    assert (result['last'], result['losses']['loss'], result['stages']) == (70.0, 2.5, ['Stage layer1 ends: well'])
+    assert result['core_seconds'] > 0
+    assert {key: result[key] for key in WHERE} == WHERE
+    assert (result['config'], result['seed']) == ('kd/kd_resnet18-w32_resnet18-w16_digits', 1)
+
+
+def test_a_teacher_without_its_network_is_trained_again(small, lab):
+    scripts = Scripts()
+    lab.run.run_side_by_side(small.trainings(['kd'], [0]), 1, trainer(lab, scripts))
+    small.trainings(['teacher'])[0].checkpoint.unlink()
+    lab.run.run_side_by_side(small.trainings(['kd'], [0, 1]), 1, trainer(lab, scripts))
+    assert scripts.names == ['teacher_s7', 'kd_s0', 'teacher_s7', 'kd_s1']
+
+
+def test_what_goes_wrong_is_recorded_and_the_rest_goes_on(small, lab):
+    scripts = Scripts(
+        alone="raise SystemExit('error: The loss of stage all is NaN or infinite since iteration 3')",
+        kd="raise SystemExit('no such thing')",
+        sskd='import time; time.sleep(60)',
+    )
+    run = trainer(lab, scripts, seconds=4)
+    failed = lab.run.run_side_by_side(small.trainings(seeds=[0]), 4, run)
+    found = run.results.read()
+    assert found['alone_s0']['state'] == 'diverged'
+    assert found['kd_s0']['state'] == 'FAILED with 1: no such thing'
+    assert found['sskd_s0']['state'] == 'cut'
+    assert [line.split()[0] for line in failed] == ['kd_s0']
+    run = trainer(lab, Scripts(), seconds=-1)
+    assert run(small.trainings(['sskd'], [9])[-1]) == 'is not run: the time is up'
+
+
+def test_what_never_validated_has_no_result(small, lab):
+    class Silent(Scripts):
+        def __call__(self, training) -> list[str]:
+            command = super().__call__(training)
+            (training.folder / 'now' / 'vis_data' / 'scalars.json').write_text('{"loss": 2.5, "step": 4}\n')
+            return command
+
+    assert trainer(lab, Silent())(small.trainings(['alone'])[0]).startswith('FAILED: it was never validated')
+
+
+def test_without_its_teacher_no_student_is_distilled(small, lab):
+    scripts = Scripts(teacher='raise SystemExit(1)')
+    lab.run.run_side_by_side(small.trainings(['kd'], [0]), 1, trainer(lab, scripts))
+    assert scripts.names == ['teacher_s7']
+
+
+def test_other_options_are_no_resume(small, lab):
+    cut = trainer(lab, Scripts(alone='raise SystemExit(1)'))
+    cut(small.trainings(['alone'])[0])
+    other = replace(small, options={'a.b': 2, 'c': 3})
+    said = trainer(lab, Scripts())(other.trainings(['alone'])[0])
+    assert said.startswith('FAILED: it was begun with another a.b, c; remove work_dirs/arenas/small/alone_s0')
+
+
+def test_costs_are_summed_and_unknown_after_a_kill(lab, tmp_path):
+    first = lab.training.Costs(tmp_path)
+    first.add(10, 4)
+    second = lab.training.Costs(tmp_path)
+    second.add(5, 2)
+    assert second.total() == dict(seconds=15, core_seconds=6)
+    lab.training.Costs(tmp_path)  # killed before it could add
+    last = lab.training.Costs(tmp_path)
+    last.add(1, 1)
+    assert last.total() == dict(seconds=None, core_seconds=None)
+
+
+def test_what_another_process_trains_is_left_alone(small, lab):
+    training, scripts = small.trainings(['alone'])[0], Scripts()
+    training.folder.mkdir(parents=True)
+    with (training.folder / 'lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert 'another process' in trainer(lab, scripts)(training)
+    assert scripts.names == []
+    assert trainer(lab, scripts)(training).startswith('finished')
+
+
+def test_mistakes_are_told(small, lab, tmp_path, run_tool):
+    with pytest.raises(Exception, match='nothing is no row of small; it has teacher, alone, kd, sskd'):
+        small.trainings(['nothing'])
+    row = lab.arena.Row('kd', 'Another', 'x')
+    twice = replace(small, tables=[*small.tables, lab.arena.Table('', [row])])
+    with pytest.raises(Exception, match='two rows have the key kd'):
+        twice.trainings()
+    with pytest.raises(Exception, match='nowhere is no arena; there are bccd, cifar100_common'):
+        lab.arena.read_arena('nowhere')
+    (tmp_path / 'empty.py').touch()
+    with pytest.raises(Exception, match='defines no ARENA'):
+        lab.arena.read_arena(str(tmp_path / 'empty.py'))
+    said = run_tool('arenas/run.py', 'cifar100_short')
+    assert said.startswith('error: data/cifar100.npz does not exist; write its images to it as docs/data.md says')
+    assert run_tool('arenas/run.py', 'bccd').startswith('error: data/bccd320/train.json does not exist; docs/data.md')
+
+
+def test_the_catalogue_names_configs_that_exist(lab):
+    for name in lab.arena.arenas():
+        trainings = lab.arena.read_arena(name).trainings()
+        assert trainings
+        assert all(training.config.is_file() for training in trainings)
+
+
+def line(key: str, seed: int, last: float | None, **more) -> dict:
+    state = 'cut' if last is None else 'finished'
+    return {**dict(name=f'{key}_s{seed}', state=state, seed=seed, last=last, core_seconds=90.0, **WHERE), **more}
+
+
+def printed(lab, small, *lines: dict, machine: str = 'cpu') -> list[str]:
+    found = {machine: {each['name']: each for each in lines}}
+    text = lab.page.section(replace(small, factor=10.0), found, 'results')
+    return [each.strip() for each in text.splitlines()]
+
+
+def test_the_table_says_what_was_trained_where_and_what_not(small, lab):
+    measured = dict(layer1='mimic_loss 2.5, r2_layer1 0.9', layer2='mimic_loss 1, r2_layer2 0.754')
+    lines = printed(
+        lab,
+        small,
+        line('teacher', 7, 7.0),
+        line('alone', 0, 6.0),
+        line('alone', 1, 6.2),
+        line('kd', 0, 6.5, core_seconds=None, measured=measured),
+        line('kd', 1, None, state='diverged', commit='b'),
+    )
+    assert 'The teacher has 70.0, the student alone 61.0: a lead of 9.0 points.' in lines
+    assert '| Teacher | 7 | 70.0 | +9.0 |  | 90 | a |' in lines
+    assert '| Student alone | 0, 1 | 61.0 (60.0 to 62.0) |  |  | 90 | a |' in lines
+    assert '| KD | 0 | 65.0; seed 1 diverged | +4.0 | 0.90 0.75 | not measured | a |' in lines
+    assert '| SSKD |  | not run |  |  |  |  |' in lines
+    assert 'a: CPU, 2 cores, torch 1, commit abc, 2026-01-02.' in lines
+    assert '### Few' in lines
+
+
+def test_a_teacher_that_is_not_ahead_stands_above_the_table(small, lab):
+    lines = printed(lab, small, line('teacher', 7, 6.3), line('alone', 0, 6.0), line('alone', 1, 6.4))
+    assert any('**The teacher is hardly ahead, so these rows show little of distillation.**' in each for each in lines)
+
+
+def test_each_machine_has_its_table(small, lab):
+    found = dict(
+        cpu={'alone_s0': line('alone', 0, 6.0)},
+        gpu={
+            'kd_s0': line('kd', 0, 7.0, device='GPU X', seconds=3.2),
+            'alone_s0': line('alone', 0, 6.5, device='GPU X'),
+        },
+    )
+    lines = lab.page.section(small, found, 'results').splitlines()
+    assert [each for each in lines if each.startswith('###')] == [
+        '### Few, trained on a CPU',
+        '### Few, trained on one GPU X',
+    ]
+    gpu = lines[lines.index('### Few, trained on one GPU X') :]
+    assert '| KD | 0 | 7.0 | +0.5 |  | 3 | a |' in gpu
+    assert not any(each.startswith('| SSKD') for each in gpu)  # what was not run is listed once
+
+
+def test_the_pages_are_what_the_lines_say(lab, tmp_path):
+    """Nobody has changed them by hand, and every line of results has its row."""
+    (tmp_path / 'docs').mkdir()
+    lab.page.write_pages(ROOT / 'docs' / 'arenas', tmp_path / 'docs')
+    for page in ('results', 'levers'):
+        assert (tmp_path / 'docs' / f'{page}.md').read_text() == (ROOT / 'docs' / f'{page}.md').read_text()
+    for name in lab.arena.arenas():
+        arena = lab.arena.read_arena(name)
+        for results in lab.page.results_of(arena, ROOT / 'docs' / 'arenas').values():
+            assert {key.rpartition('_s')[0] for key in results} <= set(arena.rows)
+
+
+def test_lines_survive_a_second_writer_and_the_last_one_counts(lab, tmp_path):
+    results = lab.results.Results(tmp_path / 'a.jsonl', dict(device='x'))
+    for last in (1, 2):
+        results.add(name='kd_s0', last=last)
+    results.add(name='kd_s1', last=3)
+    assert {name: row['last'] for name, row in results.read().items()} == dict(kd_s0=2, kd_s1=3)
+    file_of = lab.results.file_of
+    assert file_of(tmp_path, 'CPU, 2 cores', 'a') == tmp_path / 'cpu' / 'a.jsonl'
+    assert file_of(tmp_path, 'NVIDIA H100 80GB', 'a') == tmp_path / 'nvidia-h100-80gb' / 'a.jsonl'
+
+
+def test_smaller_images(lab):
+    images = np.arange(4 * 4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 4, 3)
+    arrays = dict(train_x=images, train_y=np.array([0, 2, 1, 0]), test_x=images[:1], test_y=np.array([1]))
+    reduced = lab.cifar.reduce(arrays, classes=2, side=2)
+    assert reduced['train_y'].tolist() == [0, 1, 0]
+    assert reduced['train_x'].shape == (3, 2, 2, 3)
+    assert reduced['train_x'].dtype == np.uint8
+    assert reduced['train_x'][1, 0, 1, 2] == round(images[2, :2, 2:, 2].mean())
+
+
+def test_a_real_arena_on_a_few_images(run_tool, tmp_path, monkeypatch, capfd):
+    """A teacher and a distilled student, for real; then everything is there already."""
+    pytest.importorskip('mmpretrain')
+    monkeypatch.chdir(tmp_path)
+    command = ('arenas/run.py', ROOT / 'tools' / 'device' / 'dry_run.py', '--out', tmp_path / 'out')
+    assert run_tool(*command) is None
+    lines = [json.loads(each) for each in (tmp_path / 'out' / 'cpu' / 'dry_run.jsonl').read_text().splitlines()]
+    assert [each['state'] for each in lines] == ['finished', 'finished']
+    assert lines[1]['stages'][0].startswith('stage')
+    assert (tmp_path / 'out' / 'dry_run_teacher_s0.pth').is_file()
+    capfd.readouterr()
+    assert run_tool(*command) is None
+    assert capfd.readouterr().out.count('is finished') == 2

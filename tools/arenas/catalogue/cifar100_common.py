@@ -1,0 +1,56 @@
+"""CIFAR-100 as everybody trains it to compare distillation, for a GPU."""
+
+from arena import Arena, Row, Table
+from cifar import DATA, maker
+from methods import rows
+
+COLUMNS = ('teacher', 'student alone', 'KD', 'FitNet', 'AT', 'RKD', 'CRD', 'DKD')
+PAIRS = {  # the figures that the benchmark's authors have published
+    'resnet56_resnet20': (72.34, 69.06, 70.66, 69.21, 70.55, 69.61, 71.16, 71.97),
+    'wrn40-2_wrn16-2': (75.61, 73.26, 74.92, 73.58, 74.08, 73.35, 75.48, 76.23),
+    'resnet32x4_resnet8x4': (79.42, 72.50, 73.33, 73.50, 73.44, 71.90, 75.51, 76.32),
+}
+RESIDENT = {
+    f'{loader}.{key}': value
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    for key, value in {
+        'dataset.type': 'mmkd.ResidentArrayDataset',
+        'num_workers': 0,
+        'persistent_workers': False,
+        'pin_memory': False,
+    }.items()
+}
+
+
+def table(pair: str, published: tuple[float, ...]) -> Table:
+    """Every method on a pair."""
+    teacher, student = pair.split('_')
+    trained = dict(teacher=f'{pair}_teacher')
+    known = ', '.join(f'{name} {figure:.2f}' for name, figure in zip(COLUMNS, published))
+    return Table(
+        f"{teacher} teaches {student} (published by the benchmark's authors: {known})",
+        [
+            Row(f'{pair}_teacher', 'Teacher', f'baselines/{teacher}_cifar100', seeds=(0,), teacher=None),
+            Row(f'{pair}_alone', 'Student alone', f'baselines/{student}_cifar100', teacher=None),
+            *rows(
+                f'sskd/sskd_{pair}_cifar100',
+                ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
+                name=f'{pair}_{{}}',
+                **trained,
+            ),
+            Row(f'{pair}_sskd-mhkd', 'SSKD, then MHKD', f'mhkd/sskd-mhkd_{pair}_cifar100', **trained),
+        ],
+        f'{pair}_alone',
+    )
+
+
+ARENA = Arena(
+    title='CIFAR-100 as everybody trains it',
+    text="""The configs as they are: 240 epochs, batches of 64, SGD with a momentum of 0.9 and a weight decay of
+5e-4, a rate of 0.05 that is cut to a tenth at epochs 150, 180 and 210, random crop with a padding of 4, and flip.
+The data are kept on the device (`mmkd.ResidentArrayDataset`). Top-1 in per cent at the end.""",
+    options=RESIDENT,
+    prepare=maker(DATA, 32),
+    tables=[table(*pair) for pair in PAIRS.items()],
+    seeds=(0, 1, 2),
+)

@@ -1,0 +1,39 @@
+"""CIFAR-100, medium: all classes and images at 16 pixels, 30 epochs; with all labels and with a tenth of them."""
+
+from pathlib import Path
+
+from arena import Arena, Row, Table
+from cifar import length, maker, options, unlabelled
+from methods import rows
+
+DATA = Path('data/cifar100_16px.npz')
+PAIR = 'resnet56_resnet20'
+SSKD = f'sskd/sskd_{PAIR}_cifar100'
+METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
+NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
+TEACHER = Row('teacher', 'Teacher, all labels, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
+
+
+def labelled() -> Table:
+    """Every image has its label."""
+    alone = Row('alone', 'Student alone', 'baselines/resnet20_cifar100', teacher=None)
+    return Table('All labels (500 a class)', [TEACHER, alone, *rows(SSKD, METHODS, changes=NARROW)])
+
+
+def few_labels() -> Table:
+    """A tenth of the labels, in as many iterations."""
+    longer = {**length(300), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 10}  # of 5,000 images
+    alone = Row('alone50', 'Student alone', 'baselines/resnet20_cifar100-50-labels', longer, teacher=None)
+    methods = rows(f'{SSKD}-50-labels', METHODS[:-1], {**longer, **unlabelled(16, DATA)}, NARROW, '{}50')
+    heading = '50 labels a class, the other images without; about as many iterations as with all labels'
+    return Table(heading, [TEACHER, alone, *methods], 'alone50')
+
+
+ARENA = Arena(
+    title='CIFAR-100 medium: resnet56 teaches resnet20',
+    text="""All 100 classes and 50,000 training images, each square of 2x2 pixels averaged to one (16x16 pixels). 30
+epochs for every student and 40 for the teacher; the rest as in `cifar100_short`. Top-1 in per cent at the end.""",
+    options=options(30, 16, 100, DATA),
+    prepare=maker(DATA, 16),
+    tables=[labelled(), few_labels()],
+)

@@ -1,0 +1,109 @@
+"""CIFAR-100, short: every method and SSKD's levers in minutes on one core."""
+
+from pathlib import Path
+
+from arena import Arena, Row, Table
+from cifar import length, maker, options, unlabelled
+from methods import METHODS, STAGES, rows
+
+DATA = Path('data/cifar100_20-classes_16px.npz')
+SSKD = 'sskd/sskd_resnet56_resnet20_cifar100'
+ORDER = "['layer1','layer2','layer3'{}]"
+TOGETHER = "[['layer1','layer2','layer3']{}]"
+NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
+TEACHER = Row('teacher', 'Teacher, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
+ALONE = Row('alone', 'Student alone', 'baselines/resnet20_cifar100', teacher=None)
+
+
+def lever(key: str, title: str, stages: str, lengths: str, seeds: tuple[int, ...] = (0, 1), **more: object) -> Row:
+    """SSKD with other phases, and labels alone in the last one."""
+    changes = {'model.weight': 0, f'{STAGES}.stages': stages, f'{STAGES}.lengths': lengths}
+    return Row(key, title, SSKD, {**changes, **more}, seeds)
+
+
+ONE_LOSS = {'model.mimic_loss.type': 'mmkd.FeatureMimicLoss'}
+FINETUNED = ORDER.format(",'all'")
+LEVERS = [
+    lever(
+        'frozen-inherited',
+        "The paper's order, the head starts as the teacher's: 5 + 6 + 5 epochs, head 4",
+        ORDER.format(",'head'"),
+        '[5,6,5,4]',
+    ),
+    lever(
+        'nolabels-var1',
+        'No labels, loss in units of the variance, weight 1',
+        ORDER.format(''),
+        '[6,7,7]',
+        **ONE_LOSS,
+        **{'model.mimic_loss.scale': 'variance'},
+    ),
+    lever(
+        'nolabels-var10',
+        'The same with weight 10',
+        ORDER.format(''),
+        '[6,7,7]',
+        **ONE_LOSS,
+        **{'model.mimic_loss.scale': 'variance', 'model.mimic_loss.loss_weight': 10.0},
+    ),
+    lever('together-nolabels', 'No labels, stages together for 20', TOGETHER.format(''), '[20]'),
+    lever(
+        'finetuned',
+        "Stages 3 + 4 + 3, the teacher's head, everything learns from labels alone for 10 (`weight=0`)",
+        FINETUNED,
+        '[3,4,3,10]',
+    ),
+    lever(
+        'finetuned-lr0.01',
+        'The same, a fifth of the rate in the last phase',
+        FINETUNED,
+        '[3,4,3,10]',
+        **{f'{STAGES}.overrides.all.lr': 0.01},
+    ),
+    lever('finetuned-15-5', 'The same, stages 5 + 5 + 5, everything for 5', FINETUNED, '[5,5,5,5]'),
+    lever(
+        'together-finetuned',
+        "Stages together for 10, the teacher's head, everything learns for 10",
+        TOGETHER.format(",'all'"),
+        '[10,10]',
+    ),
+    *rows(SSKD, ['bfloat16']),
+    Row('featurekd1', 'FeatureKD, weight 1', SSKD, {**METHODS['featurekd'][1], 'model.weight': 1.0}),
+    Row('stages-featurekd', 'SSKD, weight 1', SSKD, {'model.weight': 1.0}, (0,)),
+]
+NO_LABELS = lever(
+    'nolabels', "**No labels**: stages 6 + 7 + 7, then the teacher's head as it is", ORDER.format(''), '[6,7,7]'
+)
+MAIN = [
+    TEACHER,
+    ALONE,
+    *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW),
+    Row('sskd-mhkd', 'SSKD, then MHKD', 'mhkd/sskd-mhkd_resnet56_resnet20_cifar100', NARROW['mhkd']),
+    NO_LABELS,
+]
+LABELS = 50  # a class, of 500
+LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 50}  # of 1,000 images
+
+
+def few_labels() -> Table:
+    """A tenth of the labels, in as many iterations."""
+    alone = Row('alone50', 'Student alone', f'baselines/resnet20_cifar100-{LABELS}-labels', LONGER, teacher=None)
+    sskd = f'sskd/sskd_resnet56_resnet20_cifar100-{LABELS}-labels'
+    methods = rows(
+        sskd, ('kd', 'mhkd', 'featurekd', 'sskd'), {**LONGER, **unlabelled(16, DATA)}, NARROW, f'{{}}{LABELS}'
+    )
+    heading = f'{LABELS} labels a class, the other images without; about as many iterations as with all labels'
+    return Table(heading, [TEACHER, alone, *methods, NO_LABELS], 'alone50')
+
+
+ARENA = Arena(
+    title='CIFAR-100 short: resnet56 teaches resnet20',
+    text="""The first 20 classes of CIFAR-100 (10,000 training and 2,000 test images), each square of 2x2 pixels
+averaged to one (16x16 pixels). 20 epochs for every student, whatever the method, and 40 for the teacher. Random crop
+with a padding of 2, and flip. MHKD's heads are 32 channels wide. The rest is as in the usual protocol (the arena
+`cifar100_common`), with the rate cut at the same parts of the run. Top-1 in per cent at the end. It says how the
+methods compare on a small task, not what they reach elsewhere.""",
+    options=options(20, 16, 20, DATA),
+    prepare=maker(DATA, 16, 20),
+    tables=[Table('All labels (500 a class)', MAIN), few_labels(), Table('', [*MAIN, *LEVERS], page='levers')],
+)

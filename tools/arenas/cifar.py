@@ -1,0 +1,78 @@
+"""CIFAR-100 for arenas: smaller images, fewer classes, and the images kept on the device."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mmkd.errors import UserError
+
+DATA = Path('data/cifar100.npz')
+
+
+def options(epochs: int, side: int, classes: int, data: Path) -> dict[str, object]:
+    """What makes a config for CIFAR-100 one for such images, with the rate cut at the same parts of the run."""
+    changes: dict[str, object] = {
+        **length(epochs),
+        'train_dataloader.dataset.pipeline.0.crop_size': side,
+        'train_dataloader.dataset.pipeline.0.padding': side // 8,
+        'data_preprocessor.num_classes': classes,
+        'student.head.num_classes': classes,
+        'default_hooks.logger.interval': 150,
+        'default_hooks.checkpoint.interval': 5,
+    }
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        changes[f'{loader}.dataset.type'] = 'mmkd.ResidentArrayDataset'
+        changes[f'{loader}.dataset.ann_file'] = str(data)
+        changes[f'{loader}.num_workers'] = 0
+        changes[f'{loader}.persistent_workers'] = changes[f'{loader}.pin_memory'] = False
+    return changes
+
+
+def length(epochs: int) -> dict[str, object]:
+    """The epochs, and where the rate is cut: at 150, 180 and 210 of 240."""
+    milestones = [round(epochs * part) for part in (150 / 240, 180 / 240, 210 / 240)]
+    return {'train_cfg.max_epochs': epochs, 'param_scheduler.milestones': milestones}
+
+
+def unlabelled(side: int, data: Path) -> dict[str, object]:
+    """The images without labels, in a config that has some."""
+    key = 'unlabelled_dataloader'
+    return {
+        f'{key}.dataset.type': 'mmkd.ResidentArrayDataset',
+        f'{key}.dataset.ann_file': str(data),
+        f'{key}.dataset.pipeline.0.crop_size': side,
+        f'{key}.dataset.pipeline.0.padding': side // 8,
+        f'{key}.num_workers': 0,
+    }
+
+
+def maker(data: Path, side: int, classes: int = 100, source: Path = DATA) -> Callable[[], None]:
+    """A function that makes the arena's own data file, unless it is there."""
+
+    def make() -> None:
+        if not source.is_file():
+            raise UserError(f'{source} does not exist; write its images to it as docs/data.md says.')
+        if data == source or data.is_file():
+            return
+        with np.load(source, allow_pickle=False) as arrays:
+            reduced = reduce(dict(arrays), classes, side)
+        part = data.with_name(f'.{os.getpid()}.npz')
+        np.savez(part, **reduced)
+        os.replace(part, data)
+
+    return make
+
+
+def reduce(arrays: dict[str, np.ndarray], classes: int, side: int) -> dict[str, np.ndarray]:
+    """The images of the first classes, each square of pixels averaged to one."""
+    reduced = {}
+    for split in ('train', 'test'):
+        chosen = arrays[f'{split}_y'] < classes
+        images = arrays[f'{split}_x'][chosen]
+        n, height, width, channels = images.shape
+        squares = images.reshape(n, side, height // side, side, width // side, channels)
+        reduced[f'{split}_x'] = np.round(squares.mean((2, 4))).astype(np.uint8)
+        reduced[f'{split}_y'] = arrays[f'{split}_y'][chosen]
+    return reduced

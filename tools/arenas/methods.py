@@ -1,0 +1,49 @@
+"""The methods that arenas compare, as changes of one distillation config."""
+
+from collections.abc import Iterable, Mapping
+
+from arena import Row
+
+STAGES = 'default_hooks.stages'
+METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it changes in SSKD's config
+    'kd': ('KD', {'model.type': 'mmkd.KD'}),
+    'mhkd': ('MHKD', {'model.type': 'mmkd.MHKD'}),
+    'featurekd': ('FeatureKD', {'model.type': 'mmkd.FeatureKD'}),
+    'sskd': ('**SSKD**', {}),
+    'paper': (
+        "SSKD as the paper has it: the backbone frozen while the student's own head learns",
+        {f'{STAGES}.unfreeze_last': False, 'model.head_from_teacher': False},
+    ),
+    'bfloat16': ('SSKD, what is frozen in bfloat16', {'model.frozen_dtype': 'bfloat16'}),
+    'labels': ('SSKD, labels alone in the last phase (`weight=0`)', {'model.weight': 0}),
+}
+
+
+def rows(
+    config: str,
+    keys: Iterable[str],
+    options: Mapping[str, object] | None = None,
+    changes: Mapping[str, Mapping[str, object]] | None = None,
+    name: str = '{}',
+    **more,
+) -> list[Row]:
+    """A row for each of these methods.
+
+    Args:
+        config: SSKD's config.
+        keys: Of METHODS.
+        options: What is changed in all rows besides.
+        changes: What is changed in the row of a method besides.
+        name: What the keys become, where an arena has a method several times.
+        more: Of :class:`arena.Row`.
+    """
+    return [
+        Row(
+            name.format(key),
+            METHODS[key][0],
+            config,
+            {**METHODS[key][1], **(options or {}), **(changes or {}).get(key, {})},
+            **more,
+        )
+        for key in keys
+    ]

@@ -1,0 +1,178 @@
+"""docs/results.md and docs/levers.md from the arenas' results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from textwrap import fill
+
+from arena import Arena, Row, Table, arenas, read_arena
+from files import write_whole
+from results import CPU, Results
+from training import DIVERGED, FINISHED
+
+COMMON = """Written by `make results` (`tools/arenas/run.py`) from the lines in `docs/arenas`; no number is entered
+by hand, and misses are printed like hits. The figure is that of the last epoch: the mean over the seeds, in brackets
+the lowest and the highest. Within a table every student trains for the same number of epochs where its row says
+nothing else. R2 is the part of the teacher's features that the stages explain on the validation images, that of the
+first seed. Core-seconds are those of the processors, start and validation included; seconds on a GPU are those of
+the clock, with other trainings beside. A table has the rows of one kind of machine: compare within it. *Where* says
+under the table on what, with which versions and at which commit a row was trained.
+"""
+INTRO = {
+    'results': f"""# Results
+
+{COMMON}
+[Which method to choose](choose.md) draws the conclusions. [What makes SSKD pay](levers.md) has SSKD's options.
+""",
+    'levers': f"""# What makes SSKD pay
+
+SSKD's options one by one, next to the student alone and the other methods, and the controls. The method's page is
+[SSKD](sskd.md), the other results are in [results](results.md).
+
+{COMMON}""",
+}
+COLUMNS = ('', 'Seeds', 'Last epoch', 'Against alone', 'R2 of the stages')
+
+
+def write_pages(results: Path, docs: Path) -> None:
+    """Write both pages: every arena with every result that there is."""
+    for page, intro in INTRO.items():
+        parts = [intro]
+        for name in arenas():
+            arena = read_arena(name)
+            if any(table.page == page for table in arena.tables):
+                parts.append(section(arena, results_of(arena, results), page))
+        write_whole(docs / f'{page}.md', '\n'.join(parts).rstrip() + '\n')
+
+
+def results_of(arena: Arena, folder: Path) -> dict[str, dict[str, dict]]:
+    """What was trained, by machine and name; the CPU, where everything can be trained, first."""
+    machines = sorted((path.name for path in folder.iterdir() if path.is_dir()), key=lambda name: (name != CPU, name))
+    return {machine: Results(folder / machine / f'{arena.name}.jsonl').read() for machine in (machines or [CPU])}
+
+
+def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) -> str:
+    """An arena: its protocol, and its tables on a page, one for each machine that has results."""
+    lines = [f'## {arena.title}', '', fill(arena.text, 120), '']
+    for table in (table for table in arena.tables if table.page == page):
+        keys = {row.key for row in table.rows}
+        here = {
+            machine: {name: result for name, result in results.items() if name.rpartition('_s')[0] in keys}
+            for machine, results in found.items()
+        }
+        printed = [Printed(arena, table, results, machine) for machine, results in here.items() if results]
+        if not printed:
+            lines += [f'### {table.heading}', ''] if table.heading else []
+            lines += ['Not run yet.', '']
+        for part in printed:
+            where = '' if len(printed) == 1 else f'trained on {"one " if part.machine != CPU else "a "}{part.device}'
+            heading = ', '.join(said for said in (table.heading, where) if said)
+            lines += [f'### {heading[0].upper()}{heading[1:]}', ''] if heading else []
+            lines += [*part.lines(is_first=part is printed[0]), '']
+    command = f'`make results ARENA={arena.name}` trains all of it, and goes on where it was interrupted.'
+    return '\n'.join([*lines, command, ''])
+
+
+@dataclass
+class Printed:
+    """A table with the results of one machine."""
+
+    arena: Arena
+    table: Table
+    found: Mapping[str, dict]
+    machine: str
+
+    def __post_init__(self):
+        self.where: dict[tuple[str, str], list[str]] = {}  # device and versions, commit: the rows' dates
+
+    @property
+    def device(self) -> str:
+        """The machine, as torch calls it."""
+        return 'CPU' if self.machine == CPU else next(iter(self.found.values()))['device']
+
+    def lines(self, is_first: bool) -> list[str]:
+        """The teacher's lead, the table, and where its rows were trained.
+
+        What was not run is listed once, in the results on the first machine.
+        """
+        lists_all = is_first and self.table.page == 'results'
+        rows = [self.row(row) for row in self.table.rows if lists_all or self.of(row.key)]
+        columns = [*COLUMNS, 'Core-seconds' if self.machine == CPU else 'Seconds', 'Where']
+        lines = [*self.lead(), f'| {" | ".join(columns)} |', '|---' * len(columns) + '|']
+        lines += [f'| {" | ".join(row)} |' for row in rows]
+        for letter, ((device, commit), dates) in zip(_letters(), self.where.items()):
+            lines += ['', f'{letter}: {device}, commit {commit}, {_range(dates)}.']
+        return lines
+
+    def scores(self, key: str) -> list[float]:
+        """The figures of a row's seeds."""
+        return [self.arena.factor * result['last'] for result in self.of(key) if result['state'] == FINISHED]
+
+    def of(self, key: str) -> list[dict]:
+        """The results of a row by seed."""
+        rows = [result for name, result in self.found.items() if name.rpartition('_s')[0] == key]
+        return sorted(rows, key=lambda result: result['seed'])
+
+    def lead(self) -> list[str]:
+        """How far the teacher is ahead of the student alone."""
+        teachers = [row for row in self.table.rows if row.teacher is None and row.key.endswith('teacher')]
+        taught, alone = (self.scores(key) for key in (teachers[0].key, self.table.alone))
+        if not taught or not alone:
+            return []
+        ahead = mean(taught) - mean(alone)
+        text = f'The teacher has {mean(taught):.1f}, the student alone {mean(alone):.1f}: a lead of {ahead:.1f} points.'
+        if ahead < max(1.0, max(alone) - min(alone)):
+            text += ' **The teacher is hardly ahead, so these rows show little of distillation.**'
+        return [text, '']
+
+    def row(self, row: Row) -> list[str]:
+        """A line of the table."""
+        results, scores = self.of(row.key), self.scores(row.key)
+        done = [result for result in results if result['state'] == FINISHED]
+        diverged = [str(result['seed']) for result in results if result['state'] == DIVERGED]
+        said = [f'seed {", ".join(diverged)} diverged'] if diverged else []
+        if not done:
+            return [row.title, '', *(said or ['cut' if results else 'not run']), '', '', '', '']
+        alone = self.scores(self.table.alone)
+        is_other = row.key != self.table.alone
+        return [
+            row.title,
+            ', '.join(str(result['seed']) for result in done),
+            '; '.join([spread(scores), *said]),
+            f'{mean(scores) - mean(alone):+.1f}' if alone and is_other else '',
+            explained(done[0]),
+            seconds(done, 'core_seconds' if self.machine == CPU else 'seconds'),
+            ', '.join(dict.fromkeys(self.letter(result) for result in done)),
+        ]
+
+    def letter(self, result: dict) -> str:
+        """What stands for the place where a result was made."""
+        place = f'{result["device"]}, {result["versions"]}', result['commit']
+        self.where.setdefault(place, []).append(result['date'])
+        return _letters()[list(self.where).index(place)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and the lowest and highest of several."""
+    return f'{mean(values):.1f}' + (f' ({min(values):.1f} to {max(values):.1f})' if len(values) > 1 else '')
+
+
+def explained(result: dict) -> str:
+    """R2 of the stages, from what the log said of them on the validation set."""
+    parts = ', '.join(result.get('measured', {}).values()).split(', ')
+    return ' '.join(f'{float(part.split()[-1]):.2f}' for part in parts if part.startswith('r2_'))
+
+
+def seconds(results: Sequence[dict], key: str) -> str:
+    """The mean; nothing where a process was killed before it could tell."""
+    known = [result[key] for result in results if result.get(key)]
+    return f'{mean(known):.0f}' if known else 'not measured'
+
+
+def _letters() -> str:
+    return 'abcdefghijklmnopqrstuvwxyz'
+
+
+def _range(dates: Sequence[str]) -> str:
+    return min(dates) if min(dates) == max(dates) else f'{min(dates)} to {max(dates)}'

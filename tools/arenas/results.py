@@ -1,0 +1,24 @@
+"""The results of an arena: a file with a line a training, of which the last one of a name counts."""
+
+import json
+import re
+from pathlib import Path
+
+from lines import Lines
+
+CPU = 'cpu'
+
+
+class Results(Lines):
+    """Lines that can be read again."""
+
+    def read(self) -> dict[str, dict]:
+        """The last line of every name."""
+        lines = self.path.read_text().splitlines() if self.path.is_file() else []
+        return {row['name']: row for row in map(json.loads, lines)}
+
+
+def file_of(folder: Path, device: str, arena: str) -> Path:
+    """Where the results of an arena on a device are: a folder for each kind of machine."""
+    machine = CPU if device.startswith('CPU') else re.sub(r'[^a-z0-9]+', '-', device.lower())
+    return folder / machine / f'{arena}.jsonl'

@@ -1,0 +1,24 @@
+"""Small files, written whole."""
+
+import json
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read_json(path: Path) -> dict | None:
+    """The content of a file, None if there is none."""
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a file that :func:`read_json` reads."""
+    write_whole(path, json.dumps(content, indent=1) + '\n')
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file atomically."""
+    part = path.with_name(f'.{path.name}.{os.getpid()}')
+    part.write_text(text)
+    os.replace(part, path)

@@ -2,11 +2,5 @@
 
 It reads data/cifar100.npz: any .npz with train_x, train_y, test_x, test_y.
 """
-_base_ = [
-    'mmpretrain::_base_/models/resnet18_cifar.py',
-    '../_base_/datasets/cifar100_npz.py',
-    '../_base_/schedules/cifar100_240e.py',
-    'mmpretrain::_base_/default_runtime.py',
-]
+_base_ = ['mmpretrain::_base_/models/resnet18_cifar.py', '../_base_/cifar100.py']
 model = dict(head=dict(num_classes=100))
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))

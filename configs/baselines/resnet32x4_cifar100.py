@@ -2,14 +2,7 @@
 
 It reads data/cifar100.npz: any .npz with train_x, train_y, test_x, test_y.
 """
-_base_ = [
-    '../_base_/datasets/cifar100_npz.py',
-    '../_base_/schedules/cifar100_240e.py',
-    'mmpretrain::_base_/default_runtime.py',
-]
+_base_ = ['../_base_/models/cifar.py', '../_base_/cifar100.py']
 model = dict(
-    type='ImageClassifier',
     backbone=dict(type='mmkd.CIFARResNet', depth=32, widths=(32, 64, 128, 256)),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=100, in_channels=256, loss=dict(type='CrossEntropyLoss')))
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+    head=dict(in_channels=256))

@@ -77,7 +77,7 @@ def check_amp(cfg: Config) -> None:
             'or check the driver with: python -c "import torch; print(torch.cuda.is_available())"'
         )
     if get_device() == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
-        raise UserError('optim_wrapper.dtype: this GPU knows no bfloat16; take --amp-dtype float16.')
+        raise UserError('optim_wrapper.dtype: this GPU does not support bfloat16; use --amp-dtype float16.')
 
 
 def check_budget(cfg: Config) -> None:
@@ -121,8 +121,8 @@ def check_compile(cfg: Config) -> None:
     """Raise an error if the whole distiller is compiled: it records outputs and stops forwards early."""
     if cfg.get('compile') and 'student' in cfg.model:
         raise UserError(
-            'compile: it makes one piece of an iteration, in which a distiller runs networks only as far as a stage; '
-            'write model.compile=True instead, which compiles their parts.'
+            'compile: it would compile the whole distiller, and then no forward pass could stop at a stage; write '
+            'model.compile=True instead, which compiles submodules of the networks.'
         )
 
 
@@ -130,8 +130,8 @@ def check_unlabelled(cfg: Config) -> None:
     """Raise an error for unlabelled data with a plain model."""
     if cfg.get('unlabelled_dataloader') is not None and 'student' not in cfg.model:
         raise UserError(
-            'unlabelled_dataloader: the model is no distiller, and without a teacher nothing is learned from images '
-            'without labels; set model.type to one, e.g. mmkd.SSKD, or leave the key out.'
+            'unlabelled_dataloader: only a distiller learns from images without labels, and model.type names none; set '
+            'it to one, e.g. mmkd.SSKD, or leave unlabelled_dataloader out.'
         )
 
 

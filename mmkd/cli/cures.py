@@ -53,7 +53,7 @@ def tell_of_data(error: BaseException) -> None:
     key = 'val_dataloader' if any(isinstance(loop, ValLoop) for loop in loops) else 'train_dataloader'
     raise UserError(
         f'{key}.dataset: an image cannot be loaded{f", {path}" * bool(path)} ({reason}); put a good copy in its place, '
-        'take it out of the data, or mend the pipeline.'
+        'take it out of the data, or fix the pipeline.'
     ) from error
 
 
@@ -61,7 +61,7 @@ def tell_of_class(path: str, error: BaseException, building: dict) -> None:
     """Raise a clearer error than mmengine's for a part that could not be built."""
     said, kind = str(error), building.get('obj_cls')
     if isinstance(error, KeyError) and 'must contain the key "type"' in said:
-        raise UserError(f'{path}: it has no type; name the class that it is made of.') from error
+        raise UserError(f'{path}: it has no type; name the class to build.') from error
     if isinstance(error, KeyError) and 'obj_type' in building and kind is None:
         raise UserError(no_such_class(path, building['obj_type'], [building['registry']])) from error
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", said)

@@ -26,7 +26,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
             _check_number(f'{name}.batch_size', 'images', loader.get('batch_size', 1), least=1)
             _check_number(f'{name}.num_workers', 'processes', loader.get('num_workers', 0), least=0)
             if loader.get('num_workers', 0) > MOST_WORKERS:
-                raise UserError(f'{name}.num_workers: so many processes are more than a machine can run; take 2 to 16.')
+                raise UserError(f'{name}.num_workers: no machine can run so many processes; use 2 to 16.')
             for key, part in dict(dataset=loader.get('dataset'), sampler=loader.get('sampler', {})).items():
                 if not isinstance(part, dict):
                     raise UserError(f'{name}.{key}: it must be a dict, not {part!r}.')
@@ -40,8 +40,8 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
                     _check_dataset(key, dataset, cfg)
                 except (OSError, ValueError) as error:  # a name too long or with a NUL, or no permission
                     raise UserError(
-                        f'{key}: its data_root, data_prefix or ann_file cannot be looked at ({in_one_line(error)}); '
-                        'mend the path, or the rights of the folder.'
+                        f'{key}: its data_root, data_prefix or ann_file cannot be read ({in_one_line(error)}); '
+                        'fix the path, or the permissions of the folder.'
                     ) from error
 
 
@@ -67,8 +67,9 @@ def check_images(runner: Runner) -> None:
         )
     if isinstance(runner.train_loop, EpochBasedTrainLoop) and not len(runner.train_dataloader):
         raise UserError(
-            f'train_dataloader.batch_size: no batch of {runner.train_dataloader.batch_size} can be made of {images} '
-            'images where drop_last leaves out what is incomplete; take a smaller one, or drop_last=False.'
+            f'train_dataloader.batch_size: the {images} images do not fill one batch of '
+            f'{runner.train_dataloader.batch_size}, and drop_last drops incomplete batches; use a smaller one, or '
+            'drop_last=False.'
         )
 
 

@@ -70,7 +70,7 @@ def explained(cfg: Config) -> Iterator[None]:
         if not where:
             raise
         raise UserError(
-            f'{where} does not fit ({in_one_line(error)}); mend it. MMKD_TRACEBACK=1 shows where it happened.'
+            f'{where} does not fit ({in_one_line(error)}); fix it. MMKD_TRACEBACK=1 shows where it happened.'
         ) from error
 
 

@@ -94,8 +94,8 @@ def add_profile(cfg: Config, iterations: int | None) -> None:
         for key, on in (('compile', cfg.get('compile')), ('model.compile', cfg.model.get('compile'))):
             if on not in (None, False):
                 raise UserError(
-                    f'--profile: {key} makes one piece of what runs, whose parts cannot be told apart; '
-                    f'leave it out (--cfg-options {key}=False).'
+                    f'--profile: {key} is on, and inside compiled code the parts cannot be timed separately; '
+                    f'turn it off (--cfg-options {key}=False).'
                 )
         cfg.default_hooks.profile = dict(type='mmkd.ProfileHook', iterations=iterations)
 

@@ -84,8 +84,8 @@ def _check_alone() -> None:
     ):
         if mark in os.environ and number_in(size, 1) > 1:
             raise UserError(
-                f'--launcher: {os.environ[size]} processes were started, and each would train alone in the same work '
-                f'dir; add --launcher {launcher}.'
+                f'--launcher: {os.environ[size]} processes were started, and without this flag each of them would run '
+                f'the whole training in the same work dir; add --launcher {launcher}.'
             )
 
 

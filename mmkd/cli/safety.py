@@ -41,7 +41,7 @@ def explain_dead_workers() -> Iterator[None]:
         if not _from_a_worker(error):
             raise
         raise UserError(
-            f'train_dataloader.num_workers: a data loader worker died ({str(error).strip(" .")}), as a rule because '
+            f'train_dataloader.num_workers: a data loader worker died ({str(error).strip(" .")}), usually because '
             'memory ran out; use fewer workers or give the job more memory (/dev/shm counts), then go on with --resume.'
         ) from error
 

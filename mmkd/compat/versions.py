@@ -32,7 +32,7 @@ GROUND = (
 
 
 def check_versions() -> None:
-    """Raise one error that names everything that is wrong and the command that mends it."""
+    """Raise one error that names everything that is wrong and the command that fixes it."""
     problems, remove, install = [], [], []
     for ground in GROUND:
         found = _installed(ground.distributions)
@@ -45,7 +45,7 @@ def check_versions() -> None:
         command = f'pip install {" ".join(install)}'
         if remove:
             command = f'pip uninstall -y {" ".join(remove)} && {command}'
-        raise VersionError(f'mmkd cannot start: {"; ".join(problems)}. To mend it run: {command}')
+        raise VersionError(f'mmkd cannot start: {"; ".join(problems)}. To fix it run: {command}')
 
 
 def _installed(distributions: tuple[str, ...]) -> dict[str, str]:

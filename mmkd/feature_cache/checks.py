@@ -26,34 +26,34 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
     model, kinds = hook.distiller, {kind.__name__ for hook in runner.hooks for kind in type(hook).__mro__}
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
         raise UserError(
-            'mmkd.FeatureCacheHook: train_cfg counts iterations, and features are kept for epochs; set '
+            'mmkd.FeatureCacheHook: train_cfg counts iterations, but cached features need a training in epochs; set '
             'train_cfg.by_epoch=True, or leave the hook out.'
         )
     if not model.head_learns_from_features:
         raise UserError(
-            f'mmkd.FeatureCacheHook: {type(model).__name__} needs the images with the head, since the teacher looks at '
-            'them, too; leave the hook out.'
+            f'mmkd.FeatureCacheHook: {type(model).__name__} shows the teacher the images while the head learns, so the '
+            "student's features are not enough; leave the hook out."
         )
     if head not in hook.schedule.phases:
         raise UserError(
-            f'mmkd.FeatureCacheHook: no stage learns {head[0]} alone ({hook.schedule}), and features that learn '
-            'change; set default_hooks.stages.unfreeze_last=False, or leave the hook out.'
+            f'mmkd.FeatureCacheHook: {head[0]} is never learned alone ({hook.schedule}), and features change while '
+            'their stages learn; set default_hooks.stages.unfreeze_last=False, or leave the hook out.'
         )
     if getattr(model.data_preprocessor, 'batch_augments', None) is not None:
         raise UserError(
-            'mmkd.FeatureCacheHook: model.student.train_cfg.augments mixes the images of a batch, whose features are '
-            'then new ones each time; leave the augments or the hook out.'
+            'mmkd.FeatureCacheHook: model.student.train_cfg.augments mixes the images of each batch, so no image has '
+            'fixed features; leave the augments or the hook out.'
         )
     collate = runner.train_dataloader.collate_fn
     if getattr(collate, 'func', collate) not in (pseudo_collate, default_collate):
         raise UserError(
-            "mmkd.FeatureCacheHook: train_dataloader.collate_fn is not one of mmengine's, which keep images apart; "
-            'leave it or the hook out.'
+            'mmkd.FeatureCacheHook: it works with the collate functions pseudo_collate and default_collate only; leave '
+            'train_dataloader.collate_fn or the hook out.'
         )
     if found := [name for name in SWITCHES if name in kinds]:
         raise UserError(
-            f'mmkd.FeatureCacheHook: {found[0]} changes the pipeline in between, and features are computed once; leave '
-            'one of the two out.'
+            f'mmkd.FeatureCacheHook: {found[0]} changes the pipeline during training, but features are computed once; '
+            'leave one of the two out.'
         )
 
 
@@ -61,7 +61,7 @@ def check_batches(runner: Runner) -> None:
     """Raise an error for a custom batch sampler; after :func:`try_out`, whose errors say more for detectors."""
     if runner.train_dataloader.batch_size is None:
         raise UserError(
-            'mmkd.FeatureCacheHook: train_dataloader.batch_sampler makes batches of its own; leave it or the hook out.'
+            'mmkd.FeatureCacheHook: it does not support train_dataloader.batch_sampler; leave one of the two out.'
         )
 
 
@@ -97,8 +97,8 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
         same = all(torch.allclose(part, other, rtol=1e-2, atol=1e-3) for part, other in pairs)  # on GPUs, too
         if any(part.requires_grad for part in parts) or not same:
             raise UserError(
-                'mmkd.FeatureCacheHook: what extract_feat of the student puts out is learned in part with the head, or '
-                'differs between training and evaluation, so it cannot be kept; leave the hook out.'
+                'mmkd.FeatureCacheHook: the features that extract_feat of the student returns change while the head '
+                'learns, or differ between training and evaluation, so they cannot be cached; leave the hook out.'
             )
         distiller.train()
         rows = RowFormat(feature, samples)
@@ -113,15 +113,15 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
                 found = _loss(distiller, distiller.data_preprocessor(dict(inputs=packed), True))
             except Exception as error:  # a toolbox's heads may raise anything
                 raise UserError(
-                    "mmkd.FeatureCacheHook: the student's loss cannot be computed from its features and its ground "
+                    "mmkd.FeatureCacheHook: the student's loss cannot be computed from cached features and the ground "
                     f'truth alone ({in_one_line(error)}); leave the hook out.'
                 ) from error
             finally:
                 shortcut.take_off()
         if not torch.allclose(found, expected, rtol=1e-3, equal_nan=True):
             raise UserError(
-                f"mmkd.FeatureCacheHook: the student's loss of the first sample is {found:.4g} from its features and "
-                f'{expected:.4g} from the image; leave the hook out.'
+                f"mmkd.FeatureCacheHook: the student's loss of the first sample is {found:.4g} from cached features "
+                f'but {expected:.4g} from the image; leave the hook out.'
             )
     return rows
 

@@ -81,8 +81,8 @@ class Filling:
         self.shapes |= {tuple(image.shape) for image in batch['inputs']}
         if len(self.shapes) > 1:
             raise UserError(
-                'mmkd.FeatureCacheHook: the training images differ in size, so their features depend on the batch that '
-                'they are padded in; resize or crop them to one size in the pipeline, or leave the hook out.'
+                'mmkd.FeatureCacheHook: the training images differ in size, so their features depend on how their '
+                'batch is padded; resize or crop them to one size in the pipeline, or leave the hook out.'
             )
         with self.runner.optim_wrapper.optim_context(self.runner.model):
             data = self.distiller.data_preprocessor(batch, True)
@@ -108,7 +108,7 @@ def in_first_process(act: Callable[[], Any]) -> Any:
         except UserError as error:
             told = [error]
         except Exception as error:  # of a file system, or of a data set's samples
-            told = [UserError(f'mmkd.FeatureCacheHook: the file cannot be made ({in_one_line(error)}); see dir.')]
+            told = [UserError(f'mmkd.FeatureCacheHook: the file cannot be written ({in_one_line(error)}); check dir.')]
     broadcast_object_list(told)
     if isinstance(told[0], UserError):
         raise told[0]

@@ -63,7 +63,7 @@ class FeatureCacheHook(Hook):
         if self.views >= epochs:
             runner.logger.warning(
                 f'mmkd.FeatureCacheHook.views: {self.views} views of each image cost as much as the {epochs} epochs of '
-                f'stage {head[0]}, so nothing is kept; take fewer views.'
+                f'{head[0]}, so no features are cached; take fewer views.'
             )
             return
         self.rows = try_out(runner, self.distiller, head)
@@ -125,14 +125,14 @@ class FeatureCacheHook(Hook):
             for old in self._old():
                 why = 'is damaged' if old == file.path else 'is of other weights, data or settings'
                 if old.suffix == SUFFIX:  # else it was never complete
-                    runner.logger.info(f'Feature cache: {old} {why}; it is made anew.')
+                    runner.logger.info(f'Feature cache: {old} {why}; it is computed again.')
                 old.unlink()
             try:
                 file.create()
             except OSError as error:
                 file.partial.unlink(missing_ok=True)
                 raise UserError(
-                    f'mmkd.FeatureCacheHook: {in_bytes(file.bytes)} cannot be had in {self.folder} '
+                    f'mmkd.FeatureCacheHook: {in_bytes(file.bytes)} cannot be reserved in {self.folder} '
                     f'({error.strerror or error}); make room, take fewer views or another dir, then go on with '
                     '--resume.'
                 ) from error

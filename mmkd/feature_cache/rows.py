@@ -38,8 +38,8 @@ class RowFormat:
         parts = self._parts(feature, samples)
         if [(tuple(part.shape[1:]), part.dtype) for part in parts] != self.columns:
             raise UserError(
-                'mmkd.FeatureCacheHook: features or ground truth of the training images differ in their size from '
-                'image to image, so they cannot be kept; leave the hook out, then go on with --resume.'
+                'mmkd.FeatureCacheHook: features or ground truth of the training images differ in size from image '
+                'to image, so they cannot be cached; leave the hook out, then go on with --resume.'
             )
         return torch.cat([part.cpu().reshape(len(part), -1).contiguous().view(torch.uint8) for part in parts], dim=1)
 
@@ -63,19 +63,19 @@ class RowFormat:
         wrong = [value for value in leaves if not isinstance(value, Tensor) or len(value) != len(samples)]
         if wrong or any(sorted(sample.keys()) != self.fields for sample in samples):
             raise UserError(
-                'mmkd.FeatureCacheHook: what the student puts out is not one feature for each image with the same kind '
-                'of ground truth, so it cannot be kept; leave the hook out.'
+                'mmkd.FeatureCacheHook: extract_feat of the student does not return one feature for each image, or the '
+                'ground truth of the images has different fields, so they cannot be cached; leave the hook out.'
             )
         truths = [[sample.get(name) for sample in samples] for name in self.fields]
         if not all(isinstance(value, Tensor) for values in truths for value in values):
             raise UserError(
-                'mmkd.FeatureCacheHook: only features of classifiers with one task can be kept (pyramids of a detector '
-                'take megabytes an image, and depend on how its batch is padded); leave the hook out.'
+                'mmkd.FeatureCacheHook: only features of classifiers with one task can be cached (pyramids of a '
+                'detector take megabytes an image, and depend on how its batch is padded); leave the hook out.'
             )
         if any(value.shape != values[0].shape for values in truths for value in values):
             raise UserError(
-                'mmkd.FeatureCacheHook: images have different numbers of labels, so no row of one size can keep them; '
-                'leave the hook out.'
+                'mmkd.FeatureCacheHook: images have different numbers of labels, so they cannot be cached; leave the '
+                'hook out.'
             )
         return [*leaves, *(torch.stack(values) for values in truths)]
 

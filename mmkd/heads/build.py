@@ -50,7 +50,7 @@ def build_head(cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
     except Exception as error:  # a toolbox's classes may raise anything
         raise UserError(
             f'{place} cannot work on a feature of shape {_shapes(feature)} ({in_one_line(error)}); '
-            'mend its arguments, or give it a neck that pools the map.'
+            'fix its arguments, or give it a neck that pools the map.'
         ) from error
     if not isinstance(scores, Tensor) or scores.shape != (2, num_classes):
         came = f'shape {tuple(scores.shape)}' if isinstance(scores, Tensor) else f'a {type(scores).__name__}'

@@ -89,7 +89,7 @@ def build_dense_head(cfg: dict, stage: Stage, num_classes: int) -> DenseHead:
         raise UserError(f'{place}: {error}') from error
     except Exception as error:  # a toolbox's classes may raise anything
         raise UserError(
-            f'{place}, a {cfg["type"]}, cannot be built or cannot learn ({in_one_line(error)}); mend its arguments: as '
+            f'{place}, a {cfg["type"]}, cannot be built or cannot learn ({in_one_line(error)}); fix its arguments: as '
             'in a detector of its kind, with its train_cfg where it has an assigner.'
         ) from error
     return head

@@ -66,7 +66,8 @@ def plan_stages(network: nn.Module, inputs: Tensor, ends: Sequence[str] | None =
     """
     if not isinstance(getattr(network, 'backbone', None), nn.Module) or not hasattr(network, 'extract_feat'):
         raise UserError(
-            f'{type(network).__name__} is neither a classifier nor a detector: it has no backbone to stage.'
+            f'{type(network).__name__} is neither a classifier nor a detector: it has no backbone to divide into '
+            'stages.'
         )
     top, calls = dry_run(network, inputs)
     cuts = _default_ends(network, top) if ends is None else _named_ends(network, calls, ends)

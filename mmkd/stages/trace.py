@@ -127,7 +127,7 @@ def extract(network: nn.Module, inputs: Tensor) -> Any:
     except Exception as error:  # a toolbox's networks may raise anything
         raise UserError(
             f'{type(network).__name__} cannot run on the training images of {inputs.shape[2]}x{inputs.shape[3]} pixels '
-            f'({in_one_line(error)}); mend its config or the size of the images '
+            f'({in_one_line(error)}); fix its config or the size of the images '
             "(train_dataloader.dataset.pipeline), which a detector's data_preprocessor.pad_size_divisor rounds up."
         ) from error
 

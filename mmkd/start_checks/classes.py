@@ -35,8 +35,8 @@ def check_validation_classes(train: Any, val: Any) -> None:
     if differing and (set(ours) & set(theirs) or len(ours) != len(theirs)):
         raise UserError(
             f'val_dataloader.dataset: its classes are not those of train_dataloader.dataset, or in another order '
-            f'({differing[0][1]!r} where the training has {differing[0][0]!r}; {len(differing)} differ), so its labels '
-            'mean others; give both the same folders of classes, empty ones too, or the same '
+            f'({differing[0][1]!r} where the training has {differing[0][0]!r}; {len(differing)} differ), so the same '
+            'label means different classes; give both the same folders of classes, empty ones too, or the same '
             'metainfo=dict(classes=...).'
         )
 
@@ -56,8 +56,8 @@ def check_labels(student: nn.Module, datasets: dict[str, Any]) -> None:
         try:
             labels = {label for part in _parts(dataset) for label in _labels(part)}
         except Exception as error:  # data sets may raise anything here
-            said = f'{key}.dataset does not tell its labels without its images ({type(error).__name__})'
-            print_log(f'{said}: only the first was looked at.', logger='current', level=logging.WARNING)
+            said = f'{key}.dataset cannot list its labels without loading images ({type(error).__name__})'
+            print_log(f'{said}: only the first sample was checked.', logger='current', level=logging.WARNING)
             continue
         strange = sorted(label for label in labels if not 0 <= label < known)
         if strange:
@@ -66,7 +66,7 @@ def check_labels(student: nn.Module, datasets: dict[str, Any]) -> None:
             more = f'set its num_classes to {max(len(names), strange[-1] + 1)}, or ' if strange[-1] > 0 else ''
             raise UserError(
                 f"{key}.dataset: it has the label {strange[-1]}{name}, and the student's head knows {known} classes, "
-                f'0 to {known - 1}; {more}mend the labels.'
+                f'0 to {known - 1}; {more}fix the labels.'
             )
 
 

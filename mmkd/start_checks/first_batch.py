@@ -31,14 +31,14 @@ def batch_of(key: str, loader: DataLoader, distiller: Distiller) -> dict:
         batch = loader.collate_fn([_apart(loader.dataset)[0]] * 2)
         if 'inputs' not in batch:
             raise UserError(
-                f"{key}.dataset.pipeline: it puts out no 'inputs'; end it with your toolbox's packing, "
+                f"{key}.dataset.pipeline: its results have no 'inputs'; end it with your toolbox's packing, "
                 "dict(type='PackDetInputs') or dict(type='PackInputs')."
             )
         data = distiller.data_preprocessor(batch, False)
         if not isinstance(data['inputs'], Tensor):
             raise UserError(
-                'model.student.data_preprocessor: it makes no batch of the images; name that of your toolbox, '
-                "dict(type='DetDataPreprocessor', ...) or dict(type='ClsDataPreprocessor', ...)."
+                'model.student.data_preprocessor: it does not stack the images into one tensor; use that of your '
+                "toolbox, dict(type='DetDataPreprocessor', ...) or dict(type='ClsDataPreprocessor', ...)."
             )
         return data
     except UserError:
@@ -46,7 +46,7 @@ def batch_of(key: str, loader: DataLoader, distiller: Distiller) -> dict:
     except Exception as error:  # a pipeline may raise anything
         raise UserError(
             f'{key}.dataset: no batch can be made of its first sample ({in_one_line(error)}); '
-            'mend its pipeline, or the data_preprocessor.'
+            'fix its pipeline, or the data_preprocessor.'
         ) from error
 
 
@@ -73,8 +73,8 @@ def check_prediction(runner: Runner, distiller: Distiller) -> None:
             student(**batch, mode='predict')
     except Exception as error:  # a toolbox's networks may raise anything
         raise UserError(
-            f'val_dataloader.dataset: the student cannot predict its first sample ({in_one_line(error)}); mend its '
-            'pipeline, which must resize and pack as that of a test, or what model.student says of testing (test_cfg).'
+            f'val_dataloader.dataset: the student cannot predict its first sample ({in_one_line(error)}); fix its '
+            'pipeline, which must resize and pack images as for testing, or test_cfg in model.student.'
         ) from error
 
 
@@ -100,6 +100,6 @@ def check_head(student: BaseModel, inputs: Tensor, data_samples: list | None) ->
         raise
     except Exception as error:  # a toolbox's heads may raise anything
         raise UserError(
-            f'model.student: its own loss of the first training sample cannot be computed ({in_one_line(error)}); mend '
+            f'model.student: its own loss of the first training sample cannot be computed ({in_one_line(error)}); fix '
             'its head, or the pipeline: do the classes in the data and num_classes agree?'
         ) from error

@@ -66,7 +66,7 @@ def _predict(teacher: BaseModel, inputs: torch.Tensor, data_samples: list) -> li
         return teacher(inputs, data_samples, mode='predict')
     except Exception as error:  # a toolbox's networks may raise anything
         raise UserError(
-            f'model.teacher: it cannot predict the validation images ({in_one_line(error)}); mend its config, or leave '
+            f'model.teacher: it cannot predict the validation images ({in_one_line(error)}); fix its config, or leave '
             'its score out with default_hooks.stages.score_teacher=False.'
         ) from error
 

@@ -119,7 +119,7 @@ def _count_classes(key: str, network: nn.Module, inputs: Tensor) -> int:
             scores = network(inputs, mode='tensor')
     except Exception as error:  # a toolbox's heads may raise anything
         raise UserError(
-            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({in_one_line(error)}); mend '
+            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({in_one_line(error)}); fix '
             'its config.'
         ) from error
     if not isinstance(scores, Tensor):

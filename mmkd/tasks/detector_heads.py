@@ -198,7 +198,7 @@ def _priors(key: str, network: nn.Module, padded: Padded) -> tuple[list[Tensor],
         return priors, class_scores(head, output)
     except Exception as error:  # a toolbox's heads may raise anything
         raise UserError(
-            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({in_one_line(error)}); mend '
+            f'model.{key}: its {type(head).__name__} does not fit what comes before it ({in_one_line(error)}); fix '
             'its config.'
         ) from error
 

@@ -32,7 +32,7 @@ def hold(folder: str | Path, key: str, cure: str) -> None:
         holder = _lock(handle)
     except OSError as error:
         print_log(
-            f'{key}: {folder} cannot be locked ({error.strerror}); see to it that no other training writes there.',
+            f'{key}: {folder} cannot be locked ({error.strerror}); make sure that no other training writes there.',
             logger='current',
         )
         return

@@ -76,7 +76,9 @@ def test_a_gpu_without_bfloat16(monkeypatch):
     monkeypatch.setattr(checks, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(checks.torch.cuda, 'is_bf16_supported', lambda: False)
     cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16')))
-    with pytest.raises(UserError, match=r'optim_wrapper\.dtype: this GPU knows no bfloat16; take --amp-dtype float16'):
+    with pytest.raises(
+        UserError, match=r'optim_wrapper\.dtype: this GPU does not support bfloat16; use --amp-dtype float16'
+    ):
         checks.check_amp(cfg)
     cfg.optim_wrapper.dtype = 'float16'
     checks.check_amp(cfg)
@@ -163,7 +165,9 @@ def test_a_distiller_is_not_sharded(changes, key):
 
 
 def test_a_distiller_is_not_compiled_as_one_piece():
-    with pytest.raises(UserError, match=r'^compile: it makes one piece .* write model\.compile=True instead'):
+    with pytest.raises(
+        UserError, match=r'^compile: it would compile the whole distiller.* write model\.compile=True instead'
+    ):
         checks.check_compile(Config(dict(model=dict(student=dict()), compile=True)))
     checks.check_compile(Config(dict(model=dict(student=dict(), compile=True), compile=False)))
     checks.check_compile(Config(dict(model=dict(type='Net'), compile=True)))  # a plain model may be
@@ -171,7 +175,7 @@ def test_a_distiller_is_not_compiled_as_one_piece():
 
 def test_images_without_labels_need_a_teacher():
     loader = dict(batch_size=2, dataset=dict())
-    with pytest.raises(UserError, match=r'^unlabelled_dataloader: the model is no distiller'):
+    with pytest.raises(UserError, match=r'^unlabelled_dataloader: only a distiller learns from images without labels'):
         checks.check_unlabelled(Config(dict(model=dict(type='Net'), unlabelled_dataloader=loader)))
     checks.check_unlabelled(Config(dict(model=dict(student=dict()), unlabelled_dataloader=loader)))
     checks.check_unlabelled(Config(dict(model=dict(type='Net'), unlabelled_dataloader=None)))

@@ -175,7 +175,7 @@ MISTAKES = {
     'SKKD': (at('model.type', 'mmkd.SKKD'), BEFORE, 'model.type: mmkd has no SKKD. Did you mean mmkd.SSKD'),
     'sskd': (at('model.type', 'mmkd.sskd'), BEFORE, 'model.type: mmkd has no sskd. Did you mean mmkd.SSKD'),
     'no scope': (at('model.type', 'SSKD'), AFTER, "model.type: it is mmkd's own; write type='mmkd.SSKD'."),
-    'no type': (left_out('model.type'), AFTER, 'model: it has no type; name the class that it is made of.'),
+    'no type': (left_out('model.type'), AFTER, 'model: it has no type; name the class to build.'),
     'techer': (
         renamed('model.teacher', 'techer'),
         BEFORE,
@@ -248,7 +248,7 @@ MISTAKES = {
         corrupt(workers=0),
         AFTER,
         'train_dataloader.dataset: an image cannot be loaded, images/1/16.png (AssertionError: failed to load image: '
-        'images/1/16.png); put a good copy in its place, take it out of the data, or mend the pipeline.',
+        'images/1/16.png); put a good copy in its place, take it out of the data, or fix the pipeline.',
     ),
     'a corrupt image for a worker': (
         corrupt(workers=1),

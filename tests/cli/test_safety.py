@@ -45,7 +45,9 @@ def _try_get_data(error):
 
 
 def test_a_dead_worker_is_explained():
-    message = r'num_workers: a data loader worker died \(DataLoader worker \(pid 7\) is killed by signal: Killed\), as'
+    message = (
+        r'num_workers: a data loader worker died \(DataLoader worker \(pid 7\) is killed by signal: Killed\), usually'
+    )
     with pytest.raises(UserError, match=message), explain_dead_workers():
         raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
     with pytest.raises(UserError, match='a data loader worker died'), explain_dead_workers():

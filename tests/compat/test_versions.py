@@ -83,7 +83,7 @@ def test_one_sentence_with_cause_and_command(installed, changes, cause, command)
     with pytest.raises(VersionError) as caught:
         check_versions()
     assert cause in str(caught.value)
-    assert str(caught.value).endswith(f'To mend it run: {command}')
+    assert str(caught.value).endswith(f'To fix it run: {command}')
     assert '\n' not in str(caught.value)
 
 

@@ -92,7 +92,12 @@ X = dict(type='x')
         ('YOLOX by KD', (*TEACHER, 'bbox_head', 'norm_cfg', 'eps'), None, 'model.teacher: its YOLOXHead does not fit'),
         ('FasterRCNN by SSKD', (*OWN, 'test_cfg', 'rpn', 'nms'), X, NO_PREDICTION + ' (NameError'),
         ('RetinaNet by SSKD', ('log_processor', 'window_size'), 'x', 'log_processor does not fit (AssertionError'),
-        ('YOLOX by MHKD', (*OWN, 'data_preprocessor'), None, 'model.student.data_preprocessor: it makes no batch'),
+        (
+            'YOLOX by MHKD',
+            (*OWN, 'data_preprocessor'),
+            None,
+            'model.student.data_preprocessor: it does not stack the images',
+        ),
         ('RetinaNet by MHKD', (*OWN, 'backbone', 'init_cfg'), True, 'model.student.backbone.init_cfg: it must'),
         ('RetinaNet by SSKD', (*OWN, 'test_cfg', 'nms'), X, NO_PREDICTION + ' (NameError'),
         (

@@ -221,7 +221,7 @@ def test_what_makes_the_file_another_one(distil, tmp_path, what):
     new = files(tmp_path / 'run')
     assert len(new) == 1
     assert (new == [old]) == (what == 'nothing')
-    said = f'{old} is of other weights, data or settings; it is made anew.'
+    said = f'{old} is of other weights, data or settings; it is computed again.'
     assert (said in log(tmp_path / 'run')) == (what != 'nothing')
 
 
@@ -247,7 +247,7 @@ def test_a_damaged_file_is_made_anew_whoever_makes_it(distil, tmp_path, damage, 
     file.write_bytes(damaged)
     trained(distil, resume=True, **cache(2), **{'train_dataloader.num_workers': workers})
     assert file.read_bytes() == content
-    assert f'{file} is damaged; it is made anew.' in log(tmp_path / 'run')
+    assert f'{file} is damaged; it is computed again.' in log(tmp_path / 'run')
 
 
 HOLDER = """
@@ -326,27 +326,31 @@ REFUSED = {
         {},
         'model.student.train_cfg.augments mixes the images',
     ),
-    'KD': ({'model': dict(type='mmkd.KD')}, {}, 'KD needs the images with the head'),
+    'KD': ({'model': dict(type='mmkd.KD')}, {}, 'KD shows the teacher the images while the head learns'),
     'FeatureKD': (
         {'model': dict(type='mmkd.FeatureKD')},
         dict(stages=['layer1', 'all']),
-        'no stage learns head alone',
+        'head is never learned alone',
     ),
-    'MHKD': ({'model': dict(type='mmkd.MHKD')}, dict(stages=['layer1', 'head']), 'MHKD needs the images'),
-    'all': ({}, dict(stages=['layer1', 'all']), 'no stage learns head alone (Schedule in epochs: layer1 4, all 4)'),
-    'unfreeze_last': ({}, dict(unfreeze_last=True), 'no stage learns head alone'),
-    'switch': ({'custom_hooks': [SWITCH]}, {}, 'SwitchRecipeHook changes the pipeline in between'),
+    'MHKD': ({'model': dict(type='mmkd.MHKD')}, dict(stages=['layer1', 'head']), 'MHKD shows the teacher the images'),
+    'all': ({}, dict(stages=['layer1', 'all']), 'head is never learned alone (Schedule in epochs: layer1 4, all 4)'),
+    'unfreeze_last': ({}, dict(unfreeze_last=True), 'head is never learned alone'),
+    'switch': ({'custom_hooks': [SWITCH]}, {}, 'SwitchRecipeHook changes the pipeline during training'),
     'a switch of their own': (
         {'custom_hooks': [dict(SWITCH, type='mmengine.OwnSwitch')]},
         {},
         'SwitchRecipeHook changes',
     ),
-    'collate': ({'train_dataloader.collate_fn': dict(type='mixed')}, {}, 'train_dataloader.collate_fn is not one of'),
-    'cut': ({'model': dict(pairs=[('layer3', 'layer3')]), **GROUP_NORM}, {}, 'is learned in part with the head'),
+    'collate': (
+        {'train_dataloader.collate_fn': dict(type='mixed')},
+        {},
+        'leave train_dataloader.collate_fn or the hook out',
+    ),
+    'cut': ({'model': dict(pairs=[('layer3', 'layer3')]), **GROUP_NORM}, {}, 'change while the head learns'),
     'dropout': (
         {'model.student.neck': dict(type='mmengine.DroppingNeck')},
         {},
-        'differs between training and evaluation',
+        'differ between training and evaluation',
     ),
     'batches': (
         {
@@ -354,7 +358,7 @@ REFUSED = {
             'train_dataloader.batch_size': 16,
         },
         {},
-        'train_dataloader.batch_sampler makes batches of its own',
+        'it does not support train_dataloader.batch_sampler',
     ),
     'dir': (cache(dir='/proc/none'), {}, 'FeatureCacheHook.dir: /proc/none cannot be written'),
 }
@@ -385,7 +389,7 @@ def test_without_a_distiller(tmp_path):
 
 def test_as_many_views_as_epochs_gain_nothing(distil, tmp_path):
     trained(distil, **cache(3))
-    assert '3 views of each image cost as much as the 3 epochs of stage head, so nothing is kept' in log(
+    assert '3 views of each image cost as much as the 3 epochs of head, so no features are cached' in log(
         tmp_path / 'run'
     )
     assert not (tmp_path / 'run' / 'feature_cache').exists()
@@ -404,7 +408,7 @@ def test_a_disk_that_is_full_in_the_end(distil, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, 'posix_fallocate', full)
-        with pytest.raises(UserError, match=r'17.2 kB cannot be had in .*No space left on device.; make room'):
+        with pytest.raises(UserError, match=r'17.2 kB cannot be reserved in .*No space left on device.; make room'):
             trained(distil, **SAFE, **cache(2))
     assert files(tmp_path / 'run') == []
     whole = trained(distil, 'whole', **cache(2))
@@ -465,7 +469,7 @@ def test_features_of_another_dtype_are_other_features(distil, tmp_path):
     for dtype in (None, 'bfloat16', 'bfloat16'):
         trained(distil, str(dtype), hook=hook, model=dict(frozen_dtype=dtype), **cache(**folder))
     assert log(tmp_path / 'None').count('is being filled') == 1
-    assert 'it is made anew' in log(tmp_path / 'bfloat16')
+    assert 'it is computed again' in log(tmp_path / 'bfloat16')
     assert log(tmp_path / 'bfloat16').count('is being filled') == 1
 
 
@@ -490,5 +494,7 @@ def test_what_the_first_process_meets_is_told(distil, tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, 'Permission denied')
 
     monkeypatch.setattr('mmkd.feature_cache.file.os.replace', denied)
-    with pytest.raises(UserError, match=r'the file cannot be made \(PermissionError: .*Permission denied\); see dir'):
+    with pytest.raises(
+        UserError, match=r'the file cannot be written \(PermissionError: .*Permission denied\); check dir'
+    ):
         trained(distil, **cache())

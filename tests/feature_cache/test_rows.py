@@ -72,9 +72,13 @@ def several_labels(i: int) -> BaseDataElement:
     [
         ((torch.zeros(3, 5),), [detector(i) for i in range(3)], 'only features of classifiers with one task'),
         ((torch.zeros(3, 5),), [several_labels(i) for i in range(3)], 'different numbers of labels'),
-        ((torch.zeros(3, 5),), [*samples(2), samples(1, score=False)[0]], 'same kind of ground truth'),
-        ((torch.zeros(6, 5),), samples(3), 'not one feature for each image'),
-        ((torch.zeros(3, 5), (4, 4)), samples(3), 'not one feature for each image'),
+        (
+            (torch.zeros(3, 5),),
+            [*samples(2), samples(1, score=False)[0]],
+            'ground truth of the images has different fields',
+        ),
+        ((torch.zeros(6, 5),), samples(3), 'does not return one feature for each image'),
+        ((torch.zeros(3, 5), (4, 4)), samples(3), 'does not return one feature for each image'),
     ],
     ids=['detector', 'labels', 'kinds', 'crops', 'sizes'],
 )
@@ -85,7 +89,7 @@ def test_what_has_no_row(feature, truths, said):
 
 def test_a_later_batch_of_another_size():
     rows = RowFormat((torch.zeros(3, 5),), samples())
-    with pytest.raises(UserError, match='differ in their size from image to image'):
+    with pytest.raises(UserError, match='differ in size from image to image'):
         rows.pack((torch.zeros(3, 6),), samples())
 
 

@@ -176,14 +176,12 @@ def test_bad_argument_of_an_auxiliary_head():
 
 
 def test_unknown_argument():
-    with pytest.raises(UserError, match=r"^model\.heads: the head of stage layer1 cannot .* argument 'widths'\); mend"):
+    with pytest.raises(UserError, match=r"^model\.heads: the head of stage layer1 cannot .* argument 'widths'\); fix"):
         build_head(dict(type='mmkd.AuxiliaryHead', widths=8), STAGES['map'], 7)
 
 
 def test_other_channels_than_the_features():
-    with pytest.raises(
-        UserError, match=r'^model\.heads: .* feature of shape \(2, 5, 4, 6\) \(RuntimeError: .*\); mend'
-    ):
+    with pytest.raises(UserError, match=r'^model\.heads: .* feature of shape \(2, 5, 4, 6\) \(RuntimeError: .*\); fix'):
         build_head(dict(AUXILIARY, in_channels=3), STAGES['map'], 7)
 
 
@@ -197,7 +195,7 @@ def test_a_head_that_does_not_pool():
 def test_a_head_that_cannot_train():
     pytest.importorskip('mmpretrain')
     cfg = dict(neck=GAP, head=dict(type='mmpretrain.LeViTClsHead'))
-    with pytest.raises(UserError, match=r'^model\.heads: .* \(NotImplementedError: .* distillation mode\); mend'):
+    with pytest.raises(UserError, match=r'^model\.heads: .* \(NotImplementedError: .* distillation mode\); fix'):
         build_head(cfg, STAGES['map'], 7)
     cfg['head'].update(distillation=False)
     assert build_head(cfg, STAGES['map'], 7).head.head.bn.num_batches_tracked == 0

@@ -73,7 +73,7 @@ def test_masks_are_needed_where_the_student_learns_them(distil, tmp_path):
 def test_a_pipeline_that_packs_nothing_is_told(distil, tmp_path):
     sentence = told(distil(tmp_path, **{PIPELINE: [dict(type='LoadImageFromFile')]}))
     assert sentence == (
-        "train_dataloader.dataset.pipeline: it puts out no 'inputs'; end it with your toolbox's packing, "
+        "train_dataloader.dataset.pipeline: its results have no 'inputs'; end it with your toolbox's packing, "
         "dict(type='PackDetInputs') or dict(type='PackInputs')."
     )
 
@@ -159,4 +159,4 @@ def test_a_teacher_that_cannot_run_on_the_images_is_told(distil, tmp_path):
 
 def test_features_of_a_detector_are_not_kept(distil, tmp_path):
     runner = distil(tmp_path / 'run', **{'default_hooks.cache': dict(type='mmkd.FeatureCacheHook', views=1)})
-    assert 'FeatureCacheHook: only features of classifiers with one task can be kept' in told(runner)
+    assert 'FeatureCacheHook: only features of classifiers with one task can be cached' in told(runner)

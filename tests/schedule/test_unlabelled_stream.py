@@ -32,7 +32,11 @@ MISTAKES = {
     'none': (loader(indices=[]), {}, r'unlabelled_dataloader.dataset: it holds 0 images'),
     'too few': ({**loader(indices=3), 'drop_last': True}, {}, r'it holds 3 images, from which no batch can be made'),
     'pipeline': (loader(pipeline=UNREADABLE), {}, r'unlabelled_dataloader.dataset: no batch can be made of its first'),
-    'not packed': (loader(pipeline=sized(16)[:1]), {}, r"unlabelled_dataloader.*pipeline: it puts out no 'inputs'"),
+    'not packed': (
+        loader(pipeline=sized(16)[:1]),
+        {},
+        r"unlabelled_dataloader.*pipeline: its results have no 'inputs'",
+    ),
     'head alone': (loader(), dict(hook=dict(stages=['head'])), r'nothing in this run learns from images .* \(SSKD, '),
     'no soft loss': (loader(), dict(model=dict(type='mmkd.KD', alpha=0)), r'nothing .* or soft terms with a weight'),
     'mixup': (loader(), MIXUP, r'model.student.train_cfg.augments \(Mixup\) mixes the labels'),

@@ -67,8 +67,8 @@ def test_a_folder_that_only_the_training_has_shifts_the_labels_of_the_validation
         check_validation_classes(train, val)
     assert str(caught.value) == (
         "val_dataloader.dataset: its classes are not those of train_dataloader.dataset, or in another order ('bee' "
-        "where the training has 'ant'; 2 differ), so its labels mean others; give both the same folders of classes, "
-        'empty ones too, or the same metainfo=dict(classes=...).'
+        "where the training has 'ant'; 2 differ), so the same label means different classes; give both the same "
+        'folders of classes, empty ones too, or the same metainfo=dict(classes=...).'
     )
     (tmp_path / 'val' / 'ant').mkdir()  # an empty folder counts
     check_validation_classes(train, folders('val'))
@@ -101,7 +101,7 @@ def test_a_label_anywhere_in_the_data_that_the_head_does_not_know(folders):
         check_labels(network(2), dict(train_dataloader=data))
     assert str(caught.value) == (
         "train_dataloader.dataset: it has the label 2 (cow), and the student's head knows 2 classes, 0 to 1; set its "
-        'num_classes to 3, or mend the labels.'
+        'num_classes to 3, or fix the labels.'
     )
 
 
@@ -118,7 +118,7 @@ def test_labels_inside_wrappers_of_detectors_and_of_the_validation():
     for student in (network(5, 'bbox_head'), cascade):
         with pytest.raises(UserError, match=r'^val_dataloader\.dataset: it has the label 5 \(f\), .* num_classes to 8'):
             check_labels(student, dict(train_dataloader=inner[0], val_dataloader=dataset))
-    with pytest.raises(UserError, match=r'the label -1, and .* 0 to 1; mend the labels'):
+    with pytest.raises(UserError, match=r'the label -1, and .* 0 to 1; fix the labels'):
         check_labels(network(2), dict(train_dataloader=Labelled([-1, 1], [0])))
     for unknowing in (network(None), network(1, kind=RegressionHead), nn.Module()):
         check_labels(unknowing, dict(train_dataloader=dataset))
@@ -129,7 +129,7 @@ def test_a_data_set_that_tells_no_labels_is_said_to_be_unchecked(monkeypatch):
     monkeypatch.setattr('mmkd.start_checks.classes.print_log', lambda text, **_: said.append(text))
     check_labels(network(2), dict(train_dataloader=SimpleNamespace(__len__=lambda: 3), val_dataloader=Labelled([1])))
     assert [text.partition(':')[0] for text in said] == [
-        'train_dataloader.dataset does not tell its labels without its images (TypeError)'
+        'train_dataloader.dataset cannot list its labels without loading images (TypeError)'
     ]
 
 

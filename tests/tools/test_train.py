@@ -40,10 +40,10 @@ SHORT = (
             (CONFIG, '--profile', '2.5'),
             'error: --profile: it must be a whole number of iterations, 1 or more, not 2.5.',
         ),
-        ((CONFIG, '--profile', '9', '--cfg-options', 'compile=True'), 'error: --profile: compile makes one piece of'),
+        ((CONFIG, '--profile', '9', '--cfg-options', 'compile=True'), 'error: --profile: compile is on, and inside'),
         (
             (CONFIG, '--profile', '9', '--cfg-options', "model.compile={'backend': 'eager'}"),
-            'error: --profile: model.compile makes one piece of',
+            'error: --profile: model.compile is on, and inside',
         ),
         ((CONFIG, '--work-dir', '/proc/nowhere'), 'error: work_dir: /proc/nowhere cannot be written'),
         ((CONFIG, '--cfg-options', 'train_dataloader=None'), 'error: config'),

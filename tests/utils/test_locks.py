@@ -61,7 +61,7 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, num
     monkeypatch.setattr(locks, 'print_log', lambda text, **_: said.append(text))
     hold(tmp_path, 'work_dir', 'cure')
     assert said == [
-        f'work_dir: {tmp_path} cannot be locked (no locks here); see to it that no other training writes there.'
+        f'work_dir: {tmp_path} cannot be locked (no locks here); make sure that no other training writes there.'
     ]
 
 

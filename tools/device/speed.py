@@ -24,7 +24,7 @@ from iterations import LOW, networks, training
 from lines import Lines, first_line
 from measuring import GPU, alternate, peak_bytes
 from pairs import PAIRS, Pair
-from product import Product
+from mmkd_training import MmkdTraining
 from rivals import Floor, RunEverything
 from surroundings import surroundings
 
@@ -82,44 +82,44 @@ def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: 
     """All phases, each a line as soon as it is known; a way or a rival that fails is a line, too."""
     shared = dict(pair=what.pair, method=what.method, size=pair.size, batch=pair.batch[GPU])
     with ExitStack() as stack:
-        products = {}
+        runs = {}
         for way in ('mmkd', *what.ways):
             try:
-                products[way] = stack.enter_context(training(pair, what.method, pair.batch[GPU], **WAYS.get(way, {})))
-                keep_on_device(products[way])
+                runs[way] = stack.enter_context(training(pair, what.method, pair.batch[GPU], **WAYS.get(way, {})))
+                keep_on_device(runs[way])
             except Exception as error:
                 lines.add(**shared, way=way, error=first_line(error))
-        if 'mmkd' not in products:
+        if 'mmkd' not in runs:
             return
-        for phase in products['mmkd'].phases:
+        for phase in runs['mmkd'].phases:
             if time.monotonic() > deadline:
                 raise OutOfTimeError
-            lines.add(**shared, phase=phase, **of_phase(what, phase, products, rounds, pair.batch[GPU]))
+            lines.add(**shared, phase=phase, **of_phase(what, phase, runs, rounds, pair.batch[GPU]))
 
 
-def of_phase(what: Measurement, phase: str, products: dict[str, Product], rounds: int, batch: int) -> dict:
+def of_phase(what: Measurement, phase: str, runs: dict[str, MmkdTraining], rounds: int, batch: int) -> dict:
     """Times and memory, and what went wrong."""
     steps: dict[str, Callable[[], object]] = {}
     memory: dict[str, object] = {}
     errors: dict[str, str] = {}
-    for way, product in products.items():
-        if attempt(way, partial(product.enter, phase), {}, errors):
-            steps[way] = product.step
+    for way, ours in runs.items():
+        if attempt(way, partial(ours.enter, phase), {}, errors):
+            steps[way] = ours.step
     rivals: dict[str, Any] = {}
     for name, kind in (('floor', Floor), ('run everything', RunEverything)) if what.rivals else ():
-        if attempt(name, partial(kind, products['mmkd']), rivals, errors):
+        if attempt(name, partial(kind, runs['mmkd']), rivals, errors):
             steps[name] = rivals[name].step
     for who in list(steps):
-        if not attempt(who, partial(peak, steps[who], products.get(who, products['mmkd'])), memory, errors):
+        if not attempt(who, partial(peak, steps[who], runs.get(who, runs['mmkd'])), memory, errors):
             del steps[who]
     told = {who: milliseconds(those, batch) for who, those in timed(steps, rounds).items()}
     print(what.pair, what.method, phase, told, errors, flush=True)
     return dict(ms=told, mib=memory, **(dict(errors=errors) if errors else {}))
 
 
-def keep_on_device(product: Product) -> None:
+def keep_on_device(ours: MmkdTraining) -> None:
     """The batch is moved beforehand, for the rivals do not move theirs: what copying costs is not measured here."""
-    product.loop.batch = product.distiller.data_preprocessor.cast_data(product.loop.batch)
+    ours.loop.batch = ours.distiller.data_preprocessor.cast_data(ours.loop.batch)
 
 
 def attempt(who: str, act: Callable[[], object], found: dict, errors: dict[str, str]) -> bool:
@@ -133,10 +133,10 @@ def attempt(who: str, act: Callable[[], object], found: dict, errors: dict[str, 
     return who not in errors
 
 
-def peak(step: Callable[[], object], product: Product) -> int:
-    """MiB at the peak of an iteration, after one to warm up; the weights of a rival are those of the product."""
+def peak(step: Callable[[], object], ours: MmkdTraining) -> int:
+    """MiB at the peak of an iteration, after one to warm up; the weights of a rival are those of mmkd's."""
     step()
-    return peak_bytes(step, product.optimizer, *networks(product.distiller)) // 2**20
+    return peak_bytes(step, ours.optimizer, *networks(ours.distiller)) // 2**20
 
 
 def timed(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

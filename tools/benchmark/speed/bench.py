@@ -22,10 +22,10 @@ import iterations
 import kept_features
 import loading
 import startup
-from foreign import install
-from page import Page
+from benchmark_page import Page
 from pairs import PAIRS
 from surroundings import surroundings
+from torchdistill_process import install
 
 from mmkd.errors import UserError
 
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS, help='of the iterations [all]')
     parser.add_argument('--rounds', type=int, default=8, help='that count [8]')
     parser.add_argument('--no-torchdistill', action='store_true', help='do not install and run it')
+    parser.add_argument('--tables', action='store_true', help='measure nothing; write the tables from the .json anew')
     parser.add_argument('--out', type=Path, default=ROOT / 'docs' / 'benchmarks.md', help='[docs/benchmarks.md]')
     args = parser.parse_args()
     if unknown := [part for part in args.parts if part not in TABLES]:
@@ -55,6 +56,9 @@ def main() -> None:
     if args.rounds < 2:
         raise UserError('--rounds: quartiles need 2 or more.')
     page = Page(args.out.resolve(), TABLES)
+    if args.tables:
+        page.write_tables()
+        return
     os.chdir(ROOT)
     here = dict(**surroundings(), rounds=args.rounds)  # before the page is written: that is a change, too
     for part in [part for part in TABLES if part in (args.parts or TABLES)]:  # what fails, fails early in their order
@@ -68,13 +72,13 @@ def measured(part: str, args: Namespace) -> Iterator[list[dict]]:
     if part in SHORT:
         yield SHORT[part].measure(args.rounds)
         return
-    foreign = None if args.no_torchdistill else Path('work_dirs/torchdistill').resolve()
-    if foreign and part == 'iterations':
-        install(foreign)
+    torchdistill_at = None if args.no_torchdistill else Path('work_dirs/torchdistill').resolve()
+    if torchdistill_at and part == 'iterations':
+        install(torchdistill_at)
     for name in args.pairs:
         if part == 'iterations':
             for method in args.methods:
-                yield iterations.measure(name, PAIRS[name], method, args.rounds, foreign)
+                yield iterations.measure(name, PAIRS[name], method, args.rounds, torchdistill_at)
         else:
             yield OF_A_PAIR[part].measure(name, PAIRS[name], args.rounds)
 

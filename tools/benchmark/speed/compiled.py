@@ -3,13 +3,13 @@
 import os
 import tempfile
 import time
-from statistics import median
 from unittest.mock import patch
 
+from benchmark_page import Results
 from iterations import training
 from measuring import GPU, Ratio, alternate, medians
-from page import Results
 from pairs import Pair
+from schedules import by_pair
 
 
 def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
@@ -40,16 +40,14 @@ def _measure(name: str, pair: Pair, rounds: int) -> list[dict]:
 
 
 def table(results: Results) -> list[str]:
-    """A line for each phase; the first iteration, which compiles, is listed separately."""
+    """A line for each pair; the first iteration, which compiles, is listed separately."""
     lines = [
-        '| | Seconds | Compiled | Times as fast | Seconds of the first iteration |',
-        '|---|---|---|---|---|',
+        '| | Times as fast, by phase | Seconds of the first iteration | Seconds that the start took longer |',
+        '|---|---|---|---|',
     ]
-    rows = results['compiled']
-    for row in rows:
-        plain, compiled = row['seconds']['mmkd'], row['seconds']['compiled']
-        cells = f'{median(plain):.3f} | {median(compiled):.3f} | {Ratio.of(plain, compiled)} | {row["first"]:.0f}'
-        lines.append(f'| {row["pair"]}, SSKD, {row["phase"]} | {cells} |')
-    starts = {row['pair']: row['start'] for row in rows}
-    took = '; '.join(f'{pair}: {seconds:.0f}' for pair, seconds in starts.items())
-    return [*lines, '', f'Seconds that the start took longer, where everything is compiled on trial: {took}.']
+    for pair, rows in by_pair(results['compiled']).items():
+        gains = [f'{row["phase"]} {Ratio.of(row["seconds"]["mmkd"], row["seconds"]["compiled"])}' for row in rows]
+        first = [row['first'] for row in rows]
+        cells = [pair, ', '.join(gains), f'{min(first):.0f}-{max(first):.0f}', f'{rows[0]["start"]:.0f}']
+        lines.append(f'| {" | ".join(cells)} |')
+    return lines

@@ -7,53 +7,53 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from foreign import TorchDistill
 from measuring import GPU, alternate, medians, peak_bytes
+from mmkd_training import MmkdTraining
 from pairs import Pair
-from product import Product
 from rivals import Floor, RunEverything
 from torch import nn
+from torchdistill_process import TorchDistill
 
 from mmkd.distillers.base import Distiller
 
 MORE = 1 if GPU else 8  # times the images that are timed: with few, the memory is that of the weights
 LOW = dict(frozen_dtype='bfloat16')
-FOREIGN = {  # what torchdistill can do, too
+ALSO_TORCHDISTILL = {  # what torchdistill can do, too
     ('ResNet-34 -> ResNet-18', 'SSKD', 'layer2'): 'layer2',
     ('ResNet-34 -> ResNet-18', 'KD', 'all'): 'kd',
 }
 
 
 @contextmanager
-def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[Product]:
+def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[MmkdTraining]:
     """Of mmkd, as it is measured."""
     heads = dict(heads=pair.heads) if method == 'MHKD' else {}
     with tempfile.TemporaryDirectory() as work_dir:
-        yield Product(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
+        yield MmkdTraining(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
     gc.collect()
 
 
-def measure(name: str, pair: Pair, method: str, rounds: int, foreign: Path | None) -> list[dict]:
+def measure(name: str, pair: Pair, method: str, rounds: int, torchdistill_at: Path | None) -> list[dict]:
     """Every phase of a method."""
     batch = pair.batch[GPU]
-    seconds = measure_seconds(name, pair, method, rounds, foreign)
+    seconds = measure_seconds(name, pair, method, rounds, torchdistill_at)
     memory = measure_bytes(pair, method, batch * MORE)
     shared = dict(pair=name, size=pair.size, batch=batch, images=batch * MORE, method=method)
     return [dict(**shared, phase=phase, seconds=seconds[phase], bytes=memory[phase]) for phase in seconds]
 
 
-def measure_seconds(name: str, pair: Pair, method: str, rounds: int, foreign: Path | None) -> dict[str, dict]:
+def measure_seconds(name: str, pair: Pair, method: str, rounds: int, torchdistill_at: Path | None) -> dict[str, dict]:
     """Of each competitor in each round, by the phases of a method."""
     found = {}
     batch = pair.batch[GPU]
-    with training(pair, method, batch) as product, training(pair, method, batch, **LOW) as low:
-        for phase in product.phases:
-            for own in (product, low):
+    with training(pair, method, batch) as ours, training(pair, method, batch, **LOW) as low:
+        for phase in ours.phases:
+            for own in (ours, low):
                 own.enter(phase)
-            steps = {'mmkd': product.step, 'frozen_dtype': low.step}
-            steps |= {'floor': Floor(product).step, 'run everything': RunEverything(product).step}
-            asked = FOREIGN.get((name, method, phase))
-            others = {'torchdistill': TorchDistill(foreign, asked, batch)} if foreign and asked else {}
+            steps = {'mmkd': ours.step, 'frozen_dtype': low.step}
+            steps |= {'floor': Floor(ours).step, 'run everything': RunEverything(ours).step}
+            asked = ALSO_TORCHDISTILL.get((name, method, phase))
+            others = {'torchdistill': TorchDistill(torchdistill_at, asked, batch)} if torchdistill_at and asked else {}
             steps |= {other: process.step for other, process in others.items()}
             found[phase] = alternate(steps, rounds)
             for process in others.values():
@@ -66,13 +66,13 @@ def measure_bytes(pair: Pair, method: str, batch: int) -> dict[str, dict[str, in
     """At the peak of an iteration, by the phases of a method."""
     found: dict[str, dict[str, int]] = {}
     for who, options in (('mmkd', {}), ('frozen_dtype', LOW)):
-        with training(pair, method, batch, **options) as product:
-            for phase in product.phases:
-                product.enter(phase)
+        with training(pair, method, batch, **options) as ours:
+            for phase in ours.phases:
+                ours.enter(phase)
                 memory = found.setdefault(phase, {})
-                memory[who] = peak_bytes(product.step, product.optimizer, *networks(product.distiller))
+                memory[who] = peak_bytes(ours.step, ours.optimizer, *networks(ours.distiller))
                 if not options:
-                    memory['run everything'] = bytes_of_everything(product)
+                    memory['run everything'] = bytes_of_everything(ours)
     return found
 
 
@@ -81,8 +81,8 @@ def networks(distiller: Distiller) -> tuple[nn.Module, ...]:
     return distiller.student, distiller.teacher.network, distiller.extras
 
 
-def bytes_of_everything(product: Product) -> int:
+def bytes_of_everything(ours: MmkdTraining) -> int:
     """Its optimizer has moments from the second step on, as that of the training has."""
-    rival = RunEverything(product)
+    rival = RunEverything(ours)
     rival.step()
     return peak_bytes(rival.step, rival.optimizer, rival.student, rival.teacher, rival.extras)

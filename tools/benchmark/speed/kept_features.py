@@ -7,9 +7,9 @@ from statistics import median
 
 import schedules
 import torch
+from benchmark_page import Results
 from iterations import training
 from measuring import GPU, Ratio, alternate, medians
-from page import Results
 from pairs import Pair
 
 from mmkd.feature_cache.checks import try_out
@@ -21,10 +21,10 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
     """Seconds of each in each round, and the bytes of a view; features of detectors cannot be kept."""
     if pair.boxes:
         return []
-    with training(pair, 'SSKD', pair.batch[GPU]) as product, tempfile.TemporaryDirectory() as folder:
-        product.enter('head')
-        runner, student, loop = product.runner, product.distiller.student, product.loop
-        rows = try_out(runner, product.distiller, ('head',))
+    with training(pair, 'SSKD', pair.batch[GPU]) as ours, tempfile.TemporaryDirectory() as folder:
+        ours.enter('head')
+        runner, student, loop = ours.runner, ours.distiller.student, ours.loop
+        rows = try_out(runner, ours.distiller, ('head',))
         shortcut = FeatureReplay(student, rows)
         plain = runner.train_dataloader
         file = RowFile(Path(folder, 'rows.bin'), 1, len(plain.dataset), rows.size)
@@ -37,7 +37,7 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
 
         def fill() -> None:
             with torch.no_grad(), runner.optim_wrapper.optim_context(runner.model):
-                data = product.distiller.data_preprocessor(loop.batch, True)
+                data = ours.distiller.data_preprocessor(loop.batch, True)
                 packed = rows.pack(student.extract_feat(data['inputs']), data['data_samples'])
             file.write(handle, [(0, i) for i in range(len(packed))], packed)
 
@@ -46,7 +46,7 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
             loop.run_iter(next(batches))
             shortcut.take_off()
 
-        seconds = alternate(dict(images=product.step, kept=learn, filling=fill), rounds)
+        seconds = alternate(dict(images=ours.step, kept=learn, filling=fill), rounds)
     print(name, 'kept features', medians(seconds), flush=True)
     return [dict(pair=name, batch=pair.batch[GPU], size=pair.size, seconds=seconds, view=rows.size)]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from benchmark_page import Results
 from measuring import alternate
 from mmengine.registry import DATASETS, DefaultScope
-from page import Results
 from torch.utils.data import DataLoader
 
 IMAGES, BATCH = 2048, 64

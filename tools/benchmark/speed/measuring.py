@@ -70,7 +70,7 @@ class Ratio:
         return cls(median, low, high)
 
     def __str__(self) -> str:
-        return f'{self.median:.2f} ({self.low:.2f} to {self.high:.2f})'
+        return f'{self.median:.2f} ({self.low:.2f}-{self.high:.2f})'
 
 
 def peak_bytes(step: Callable[[], object], optimizer: Optimizer | None, *networks: nn.Module) -> int:

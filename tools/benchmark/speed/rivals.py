@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from bare import Feature, feature, head, mimic_loss, own_loss, soft_loss, tensors, walk
-from product import Product
+from mmkd_training import MmkdTraining
 from torch import Tensor, nn
 
 from mmkd.acceleration.batchnorm_folding import unfold
@@ -17,23 +17,23 @@ class Rival:
     """The phase that mmkd has entered, with the same losses, the same optimizer and the same trained parameters.
 
     Args:
-        product: The training of mmkd.
+        ours: The training of mmkd.
     """
 
-    def __init__(self, product: Product):
-        self.distiller = distiller = product.distiller
+    def __init__(self, ours: MmkdTraining):
+        self.distiller = distiller = ours.distiller
         self.student, self.extras = copy.deepcopy(distiller.student), copy.deepcopy(distiller.extras)
         self.teacher = copy.deepcopy(distiller.teacher.network)  # folded as it is, and laid out in memory
-        self.inputs, self.samples = product.processed()
-        self._prepare(product)
+        self.inputs, self.samples = ours.processed()
+        self._prepare(ours)
         self.names = [stage.name for stage in distiller.plan]
         self.keys = [module_key(name) for name in self.names]  # of adapters and heads
         self.parameters = [p for part in (self.student, self.extras) for p in part.parameters() if p.requires_grad]
-        self.optimizer = product.twin_optimizer(self.parameters)
-        self.clip = (product.runner.optim_wrapper.clip_grad_kwargs or {}).get('max_norm')
-        self.loss = self._loss(type(distiller).__name__, product.phase)
+        self.optimizer = ours.twin_optimizer(self.parameters)
+        self.clip = (ours.runner.optim_wrapper.clip_grad_kwargs or {}).get('max_norm')
+        self.loss = self._loss(type(distiller).__name__, ours.phase)
 
-    def _prepare(self, product: Product) -> None:
+    def _prepare(self, ours: MmkdTraining) -> None:
         """Change the networks; by default they are left as mmkd has them."""
 
     def step(self) -> None:
@@ -139,8 +139,8 @@ class RunEverything(Rival):
     phase's own loss is learned from.
     """
 
-    def _prepare(self, product: Product) -> None:
-        self.teacher = product.plain_teacher
+    def _prepare(self, ours: MmkdTraining) -> None:
+        self.teacher = ours.plain_teacher
         unfold(self.student)
         for network in (self.student, self.extras):
             network.to(memory_format=torch.contiguous_format)

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from benchmark_page import Results
 from measuring import in_turn
-from page import Results
 
 from mmkd.errors import UserError
 
@@ -88,12 +88,10 @@ def _run(code: str, *args: str) -> tuple[float, float]:
 def table(results: Results) -> list[str]:
     """How much more each program took than the first of its group."""
     rows = results['startup']
-    lines = ['| | Seconds | More | On a CPU | More |', '|---|---|---|---|---|']
+    lines = ['| | Seconds | More |', '|---|---|---|']
     for row in rows:
         first = next(other for other in rows if other['group'] == row['group'])
-        cells = [f'{row["group"]}: {row["program"]}']
-        for kind in ('seconds', 'on_cpu'):
-            own = median(row[kind])
-            cells += [f'{own:.2f}', f'{own - median(first[kind]):+.2f}' if row is not first else '']
-        lines.append(f'| {" | ".join(cells)} |')
+        own = median(row['seconds'])
+        more = f'{own - median(first["seconds"]):+.2f}' if row is not first else ''
+        lines.append(f'| {row["group"]}: {row["program"]} | {own:.2f} | {more} |')
     return lines

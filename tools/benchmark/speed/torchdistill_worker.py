@@ -1,4 +1,4 @@
-"""torchdistill's training of ResNet-18 from ResNet-34, an iteration for each line that comes in; see foreign.py."""
+"""torchdistill trains ResNet-18 from ResNet-34 here, one iteration for each line of input (torchdistill_process.py)."""
 
 import sys
 from argparse import ArgumentParser

@@ -48,6 +48,10 @@ class Page:
         write_json(self.figures, results)
         write_whole(self.path, text)
 
+    def write_tables(self) -> None:
+        """From the figures that were kept."""
+        write_whole(self.path, self._text(self.results))
+
     def _text(self, results: dict[str, list[dict]]) -> str:
         text = self.path.read_text()
         for part, rows in results.items():

@@ -40,7 +40,7 @@ class SteppedLoop(IterBasedTrainLoop):
         self._iter = iteration
 
 
-class Product:
+class MmkdTraining:
     """A training of mmkd.
 
     Args:

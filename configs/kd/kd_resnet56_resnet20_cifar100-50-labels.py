@@ -1,5 +1,5 @@
 """KD on CIFAR-100 with 50 labels a class: soft targets on all images. Train the teacher first."""
-_base_ = '../baselines/resnet20_cifar100-50-labels.py'
+_base_ = ['../baselines/resnet20_cifar100-50-labels.py', '../_base_/datasets/cifar100_npz_unlabelled.py']
 model = dict(
     _delete_=True,
     type='mmkd.KD',
@@ -7,12 +7,3 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet56_cifar100.py',
         checkpoint='work_dirs/resnet56_cifar100/epoch_240.pth'))
-unlabelled_dataloader = dict(
-    batch_size=64,
-    num_workers=2,
-    dataset=dict(
-        type='mmkd.ArrayDataset',
-        ann_file={{_base_.ann_file}},
-        split='train',
-        per_class=(50, None),
-        pipeline={{_base_.train_dataloader.dataset.pipeline}}))

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 
 from mmkd.errors import UserError
 from mmkd.features.capture import tensors_in
+from mmkd.utils.calls import call_of, replace_call
 
 DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 INSTRUCTIONS = {
@@ -46,8 +47,7 @@ class LowPrecision:
         """Wrap the modules permanently, compiled ones included."""
         for module in modules:
             if weights := list(module.parameters()):  # nothing else takes long
-                run = module._compiled_call_impl or module._call_impl
-                module._compiled_call_impl = partial(self._call, module, weights, run, device)
+                replace_call(module, partial(self._call, module, weights, call_of(module), device))
 
     def _call(self, module: nn.Module, weights: list, run: Callable, device: str, *args: Any, **kwargs: Any) -> Any:
         learns = module.training or any(tensor.requires_grad for tensor in [*weights, *tensors_in([args, kwargs])])

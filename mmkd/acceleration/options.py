@@ -14,6 +14,7 @@ from mmkd.acceleration.frozen_precision import LowPrecision
 from mmkd.errors import UserError, in_one_line
 from mmkd.features.capture import tensors_in
 from mmkd.stages.trace import Call, dry_run, unchanged
+from mmkd.utils.calls import replace_call
 
 _VARIANTS = 32  # of a part's code: learned or frozen, behind something learned or frozen, other sizes
 
@@ -66,7 +67,7 @@ class SpeedUps:
         config.cache_size_limit = max(config.cache_size_limit, _VARIANTS)  # behind it a part would run as before
         for path in find_parts(network, inputs, read):
             module = network.get_submodule(path)
-            module._compiled_call_impl = _CompiledPart(f'{key}.{path}', module, self)
+            replace_call(module, _CompiledPart(f'{key}.{path}', module, self))
         with self.tried():
             _try(network, inputs)
 

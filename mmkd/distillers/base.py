@@ -18,7 +18,9 @@ from mmkd.features.padding import Padded, divisor_of
 from mmkd.stages.phases import ALL, Phase
 from mmkd.stages.plan import Stage, StagePlan
 from mmkd.tasks import scoring_parts
-from mmkd.teacher.network import Renormalise, Teacher, UnfitWeightsError, check_teacher_keys, freeze_modes
+from mmkd.teacher.checkpoint import UnfitWeightsError
+from mmkd.teacher.network import Teacher, check_teacher_keys, freeze_modes
+from mmkd.teacher.renormalise import Renormalise
 from mmkd.unlabelled.batches import Batch, averaged, joined
 
 _STUDENT = 'student.'

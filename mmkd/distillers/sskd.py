@@ -9,9 +9,10 @@ from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import inherit_head, inherit_neck, reads_one_map
 from mmkd.distillers.options import check_dict, check_weight
 from mmkd.errors import UserError
-from mmkd.features.adapters import AdapterSet, Layout, build_adapter, module_key
+from mmkd.features.adapters import AdapterSet, build_adapter, module_key
 from mmkd.features.capture import Feature, feature_of, recording, run_to
 from mmkd.features.explained_variance import R2, variance_parts
+from mmkd.features.layout import Layout
 from mmkd.features.padding import divisor_of
 from mmkd.heads.inherited import state_of
 from mmkd.registry import MODELS

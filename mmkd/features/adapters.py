@@ -15,90 +15,16 @@ of the same images, and the student's number format. For each tensor, in this or
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isqrt, log2
-from typing import Protocol, cast
+from math import log2
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from mmkd.errors import UserError
+from mmkd.features.capture import Feature
+from mmkd.features.layout import Layout, StageLike
 from mmkd.features.least_squares import LeastSquares
-
-Feature = tuple[Tensor, ...]
-
-
-class StageLike(Protocol):
-    """What an adapter must know of a stage: see :class:`mmkd.stages.plan.Stage`."""
-
-    @property
-    def name(self) -> str:
-        """The stage's name in messages."""
-
-    @property
-    def shapes(self) -> Sequence[tuple[int, ...]]:
-        """Its tensors' shapes without the batch: (C, H, W) or (H, W, C) for a map, (L, C) for tokens."""
-
-    @property
-    def stride(self) -> int | None:
-        """Of the finest tensor; None for a head."""
-
-    @property
-    def grid(self) -> tuple[int, int] | None:
-        """(H, W) of the finest tensor, so that L tokens are prefix tokens and H*W positions; None for a head."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How one tensor is laid out: a map if ``prefix`` is None, otherwise so many prefix tokens and a grid's positions.
-
-    ``grid`` is that of the plan; other images have another one, of the same aspect ratio.
-    """
-
-    name: str
-    width: int
-    grid: tuple[int, int]
-    prefix: int | None = None
-    channels_last: bool = False  # a map of shape (H, W, C)
-
-    @classmethod
-    def of(cls, stage: StageLike, shape: tuple[int, ...]) -> 'Layout':
-        """The layout of one of a stage's tensors."""
-        if len(shape) not in (2, 3) or stage.grid is None:
-            raise UserError(
-                f'{stage.name}: a feature must be a map (C, H, W) or tokens (L, C) to be mimicked, '
-                f'but has the shape {tuple(shape)}; choose another stage.'
-            )
-        grids = [stage.grid]  # of the finest level and of coarser ones
-        while grids[-1] != (1, 1):
-            grids.append(((grids[-1][0] + 1) // 2, (grids[-1][1] + 1) // 2))
-        if len(shape) == 3:
-            channels_last = shape[:2] in grids and shape[1:] not in grids
-            width, *size = (shape[2], *shape[:2]) if channels_last else shape
-            return cls(stage.name, width, (size[0], size[1]), channels_last=channels_last)
-        tokens, width = shape
-        rows, columns = next(grid for grid in grids if grid[0] * grid[1] <= tokens)
-        return cls(stage.name, width, (rows, columns), prefix=tokens - rows * columns)
-
-    def size(self, tensor: Tensor) -> tuple[int, int]:
-        """(H, W) of the tensor at hand."""
-        if self.prefix is None:
-            return tensor.shape[2], tensor.shape[3]
-        positions = tensor.shape[1] - self.prefix
-        height, columns = self.grid
-        # positions = (k * height) * (k * columns), where k * height is whole
-        rows = isqrt(max(positions, 0) * height // columns)
-        if rows * columns % height or rows * (rows * columns // height) != positions or not rows:
-            raise UserError(
-                f'{self.name}: {tensor.shape[1]} tokens, {self.prefix} of them prefix tokens, make no grid with the '
-                f'aspect ratio {height}:{columns} of the stage plan; train with images of one aspect ratio.'
-            )
-        return rows, rows * columns // height
-
-    def places(self, tensor: Tensor) -> tuple[int, ...]:
-        """Rows and columns of a map, the number of tokens."""
-        return tuple(tensor.shape[2:] if self.prefix is None else tensor.shape[1:2])
 
 
 class Adapter(nn.Module):

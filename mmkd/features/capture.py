@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from mmkd.utils.calls import call_of, calls_replaced
+
 Feature = tuple[Tensor, ...]
 """The maps and tokens that a module put out; where it has neither its vectors (N, C), as maps of one pixel."""
 
@@ -93,28 +95,20 @@ def replaced(network: nn.Module, features: Mapping[StageEnd, Feature]) -> Iterat
 @contextmanager
 def _calls_replaced(network: nn.Module, then: Mapping[StageEnd, Callable]) -> Iterator[None]:
     """Pass the outputs of some module calls through a function of their arguments and output."""
-    # Not forward hooks: in a module compiled in place they would be traced, or be ignored where the trace is older.
-    # What the ends run is replaced instead, and the modules around them run for once as if they were not compiled.
-    instead: dict[nn.Module, Any] = {}
+    instead: dict[nn.Module, Callable | None] = {}
     for end in then:
         for dot in (place for place, char in enumerate(end.end) if char == '.'):
-            instead.setdefault(network.get_submodule(end.end[:dot]))
+            instead.setdefault(network.get_submodule(end.end[:dot]))  # around an end nothing runs compiled
     for end, change in then.items():
         module = network.get_submodule(end.end)
         instead[module] = _changed(module, end, change)
-    before = {module: module._compiled_call_impl for module in instead}
-    try:
-        for module, call in instead.items():
-            module._compiled_call_impl = call
+    with calls_replaced(instead):
         yield
-    finally:
-        for module, call in before.items():
-            module._compiled_call_impl = call
 
 
 def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
     """The module's own call with one output changed."""
-    run = module._compiled_call_impl or module._call_impl
+    run = call_of(module)
     calls = 0
 
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.features.adapters import Layout
 from mmkd.features.capture import Feature
+from mmkd.features.layout import Layout
 from mmkd.heads.classification import ToolboxHead
 from mmkd.registry import MODELS
 from mmkd.stages.plan import Stage

@@ -6,8 +6,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
-from mmkd.features.adapters import Layout
 from mmkd.features.capture import Feature
+from mmkd.features.layout import Layout
 from mmkd.registry import MODELS
 
 INIT = (

@@ -11,8 +11,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.features.adapters import Layout, level_strides
+from mmkd.features.adapters import level_strides
 from mmkd.features.capture import Feature
+from mmkd.features.layout import Layout
 from mmkd.heads.build import build_module, kind_of, takes, without_statistics
 from mmkd.heads.classification import to_map
 from mmkd.losses import ClassScores

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError, did_you_mean
+from mmkd.features.capture import Feature
 from mmkd.registry import MODELS
 from mmkd.utils.over_processes import shared_variance, variance
-
-Feature = Tensor | tuple[Tensor, ...]
 
 
 def cosine_distance(student: Tensor, teacher: Tensor, channels: int) -> Tensor:
@@ -87,7 +86,7 @@ class FeatureMimicLoss(nn.Module):
         self.scale = scale
         self.loss_weight = loss_weight
 
-    def forward(self, student: Feature, teacher: Feature) -> Tensor:
+    def forward(self, student: Tensor | Feature, teacher: Tensor | Feature) -> Tensor:
         """The loss of one feature, a tensor or the tuple of a pyramid's tensors, as a scalar."""
         student, teacher = _as_tuple(student), _as_tuple(teacher)
         student_shapes, teacher_shapes = _shapes(student), _shapes(teacher)
@@ -110,9 +109,9 @@ class FeatureMimicLoss(nn.Module):
         return f'kind={self.kind!r}, loss_weight={self.loss_weight}, scale={self.scale!r}'
 
 
-def _as_tuple(feature: Feature) -> tuple[Tensor, ...]:
+def _as_tuple(feature: Tensor | Feature) -> Feature:
     return (feature,) if isinstance(feature, Tensor) else tuple(feature)
 
 
-def _shapes(feature: tuple[Tensor, ...]) -> str:
+def _shapes(feature: Feature) -> str:
     return ', '.join(str(tuple(tensor.shape)) for tensor in feature)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
 from mmkd.features.capture import Feature, feature_of, maps_in, tensors_in
+from mmkd.utils.calls import replace_call
 from mmkd.utils.random_state import own_randomness
 
 _POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
@@ -110,7 +111,7 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
             network.eval()
             network.requires_grad_()
             for name, module in network.named_modules():
-                module._compiled_call_impl = None
+                replace_call(module, None)
                 handles.append(module.register_forward_pre_hook(lambda _module, _args, name=name: enter(name)))
                 handles.append(module.register_forward_hook(leave))
             extract(network, inputs)

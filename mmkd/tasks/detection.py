@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
-from mmkd.features.adapters import Layout
 from mmkd.features.capture import feature_of, recording
+from mmkd.features.layout import Layout
 from mmkd.features.padding import Padded
 from mmkd.heads import DenseHead, build_dense_head, class_scores
 from mmkd.losses import ClassScores

@@ -1,10 +1,8 @@
-"""The teacher: built from its own config, loaded, checked, frozen, and kept out of the module tree."""
+"""The teacher: built from its own config, frozen, folded, and kept out of the module tree."""
 
 import copy
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,40 +12,14 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from mmkd.acceleration.batchnorm_folding import find_pairs, fold
-from mmkd.checkpoints.safe_load import load_checkpoint
-from mmkd.errors import UserError, did_you_mean, in_one_line
+from mmkd.errors import UserError
 from mmkd.features.capture import Feature, StageEnd, run_to
 from mmkd.features.padding import Padded, divisor_of
 from mmkd.stages.trace import extract
+from mmkd.teacher.checkpoint import load_checked
 from mmkd.teacher.pretrained import has_weights
 from mmkd.utils.configs import load_config
 from mmkd.utils.random_state import own_randomness
-
-
-class UnfitWeightsError(UserError):
-    """A file's weights do not fit the network that they are for.
-
-    Args:
-        checkpoint: The file's name.
-        wrong: The names that do not fit, and why.
-        state: What the file holds.
-        own: What the network has.
-    """
-
-    def __init__(self, checkpoint: str, wrong: dict[str, str], state: dict, own: dict):
-        self.state = state
-        cure = 'Name the checkpoint that model.teacher.config trained.'
-        backbone = {name: tensor for name, tensor in own.items() if name.startswith('backbone.')}
-        if _fits({f'backbone.{name}': tensor for name, tensor in state.items()}, backbone):
-            cure = (
-                "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
-                'backbone with it in a file of their own.'
-            )
-        super().__init__(f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_listed(wrong)}. {cure}')
-
-    def fit(self, network: nn.Module) -> bool:
-        """Whether they would fit this one."""
-        return _fits(self.state, network.state_dict())
 
 
 class Teacher:
@@ -161,142 +133,3 @@ def freeze_modes(network: nn.Module) -> None:
     network.train(False)
     for module in network.modules():
         module.training = False
-
-
-def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> tuple[bool, tuple[str, ...]]:
-    """Load weights; raise an error if they do not fit the parts that will run.
-
-    Returns:
-        Whether it fits the rest too, and the names of the classes that the weights were trained for, if it tells.
-    """
-    (state, classes), own = _read(checkpoint), network.state_dict()
-    unfit = {name: why for name in own if (why := _why(name, state, own))}
-    rest = {name: why for name, why in unfit.items() if name.split('.')[0] not in parts}
-    weights = {name for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()}
-    given = dict(state)
-    for name in rest:
-        state.pop(name, None)
-    try:  # the network's own hooks may make a tensor fit, as a ViT resizes its position embedding
-        keys = network.load_state_dict(state, strict=False)
-        wrong = {name: 'missing' for name in keys.missing_keys if name not in rest}
-        for name in keys.unexpected_keys:  # a deeper network's checkpoint holds all that a shallower one wants
-            (wrong if name.split('.')[0] in parts and name in weights else rest)[name] = 'unknown'
-    except RuntimeError as error:
-        wrong = {name: why for name, why in unfit.items() if name not in rest} or {
-            ' '.join(str(error).split()): 'error'
-        }
-    wrong = {name: why for name, why in wrong.items() if not name.endswith('num_batches_tracked')}
-    if wrong:
-        raise UnfitWeightsError(checkpoint, wrong, given, own)
-    print_log(
-        f'Teacher loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
-        + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
-        logger='current',
-    )
-    return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
-
-
-def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
-    """The state dict in a file, with the metadata that tells the network's own hooks its version; names of classes."""
-    try:
-        content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    except UserError as error:  # it is not trusted
-        raise UserError(f'model.teacher.checkpoint: {error}') from error
-    except FileNotFoundError as error:
-        path = Path(checkpoint).expanduser()
-        near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])
-        raise UserError(f'model.teacher.checkpoint: {checkpoint} does not exist.{near}') from error
-    except Exception as error:  # a damaged or foreign file may raise anything
-        raise UserError(
-            f'model.teacher.checkpoint: {checkpoint} cannot be read ({in_one_line(error)}): it is damaged, or no '
-            'checkpoint of torch; get a good copy of it.'
-        ) from error
-    weights = content.get('state_dict', content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict):
-        raise UserError(f'model.teacher.checkpoint: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
-    state = OrderedDict((name.removeprefix('module.'), value) for name, value in weights.items())
-    state._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
-    data = (content.get('meta') or {}).get('dataset_meta') or {}  # mmengine's; older files spelled classes differently
-    return state, tuple(data.get('classes') or ())
-
-
-def _why(name: str, state: dict, own: dict) -> str:
-    """Why a tensor of the network cannot be loaded, ``''`` if it can."""
-    if name not in state:
-        return 'missing'
-    shape, needed = tuple(getattr(state[name], 'shape', ())), tuple(own[name].shape)
-    return f'{shape} instead of {needed}' if shape != needed else ''
-
-
-def _fits(state: dict, own: dict) -> bool:
-    """Whether every tensor of a network could be loaded."""
-    return not any(_why(name, state, own) for name in own if not name.endswith('num_batches_tracked'))
-
-
-def _listed(names: dict[str, str]) -> str:
-    more = f' and {len(names) - 4} more' if len(names) > 4 else ''
-    return ', '.join(f'{name} ({why})' for name, why in list(names.items())[:4]) + more
-
-
-class Renormalise:
-    """Turns images normalised for the student into images normalised as the teacher's own config does it.
-
-    What pads them to the size of their batch gets the teacher's value. Where that is, mmdet's data samples tell;
-    without them, what is padded is turned along with the rest. The batch keeps its size; see :meth:`Teacher.pad`.
-
-    Args:
-        student (nn.Module): The student's data preprocessor.
-        teacher (nn.Module): The teacher's.
-    """
-
-    def __init__(self, student: nn.Module, teacher: nn.Module):
-        (mean, std), (new_mean, new_std) = _normalisation(student), _normalisation(teacher)
-        self.swap = _swaps_channels(student) != _swaps_channels(teacher)
-        if self.swap:
-            mean, std = mean.flip(0), std.flip(0)
-        self.scale, self.shift = std / new_std, (mean - new_mean) / new_std
-        self.same = not self.swap and bool((self.scale == 1).all() and (self.shift == 0).all())
-        self.pad_value = getattr(teacher, 'pad_value', 0)
-        self.factors: dict[tuple, tuple[Tensor, Tensor]] = {}  # by device and dtype, each copied there once
-        self.same_padding = self.same and self.pad_value == getattr(student, 'pad_value', 0)
-
-    def __call__(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
-        """The teacher's inputs; the same tensor if both normalise alike."""
-        if self.same_padding:
-            return inputs
-        images = inputs
-        if not self.same:
-            images = inputs.flip(1) if self.swap else inputs
-            scale, shift = self._factors(inputs)
-            images = images * scale + shift
-        sizes = [_size(sample, inputs) for sample in data_samples or ()]
-        if all(size == inputs.shape[2:] for size in sizes):
-            return images
-        images = images.clone() if self.same else images
-        for image, (height, width) in zip(images, sizes):
-            image[:, height:] = self.pad_value
-            image[:, :, width:] = self.pad_value
-        return images
-
-    def _factors(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        place = inputs.device, inputs.dtype
-        if place not in self.factors:
-            self.factors[place] = self.scale.to(inputs), self.shift.to(inputs)
-        return self.factors[place]
-
-
-def _size(sample, inputs: Tensor) -> tuple[int, int]:
-    """Height and width of an image before it was padded to its batch; mmpretrain's samples do not tell reliably."""
-    height, width = sample.img_shape[:2] if 'batch_input_shape' in sample else inputs.shape[2:]
-    return height, width
-
-
-def _normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
-    if not getattr(preprocessor, '_enable_normalize', False):
-        return torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
-    return preprocessor.get_buffer('mean').cpu(), preprocessor.get_buffer('std').cpu()
-
-
-def _swaps_channels(preprocessor: nn.Module) -> bool:
-    """mmpretrain and mmengine name it differently."""
-    return bool(getattr(preprocessor, 'to_rgb', False) or getattr(preprocessor, '_channel_conversion', False))

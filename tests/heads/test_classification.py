@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmkd.errors import UserError
-from mmkd.features.adapters import Layout
+from mmkd.features.layout import Layout
 from mmkd.heads import AuxiliaryHead, ToolboxHead
 from mmkd.heads.classification import to_map
 

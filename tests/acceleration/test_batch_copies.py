@@ -1,10 +1,12 @@
 import pytest
 import torch
+from mmengine.model import BaseDataPreprocessor
 
 from mmkd.acceleration.batch_copies import wait_for_no_copy
 from tests.pretended import pretend_cuda
 
 pytest.importorskip('mmpretrain')
+DetDataPreprocessor = pytest.importorskip('mmdet.models').DetDataPreprocessor
 
 
 def batch(scores: bool = False) -> dict:
@@ -61,3 +63,40 @@ def test_batches_without_labels():
         wait_for_no_copy(ours)
         data = dict(batch(), data_samples=None)
         assert ours(data)['inputs'].device.type == 'cuda'
+
+
+def images(*sizes: int) -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return [torch.randint(256, (3, size, size + 1), generator=draw, dtype=torch.uint8) for size in sizes]
+
+
+def detection() -> BaseDataPreprocessor:
+    return DetDataPreprocessor(mean=[1.0, 2.0, 3.0], std=[2.0] * 3, bgr_to_rgb=True, pad_size_divisor=8)
+
+
+@pytest.mark.parametrize('sizes', [(5,), (5, 5, 5), (5, 6)])
+@pytest.mark.parametrize('kind', [lambda: preprocessor(to_rgb=True, pad_size_divisor=4), detection])
+def test_images_of_one_size_are_normalised_together(kind, sizes):
+    launches = []
+    for count in (1, 4):
+        plain, ours = kind(), kind()
+        wait_for_no_copy(ours)
+        data = dict(inputs=images(*sizes * count), data_samples=None)
+        with pretend_cuda() as gpu:
+            ours.to('cuda')
+            gpu.reset()
+            out = ours(dict(data))['inputs']
+            launches.append(gpu.launches.total())
+            assert torch.equal(out.cpu(), plain(data)['inputs'])
+    same = len(set(sizes)) == 1
+    assert (launches[0] == launches[1]) is same
+
+
+def test_what_is_no_list_of_images_is_left_alone():
+    ours = preprocessor()
+    wait_for_no_copy(ours)
+    seen = []
+    ours.register_forward_pre_hook(lambda _, args: seen.append(args[0]['inputs']))
+    for inputs in (images(5)[0][None], images(5, 6)):
+        ours(dict(inputs=inputs, data_samples=None))
+        assert seen[-1] is inputs

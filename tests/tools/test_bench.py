@@ -424,3 +424,41 @@ def test_torchdistill_takes_a_step_when_it_is_told_to(speed, monkeypatch, tmp_pa
         rival.step()
     rival.close()
     assert rival.process.returncode == 0
+
+
+def test_the_bare_loop_learns_the_same_in_the_runner(speed, tmp_path):
+    host = speed('host')
+    product = speed('product').Product(host.PAIRS['ResNet-18, half as wide'], 'SSKD', tmp_path / 'mmkd', 4)
+    product.enter('layer2')
+    step = host.in_the_runner(product, tmp_path / 'bare')
+    bare = step.__self__.runner
+    before = bare.model.student.state_dict()['backbone.layer2.0.conv1.weight'].clone()
+    product.optimizer.state.clear()  # of the iteration in which the phase began
+    for optimizer in (bare.optim_wrapper.optimizer, product.optimizer):
+        optimizer.param_groups[0]['lr'] = 0.5
+    for own in (step, product.step):
+        own()
+    theirs = bare.model.student.state_dict()
+    assert not torch.equal(theirs['backbone.layer2.0.conv1.weight'], before)
+    for name, value in product.distiller.student.state_dict().items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_the_host_s_table_counts_who_reached_what_was_wanted(speed):
+    host = speed('host')
+    rows = [
+        dict(
+            pair='p',
+            method='KD',
+            phase=phase,
+            size=8,
+            batch=4,
+            seconds=dict(mmkd=[own] * 3, runner=[0.010] * 3, bare=[0.008] * 3),
+            launches=dict(mmkd=12, bare=9),
+        )
+        for phase, own in (('a', 0.0114), ('b', 0.0120))
+    ]
+    text = '\n'.join(host.table(dict(host=rows)))
+    assert '| KD, a | 11.40 | 1.14 (1.14 to 1.14) | 1.43 (1.43 to 1.43) | 12 | 9 |' in text
+    assert 'of the loop in the Runner. Reached by 1 of 2 phases; the worst is p, KD, b with 1.20.' in text
+    assert 'of the bare loop. Reached by 0 of 2 phases; the worst is p, KD, b with 1.50.' in text

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what mmkd costs, part by part: its start, loading, iterations against others, kept features, compiling."""
+"""Measure what mmkd costs, part by part: start, loading, iterations against others, host, kept features, compiling."""
 
 import os
 import sys
@@ -17,6 +17,7 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 import compiled
+import host
 import iteration_tables
 import iterations
 import kept_features
@@ -36,6 +37,7 @@ TABLES = {
     'startup': startup.table,
     'loading': loading.table,
     'iterations': iteration_tables.table,
+    'host': host.table,
     'kept': kept_features.table,
     'compiled': compiled.table,
 }
@@ -45,7 +47,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('parts', nargs='*', metavar='PART', help=f'some of: {", ".join(TABLES)} [all]')
     parser.add_argument('--pairs', nargs='+', choices=PAIRS, default=list(PAIRS), metavar='PAIR', help='[all]')
-    parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS, help='of the iterations [all]')
+    parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS, help='of iterations and host [all]')
     parser.add_argument('--rounds', type=int, default=8, help='that count [8]')
     parser.add_argument('--no-torchdistill', action='store_true', help='do not install and run it')
     parser.add_argument('--tables', action='store_true', help='measure nothing; write the tables from the .json anew')
@@ -71,6 +73,11 @@ def measured(part: str, args: Namespace) -> Iterator[list[dict]]:
     """The rows of a part, as they come."""
     if part in SHORT:
         yield SHORT[part].measure(args.rounds)
+        return
+    if part == 'host':
+        for name, pair in host.PAIRS.items():
+            for method in args.methods:
+                yield host.measure(name, pair, method, args.rounds)
         return
     torchdistill_at = None if args.no_torchdistill else Path('work_dirs/torchdistill').resolve()
     if torchdistill_at and part == 'iterations':

@@ -119,6 +119,8 @@ def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
     cfg.train_dataloader = dict(
         batch_size=batch, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=False), dataset=images
     )
+    if not pair.boxes:
+        cfg.train_dataloader.collate_fn = dict(type='default_collate')  # as tools/train.py does
     cfg.train_cfg = dict(type=SteppedLoop, max_iters=MANY)
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=MANY)]
     cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would diverge at the recipe's

@@ -1,0 +1,152 @@
+"""What an iteration costs the host: images so small that computing takes little, mmkd against loops written by hand."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from iterations import training
+from measuring import Ratio, in_turn
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from page import Results
+from pairs import Pair
+from product import Product
+from rivals import Floor
+from schedules import by_pair
+
+from tests.pretended import pretend_cuda
+
+PAIRS = {
+    'resnet56 -> resnet20': Pair('mmkd::sskd/sskd_resnet56_resnet20_cifar100.py', 8, (8, 8), 100),
+    'ResNet-18, half as wide': Pair('mmkd::sskd/sskd_resnet18-w32_resnet18-w16_digits.py', 8, (8, 8), 10),
+    'RetinaNet R-18, half as wide': Pair(
+        'mmkd::sskd/sskd_retinanet_r18-w32_r18-w16_digits-coco.py', 32, (2, 2), 10, boxes=3
+    ),
+}
+WANTED = 1.15
+BLOCK = 10  # iterations that are timed at once
+HEAD = (
+    '| | mmkd, ms | Against the loop in the Runner | Against the bare loop | Launches | of the bare loop |\n'
+    '|---|---|---|---|---|---|'
+)
+
+
+class BareModel(BaseModel):
+    """The bare loop's networks and losses as a model of mmengine's, behind the student's own preprocessor."""
+
+    def __init__(self, floor: Floor):
+        super().__init__(floor.student.data_preprocessor)
+        self.floor = floor
+        self.student, self.extras = floor.student, floor.extras
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'loss') -> dict:
+        """The loss of the phase."""
+        self.floor.inputs, self.floor.samples = inputs, data_samples
+        return dict(loss=self.floor.loss())
+
+    def train(self, mode: bool = True) -> 'BareModel':
+        """What is frozen stays as it is."""
+        return self
+
+
+def in_the_runner(product: Product, work_dir: Path) -> Callable[[], object]:
+    """An iteration of the bare loop with mmengine's loop, optimizer wrapper, schedulers, hooks and log."""
+    cfg = product.runner.cfg.copy()
+    cfg.default_hooks.pop('stages')
+    names = ('train_dataloader', 'train_cfg', 'param_scheduler', 'default_hooks', 'log_level', 'default_scope')
+    floor = Floor(product)
+    clip = product.runner.optim_wrapper.clip_grad_kwargs
+    runner = Runner(
+        BareModel(floor),
+        str(work_dir),
+        optim_wrapper=OptimWrapper(floor.optimizer, clip_grad=dict(clip) if clip else None),
+        experiment_name=f'bare-{work_dir.name}',
+        **{name: cfg[name] for name in names if name in cfg},
+    )
+    runner.train()
+    return runner.train_loop.step
+
+
+def measure(name: str, pair: Pair, method: str, rounds: int) -> list[dict]:
+    """Every phase of a method."""
+    rows = []
+    launches = count_launches(pair, method)
+    with training(pair, method, pair.batch[0]) as product:
+        for phase in product.phases:
+            product.enter(phase)
+            with tempfile.TemporaryDirectory() as folder:
+                steps = {'mmkd': product.step, 'runner': in_the_runner(product, Path(folder))}
+                steps['bare'] = Floor(product).step
+                seconds = in_turn({who: partial(block, step) for who, step in steps.items()}, rounds)
+            row = dict(pair=name, method=method, phase=phase, size=pair.size, batch=pair.batch[0])
+            rows.append(dict(row, seconds=seconds, launches=launches[phase]))
+            print(line(rows[-1]), flush=True)
+    return rows
+
+
+def block(step: Callable[[], object]) -> float:
+    """Seconds of the processor for an iteration: so other programs change little."""
+    begin = time.process_time()
+    for _ in range(BLOCK):
+        step()
+    return (time.process_time() - begin) / BLOCK
+
+
+def count_launches(pair: Pair, method: str) -> dict[str, dict[str, int]]:
+    """What an iteration of each phase would ask a GPU for, counted without one."""
+    found: dict[str, dict[str, int]] = {}
+    with pretend_cuda() as gpu, training(pair, method, pair.batch[0]) as product:
+        for phase in product.phases:
+            product.enter(phase)
+            for who, step in dict(mmkd=product.step, bare=Floor(product).step).items():
+                step()  # optimizers make what they keep
+                gpu.reset()
+                step()
+                found.setdefault(phase, {})[who] = gpu.launches.total()
+    return found
+
+
+def table(results: Results) -> list[str]:
+    """Each pair, and what was wanted."""
+    rows, lines = results['host'], []
+    for pair, those in by_pair(rows).items():
+        lines += [f'{pair}, {those[0]["batch"]} images of {those[0]["size"]} pixels:', '', HEAD]
+        lines += [*map(line, those), '']
+    return [
+        *lines,
+        *(verdict(rows, *what) for what in (('runner', 'the loop in the Runner'), ('bare', 'the bare loop'))),
+    ]
+
+
+def line(row: dict) -> str:
+    """One phase."""
+    seconds, launches = row['seconds'], row['launches']
+    cells = [
+        f'{row["method"]}, {row["phase"]}',
+        f'{1000 * median(seconds["mmkd"]):.2f}',
+        *(str(Ratio.of(seconds['mmkd'], seconds[other])) for other in ('runner', 'bare')),
+        str(launches['mmkd']),
+        str(launches['bare']),
+    ]
+    return f'| {" | ".join(cells)} |'
+
+
+def verdict(rows: list[dict], other: str, words: str) -> str:
+    """How many phases reach what was wanted, and the worst."""
+    ratios = {
+        f'{row["pair"]}, {row["method"]}, {row["phase"]}': Ratio.of(
+            row['seconds']['mmkd'], row['seconds'][other]
+        ).median
+        for row in rows
+    }
+    reached = sum(round(ratio, 2) <= WANTED for ratio in ratios.values())
+    worst = max(ratios, key=lambda name: ratios[name])
+    return (
+        f'- Wanted: at most {WANTED} of {words}. Reached by {reached} of {len(rows)} phases; '
+        f'the worst is {worst} with {ratios[worst]:.2f}.'
+    )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError
-from mmkd.losses.soft_target import check_softening
+from mmkd.losses.common import check_above_zero, check_weight
 from mmkd.registry import MODELS
 
 
@@ -60,10 +60,9 @@ class ClassScoreLoss(nn.Module):
 
     def __init__(self, tau: float = 1.0, by_confidence: bool = False, loss_weight: float = 1.0):
         super().__init__()
-        check_softening('ClassScoreLoss', tau, loss_weight)
-        self.tau = tau
+        self.tau = check_above_zero('ClassScoreLoss', 'tau', tau)
         self.by_confidence = by_confidence
-        self.loss_weight = loss_weight
+        self.loss_weight = check_weight('ClassScoreLoss', 'loss_weight', loss_weight)
 
     def forward(self, student: ClassScores, teacher: ClassScores) -> Tensor:
         """The loss as a scalar."""

@@ -205,8 +205,7 @@ MISTAKES = {
     'kind alone of a stage': (
         at('model.stage_losses', dict(layer1=dict(loss_weight=2.0))),
         BEFORE,
-        "model.stage_losses.layer1: it has no type; add type='mmkd.ClassScoreLoss' or type='mmkd.FeatureMimicLoss' or "
-        "type='mmkd.PKDLoss' or type='mmkd.SoftTargetLoss'.",
+        "model.stage_losses.layer1: it has no type; add type='mmkd.FeatureMimicLoss' or another of mmkd.losses.",
     ),
     'loss misspelled': (
         at('model.mimic_loss', dict(type='mmkd.FeatureMimic')),

@@ -40,6 +40,7 @@ class FaceMetric(BaseMetric):
                 )
         indices = np.array([sample['sample_idx'] for sample in data_samples])
         embeddings = np.stack([sample['embedding'].detach().float().cpu().numpy() for sample in data_samples])
+        check_embeddings(embeddings, lambda row: data_samples[row].get('img_path', f'image {indices[row]}'))
         self.results.append((indices, embeddings))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
@@ -60,6 +61,4 @@ class FaceMetric(BaseMetric):
                 f'FaceMetric: {int((~seen).sum()):,} of {len(seen):,} images have no embedding; the sampler must take '
                 "all of them once: dict(type='DefaultSampler', shuffle=False)."
             )
-        names = (self.dataset_meta or {}).get('images')
-        check_embeddings(embeddings, names.__getitem__ if names is not None else 'image {}'.format)
         return protocol.evaluate(embeddings)

@@ -38,14 +38,14 @@ class Pairs(Protocol):
         first: The index of each pair's first image.
         second: That of its second.
         same: Whether both are of one person.
-        folds: How many parts the pairs are cut into for the accuracy; 0 for none.
+        folds: How many parts the pairs are cut into for the accuracy, or where they are cut; 0 for none.
         rates: The FARs at which the TAR is given.
     """
 
     first: np.ndarray
     second: np.ndarray
     same: np.ndarray
-    folds: int = 10
+    folds: int | Sequence[int] = 10
     rates: Sequence[float] = (1e-3, 1e-4)
 
     def evaluate(self, embeddings: np.ndarray) -> dict[str, float]:

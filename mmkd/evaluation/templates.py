@@ -1,5 +1,7 @@
 """A template is one person's images and frames of videos; they are pooled to one vector."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
@@ -14,16 +16,16 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return F.normalize(torch.from_numpy(vectors)).numpy()
 
 
-def check_embeddings(embeddings: np.ndarray, name_of: object = 'image {}'.format) -> None:
+def check_embeddings(embeddings: np.ndarray, name_of: Callable[[int], str] = 'image {}'.format) -> None:
     """Refuse rows that have no direction."""
     lengths = np.linalg.norm(embeddings, axis=1)
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
         kind = 'has length zero' if lengths[bad[0]] == 0 else 'is not finite'
-        more = f', and so are or have {len(bad) - 1:,} others' if len(bad) > 1 else ''
         raise UserError(
-            f'The embedding of {name_of(bad[0])} {kind}{more}; the network diverged, or its checkpoint does not fit '  # type: ignore[operator]
-            'it: look at its loss, and at what the log says of missing keys.'
+            f'The embedding of {name_of(int(bad[0]))} {kind} ({len(bad):,} of {len(embeddings):,} are so bad); the '
+            'network diverged, or its checkpoint does not fit it: look at its loss, and at what the log says of '
+            'missing keys.'
         )
 
 

@@ -51,16 +51,18 @@ def check_pairs(same: np.ndarray) -> None:
             raise UserError(f'The protocol has no pair {kind}, so nothing can be told apart; mend its list of pairs.')
 
 
-def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
+def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int | Sequence[int] = 10) -> np.ndarray:
     """The accuracy of each fold, at the threshold that is best for all others.
 
-    The folds are the pairs in their order, cut into parts whose lengths differ by one at most.
+    The folds are the pairs in their order, cut at given places or into so many parts, whose lengths differ by one at
+    most.
     """
     scores = scores.astype(np.float64)
-    if not 2 <= folds <= len(scores):
+    parts = [fold for fold in np.array_split(np.arange(len(scores)), folds) if len(fold)]
+    if len(parts) < 2 or (isinstance(folds, int) and len(parts) < folds):
         raise UserError(f'{len(scores)} pairs cannot be cut into {folds} folds; take from 2 to as many as there are.')
     accuracies = []
-    for fold in np.array_split(np.arange(len(scores)), folds):
+    for fold in parts:
         others = np.ones(len(scores), bool)
         others[fold] = False
         threshold = best_threshold(scores[others], same[others])

@@ -154,8 +154,13 @@ def test_mistakes_are_told(log):
     embeddings = np.ones((4, 3), np.float32)
     embeddings[2] = np.nan
     pairs = all_pairs(np.array([0, 0, 1, 1]), (0.5,))
-    with pytest.raises(UserError, match=r'The embedding of b.jpg is not finite; the network diverged'):
-        metric_of(embeddings, (4,), pairs, images=['a', 'a', 'b.jpg', 'c']).evaluate(4)
+    samples = next(batches(embeddings, (4,)))
+    with pytest.raises(UserError, match=r'The embedding of image 2 is not finite \(1 of 4'):
+        FaceMetric().process(None, samples)
+    samples[2]['img_path'] = 'b.jpg'
+    with pytest.raises(UserError, match=r'The embedding of b\.jpg is not finite'):
+        FaceMetric().process(None, samples)
+    embeddings[2] = 1
     with pytest.raises(UserError, match='it has no protocol for FaceMetric; take one of'):
         metric_of(embeddings, (4,), None).evaluate(4)
     with pytest.raises(UserError, match='without embedding; let the model be'):

@@ -48,7 +48,7 @@ def test_pairs_are_scored_in_chunks_as_at_once(chunk):
 
 
 @pytest.mark.parametrize(
-    ('value', 'words'), [(np.nan, 'is not finite, and so are or have 1 others'), (0, 'has length zero, and so')]
+    ('value', 'words'), [(np.nan, r'is not finite \(2 of 5 are so bad\)'), (0, r'has length zero \(2 of 5')]
 )
 def test_embeddings_without_a_direction_are_told(value, words):
     embeddings = np.ones((5, 3), np.float32)

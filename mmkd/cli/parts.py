@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError, did_you_mean
-from mmkd.registry import DATASETS, HOOKS, MODELS
+from mmkd.registry import MODELS, OWN
 
 NOT_ARGUMENTS = {'type', 'priority', '_scope_'}  # what mmengine reads itself
 OPTIONS = {'loss': 'mmkd.losses', 'losses': 'mmkd.losses', 'heads': 'mmkd.heads'}
@@ -24,7 +24,7 @@ def check_own_parts(cfg: Config) -> None:
             continue
         kind = _own_class(name)
         if kind is None:
-            raise UserError(no_such_class(key, name, [MODELS, HOOKS, DATASETS]))
+            raise UserError(no_such_class(key, name, list(OWN)))
         if inspect.isclass(kind) and issubclass(kind, Distiller):
             _check_distiller(key, part, kind)
         for argument in part:
@@ -34,7 +34,7 @@ def check_own_parts(cfg: Config) -> None:
 
 def no_such_class(key: str, name: str, registries: list[Registry]) -> str:
     """The sentence for a type that none of these registries has."""
-    own = {f'mmkd.{known}' for registry in (MODELS, HOOKS, DATASETS) for known in registry.module_dict}
+    own = {f'mmkd.{known}' for registry in OWN for known in registry.module_dict}
     if f'mmkd.{name}' in own:
         return f"{key}.type: it is mmkd's own; write type='mmkd.{name}'."
     scope, _, short = name.rpartition('.')
@@ -114,7 +114,7 @@ def _refuse_no_type(key: str, part: dict, module: str) -> None:
 
 
 def _own_class(name: str) -> Any:
-    for registry in (MODELS, HOOKS, DATASETS):
+    for registry in OWN:
         try:
             kind = registry.get(name)
         except RuntimeError:  # mmengine sometimes raises this for an unknown name

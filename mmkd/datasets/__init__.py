@@ -2,6 +2,30 @@
 
 from mmkd.datasets.array import ArrayDataset
 from mmkd.datasets.digits import Digits
+from mmkd.datasets.faces import (
+    IJBA,
+    IJBC,
+    AlignFace,
+    CropFace,
+    FaceBin,
+    FaceIdentities,
+    FaceList,
+    FacePairs,
+    FaceRecords,
+)
 from mmkd.datasets.resident import ResidentArrayDataset
 
-__all__ = ['ArrayDataset', 'Digits', 'ResidentArrayDataset']
+__all__ = [
+    'IJBA',
+    'IJBC',
+    'AlignFace',
+    'ArrayDataset',
+    'CropFace',
+    'Digits',
+    'FaceBin',
+    'FaceIdentities',
+    'FaceList',
+    'FacePairs',
+    'FaceRecords',
+    'ResidentArrayDataset',
+]

@@ -6,9 +6,10 @@ from mmkd.errors import UserError
 from mmkd.tasks.base import Task
 from mmkd.tasks.classification import Classification
 from mmkd.tasks.detection import Detection
+from mmkd.tasks.embedding import Embedding
 from mmkd.teacher.network import Teacher
 
-TASKS: list[type[Task]] = [Classification, Detection]
+TASKS: list[type[Task]] = [Classification, Embedding, Detection]
 """The last that has a part of the network counts."""
 
 
@@ -31,7 +32,7 @@ def scoring_parts() -> tuple[str, ...]:
 def task_of(student: nn.Module, teacher: Teacher) -> Task:
     """The task of a student; the teacher must have the same."""
     kinds = [_known_kind(key, network) for key, network in (('student', student), ('teacher', teacher.network))]
-    if kinds[0] is not kinds[1]:
+    if not issubclass(kinds[0], kinds[1]) and not issubclass(kinds[1], kinds[0]):  # a head with a margin or without
         raise UserError(
             f'model.teacher: it is a {type(teacher.network).__name__}, the student a {type(student).__name__}: their '
             'scores mean different things; take a teacher of the same kind, or mmkd.SSKD, which compares features.'

@@ -1,0 +1,47 @@
+"""Embeddings: networks that end in a vector, and learn by a head with a margin."""
+
+import inspect
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mmkd.features.capture import ModuleInput, feature_of, recording
+from mmkd.stages.plan import Stage
+from mmkd.tasks.base import Outcome, weighted
+from mmkd.tasks.classification import Classification
+
+HEAD = ModuleInput('head')
+
+
+class Embedding(Classification):
+    """As a classifier, but for its training the head makes the score of the right class worse by a margin.
+
+    So does mmpretrain's ``ArcFaceClsHead``. With the margin, the student's scores would be lower than the teacher's
+    where both are the same, and the soft loss would teach it to be surer of the right class than the teacher is. So the
+    student's head is run once more, without the labels, for the scores that are compared. The student's own loss has
+    the margin as ever.
+    """
+
+    @classmethod
+    def parts_of(cls, network: nn.Module) -> list[str]:
+        """The head, if it takes the labels to make its scores."""
+        return [part for part in super().parts_of(network) if takes_labels(getattr(network, part))]
+
+    def student_outcome(
+        self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
+    ) -> Outcome:
+        """All out of one forward, but for the head."""
+        with recording(self.student, [*stages, HEAD]) as outputs:
+            losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
+            if not weight:
+                self.student(inputs, mode='tensor')
+        losses = weighted(losses, weight)
+        if 'loss' in losses:  # mmengine calls the sum of all terms so
+            losses['loss_own'] = losses.pop('loss')
+        scores = self.student.get_submodule('head')(outputs[HEAD.end][0])
+        return Outcome(losses, scores, [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
+
+
+def takes_labels(head: nn.Module) -> bool:
+    """Whether a head's scores depend on the labels."""
+    return 'target' in inspect.signature(head.forward).parameters

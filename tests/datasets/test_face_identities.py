@@ -1,0 +1,120 @@
+import copy
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+from mmkd.datasets import FaceList, FaceRecords
+from mmkd.errors import UserError
+from tests.datasets.faces import face, write, write_records
+
+LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 2]
+
+
+def test_a_list_gives_paths_and_labels(tmp_path):
+    (tmp_path / 'list.txt').write_text('b/1.jpg 4\n\na b/2 c.jpg\t0\n/c.jpg 12\n')
+    faces = FaceList(data_root=str(tmp_path), ann_file='list.txt', data_prefix='images')
+    assert len(faces) == 3
+    assert [faces.get_cat_ids(i) for i in range(3)] == [[4], [0], [12]]
+    info = faces.get_data_info(1)
+    assert info == dict(img_path=str(tmp_path / 'images' / 'a b' / '2 c.jpg'), gt_label=0, sample_idx=1)
+    assert faces.get_data_info(-1)['sample_idx'] == 2
+    some = FaceList(data_root=str(tmp_path), ann_file='list.txt', data_prefix='images', indices=[2, 0])
+    assert [some.get_data_info(i)['gt_label'] for i in range(len(some))] == [12, 4]
+    assert len(FaceList(data_root=str(tmp_path), ann_file='list.txt', indices=2)) == 2
+    assert pickle.loads(pickle.dumps(some)).get_data_info(1) == some.get_data_info(1)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('a.jpg 0\nb.jpg\n', r'list.txt, line 2 is no path with a label from 0 on behind it: b.jpg'),
+        ('a.jpg -1\n', 'line 1 is no path with a label'),
+        ('a.jpg x\n', 'line 1 is no path with a label'),
+        ('\n', 'list.txt names no image'),
+    ],
+)
+def test_bad_lists_are_told(tmp_path, text, words):
+    (tmp_path / 'list.txt').write_text(text)
+    with pytest.raises(UserError, match=words):
+        FaceList(ann_file=str(tmp_path / 'list.txt'))
+    with pytest.raises(UserError, match=r'none\.txt does not exist; list the images in it'):
+        FaceList(ann_file=str(tmp_path / 'none.txt'))
+
+
+@pytest.mark.parametrize('cut', [False, True])
+@pytest.mark.parametrize('vector', [False, True])
+@pytest.mark.parametrize('header', [False, True])
+def test_records_give_images_and_labels(tmp_path, header, vector, cut):
+    images = write_records(tmp_path / 'train.rec', LABELS, header, vector, cut)
+    faces = FaceRecords(data_root=str(tmp_path), ann_file='train.rec')
+    assert len(faces) == len(LABELS)
+    assert [faces.get_cat_ids(i) for i in range(len(faces))] == [[label] for label in LABELS]
+    assert [faces.file.image(row) for row in range(len(LABELS))] == images
+    info = faces.get_data_info(4)
+    assert (info['gt_label'], info['sample_idx'], info['img_shape']) == (1, 4, (20, 20))
+    np.testing.assert_array_equal(info['img'], face(1, 4))
+    for other in (copy.deepcopy(faces), pickle.loads(pickle.dumps(faces))):  # as for another process
+        np.testing.assert_array_equal(other.get_data_info(4)['img'], info['img'])
+    some = FaceRecords(ann_file=str(tmp_path / 'train.rec'), indices=[5, 3])
+    np.testing.assert_array_equal(some.get_data_info(1)['img'], face(1, 3))
+    assert some.get_cat_ids(0) == [2]
+
+
+def test_labels_come_from_identities_without_reading_the_images(tmp_path, monkeypatch):
+    write_records(tmp_path / 'train.rec', [label for label in range(100) for _ in range(3)], cut=False)
+    read = []
+    label = FaceRecords(ann_file=str(tmp_path / 'train.rec')).file._label
+    monkeypatch.setattr(
+        'mmkd.datasets.faces.record_io.RecordFile._label', lambda self, key: read.append(key) or label(key)
+    )
+    faces = FaceRecords(ann_file=str(tmp_path / 'train.rec'))
+    assert len(read) == 100
+    assert faces.labels.tolist() == [label for label in range(100) for _ in range(3)]
+
+
+def test_where_identities_say_otherwise_the_images_own_labels_count(tmp_path):
+    write_records(tmp_path / 'train.rec', LABELS, cut=False)
+    data = bytearray((tmp_path / 'train.rec').read_bytes())
+    places = [int(line.split()[1]) for line in (tmp_path / 'train.idx').read_text().splitlines()]
+    data[places[2] + 12 : places[2] + 16] = np.float32(7).tobytes()  # the second image's label
+    (tmp_path / 'train.rec').write_bytes(data)
+    assert FaceRecords(ann_file=str(tmp_path / 'train.rec')).labels.tolist() == [0, 7, *LABELS[2:]]
+
+
+def test_bad_records_are_told(tmp_path):
+    path = tmp_path / 'train.rec'
+    write_records(path, LABELS)
+    whole, index = path.read_bytes(), path.with_suffix('.idx').read_text()
+
+    def read():
+        faces = FaceRecords(ann_file=str(path))
+        return [faces.get_data_info(i) for i in range(len(faces))]
+
+    def refused(words):
+        with pytest.raises(UserError, match=words):
+            read()
+
+    path.write_bytes(whole[: len(whole) // 2])
+    refused('train.rec is damaged or does not belong to its .idx file: it ends before byte')
+    path.write_bytes(whole)
+    path.with_suffix('.idx').write_text(index.replace('\t0\n', '\t4\n', 1))
+    refused('at byte 4 no record begins')
+    path.with_suffix('.idx').write_text('')
+    refused('train.idx is empty')
+    path.with_suffix('.idx').write_text('a b\n')
+    refused('train.idx is no list of keys and places')
+    path.with_suffix('.idx').write_text('\n'.join(index.splitlines()[:-1]))
+    refused('the identity 12 of 10 to 12 is not in the .idx file')
+    path.with_suffix('.idx').unlink()
+    refused('train.idx does not exist; a .rec file and its .idx file lie side by side')
+    write_records(path, LABELS, header=False, cut=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'PNG', b'XXX'))
+    refused('train.rec, image 0 is no image that OpenCV can read')
+
+
+def test_written_images_are_read_in_bgr(tmp_path):
+    write(tmp_path / 'a.png', face(3, 1))
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'a.png')), face(3, 1))

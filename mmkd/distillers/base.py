@@ -1,41 +1,37 @@
 """What all distillers share: a student in the module tree, a teacher outside it, a checkpoint that is the student."""
 
-import logging
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmkd.acceleration.batch_copies import wait_for_no_copy
-from mmkd.acceleration.batchnorm_folding import FrozenNorms, find_pairs
 from mmkd.acceleration.options import SpeedUps
+from mmkd.distillers.acceleration import Acceleration
+from mmkd.distillers.freezing import freeze_all_but
+from mmkd.distillers.inheriting import Inheritance
+from mmkd.distillers.student_state import save_and_load_as_student
 from mmkd.errors import UserError
-from mmkd.features.padding import Padded, divisor_of
+from mmkd.objectives.networks import NO_SCHEDULE, Networks, build_student
+from mmkd.objectives.objective import Objective, Step
 from mmkd.stages.phases import ALL, Phase
-from mmkd.stages.plan import Stage, StagePlan
+from mmkd.stages.plan import StagePlan
 from mmkd.tasks import scoring_parts
-from mmkd.teacher.checkpoint import UnfitWeightsError
-from mmkd.teacher.network import Teacher, check_teacher_keys, freeze_modes
-from mmkd.teacher.renormalise import Renormalise
+from mmkd.teacher.network import build_teacher, freeze_modes
 from mmkd.unlabelled.batches import Batch, averaged, joined
-
-_STUDENT = 'student.'
-NO_SCHEDULE = (
-    'default_hooks: nothing says which stage is learned; add '
-    "default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook')), which tools/train.py does by itself."
-)
 
 
 class Distiller(BaseModel):
     """Trains ``student`` with the help of ``teacher``.
 
+    A method is a subclass that sets ``objectives``. The first that takes a phase says what is learned in it.
+
     Its ``state_dict`` is the student's own, key by key: it loads into the plain model, and a plain model's loads into
     it. What it needs only for training lies in ``extras`` and travels under a key of its own (see StageScheduleHook).
     An attribute that the distiller lacks is looked up on the student, for hooks that reach into ``runner.model``.
+
+    All methods have these options:
 
     Args:
         student (dict): The student's model config, untouched.
@@ -55,7 +51,9 @@ class Distiller(BaseModel):
     student: BaseModel
     data_preprocessor: BaseDataPreprocessor
     extras: nn.ModuleDict
-    plan: StagePlan  # of the student, made by prepare()
+    objectives: Sequence[Objective]
+    pairs: Sequence[tuple[str, str]] | None = None  # where stages end, if the user says so
+    inheritance: Inheritance | None = None  # what the student takes over of the teacher's weights, if anything
     unlabelled: Batch | None = None  # beside the batch at hand; the schedule hands it over
 
     def __init__(
@@ -68,43 +66,24 @@ class Distiller(BaseModel):
         frozen_dtype: str | None = None,
     ):
         super().__init__()
-        if not isinstance(student, dict):
-            raise UserError(f"model.student: it must be the student's model config, a dict, not {student!r}.")
-        student = dict(student)
-        if data_preprocessor is not None:
-            student.setdefault('data_preprocessor', data_preprocessor)
-        self.student = MODELS.build(student)
-        if not hasattr(self.student, 'extract_feat') or not hasattr(self.student, 'backbone'):
-            raise UserError(
-                f'model.student: a {type(self.student).__name__} keeps its network in one piece, without a backbone '
-                "whose stages could be told apart; build it as dict(type='ImageClassifier', backbone=..., neck=..., "
-                "head=...), a model of timm with backbone=dict(type='TIMMBackbone', ...), or as a detector of mmdet."
-            )
+        self.student = build_student(student, data_preprocessor)
         self.data_preprocessor = self.student.data_preprocessor  # with the student's batch augmentations
         wait_for_no_copy(self.data_preprocessor)
-        self.trainable = {name for name, parameter in self.student.named_parameters() if parameter.requires_grad}
         self.extras = nn.ModuleDict()
-        self.current: tuple[str, ...] = ()  # names of the stages that are being learned
+        self.current: Phase = ()  # names of what is being learned
         self.frozen_modules: list[nn.Module] = []  # the frozen modules of the student that are in no other frozen one
-        self.learns_head = False
         self.progress = 0.0  # the part of the phase at hand that is done; the schedule tells
         parts = ('backbone', 'neck', *(scoring_parts() if self.compares_scores else ()))  # of the teacher, that run
-        self.teacher = _build_teacher(teacher, parts, self.student)
-        self.teacher_inputs = Renormalise(
-            self.data_preprocessor, self.teacher.network.get_submodule('data_preprocessor')
-        )
-        self.frozen_norms = FrozenNorms(self.student, [])
-        self.speed_ups = SpeedUps(channels_last, compile, frozen_dtype)
-        self.register_state_dict_post_hook(_keep_student)
-        self.register_load_state_dict_pre_hook(_from_student)
-        self.register_load_state_dict_post_hook(_extras_travel_apart)
+        self.teacher = build_teacher(teacher, parts, self.student)
+        self.networks = Networks(self.student, self.teacher, self.extras)
+        self.acceleration = Acceleration(self.networks, SpeedUps(channels_last, compile, frozen_dtype))
+        save_and_load_as_student(self)
+        self.register_load_state_dict_post_hook(lambda distiller, _: distiller.acceleration.refresh())
 
     def __getattr__(self, name: str):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == 'plan':
-                raise UserError(NO_SCHEDULE) from None
             if name == 'student':  # not built yet
                 raise
             return getattr(self.student, name)
@@ -113,15 +92,29 @@ class Distiller(BaseModel):
         """Move or cast all tensors (``to``, ``cuda``, ``half`` ...), the teacher's included."""
         super()._apply(fn, *args, **kwargs)
         self.teacher.turn(fn)
-        self.frozen_norms.refresh()
+        self.acceleration.refresh()
         return self
 
     def init_weights(self) -> None:
         """Initialise the student as without a distiller."""
         self.student.init_weights()
 
+    @property
+    def plan(self) -> StagePlan:
+        """The stages of the student; :meth:`prepare` finds them."""
+        return self.networks.plan
+
+    @property
+    def teacher_inputs(self) -> Callable[..., Tensor]:
+        """Turns a preprocessed batch into what the teacher wants."""
+        return self.networks.teacher_inputs
+
+    def objective(self, phase: Phase) -> Objective:
+        """What is learned in a phase."""
+        return next(objective for objective in self.objectives if objective.takes(phase))
+
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
-        """Losses are the method's; everything else is the student's."""
+        """Losses are the objective's; everything else is the student's."""
         if mode == 'loss':
             if not self.current:
                 raise UserError(NO_SCHEDULE)
@@ -131,43 +124,45 @@ class Distiller(BaseModel):
         return self.student(inputs, data_samples, mode=mode)
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The method's losses."""
-        raise NotImplementedError
-
-    def learns_from_images(self, phase: Phase) -> bool:
-        """Whether the loss of a phase has a term without labels."""
-        return False
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether the current loss has a term with labels."""
-        return True
+        """The losses of the phase at hand."""
+        return self.objective(self.current).losses(self._step(inputs, data_samples))
 
     def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The loss terms that need no labels."""
-        return {}
+        """Those that need no labels."""
+        return self.objective(self.current).losses(replace(self._step(inputs, data_samples), labelled=False))
+
+    def learns_from_images(self, phase: Phase) -> bool:
+        """Whether a phase has a loss that needs no labels."""
+        return self.objective(phase).learns_from_images(phase)
+
+    def _step(self, inputs: Tensor, data_samples: list | None) -> Step:
+        return Step(self.current, inputs, data_samples, self.progress)
 
     def _loss_of_both(self, labelled: Batch, unlabelled: Batch) -> dict:
         """One batch where no labels are needed; else what needs none is the mean over all images."""
-        if not self.needs_labels:
+        if not self.objective(self.current).needs_labels:
             both = joined(labelled, unlabelled, getattr(self.data_preprocessor, 'pad_value', 0))
             return self.loss(both.inputs, both.data_samples)
         losses = self.loss(labelled.inputs, labelled.data_samples)
         more = self.loss_without_labels(unlabelled.inputs, unlabelled.data_samples)
         return averaged(losses, more, len(labelled.inputs), len(unlabelled.inputs))
 
-    def padded_for_both(self, inputs: Tensor) -> Tensor:
-        """A preprocessed batch, padded to a size that both networks' configs would leave as it is."""
-        return Padded.to_multiples(inputs, math.lcm(divisor_of(self.data_preprocessor), self.teacher.divisor)).inputs
-
     def prepare(self, inputs: Tensor) -> None:
-        """Make ``plan``, the stage plan of the student, with a preprocessed batch."""
-        raise NotImplementedError
+        """Find the stages with a preprocessed batch, and check the options that depend on them."""
+        self.find_stages(inputs)
+        for objective in self.objectives:
+            objective.prepare(inputs)
+
+    def find_stages(self, inputs: Tensor) -> None:
+        """Find the stages of both networks, paired."""
+        self.networks.pair_stages(inputs, self.pairs)
+        if self.inheritance is not None:
+            self.inheritance.remember()
 
     @property
     def teachable(self) -> tuple[str, ...]:
         """What the method can teach without the head: names of stages or of extras."""
-        return ()
+        return tuple(name for objective in self.objectives for name in objective.teachable)
 
     def default_phases(self) -> list:
         """What is learned when, unless the schedule says otherwise."""
@@ -175,80 +170,61 @@ class Distiller(BaseModel):
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the ``extras`` that these phases need."""
-
-    @property
-    def watched_modules(self) -> tuple[set[str], set[str]]:
-        """Paths of the modules of the student and of the teacher whose output is read."""
-        return {stage.end for stage in self.plan.stages}, set()
+        for objective in self.objectives:
+            objective.build_extras(phases)
+        self.extras.to(next(self.student.parameters()).device)
 
     def speed_up(self, inputs: Tensor) -> None:
         """Fold batch norms and apply the speed options; comes after :meth:`build_extras`."""
-        inputs = self.padded_for_both(inputs)
-        read, read_of_teacher = self.watched_modules
-        pairs = find_pairs(self.student, inputs, read)
-        # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.
-        self.frozen_norms = FrozenNorms(self.student, [pair for pair in pairs if f'{pair[0]}.weight' in self.trainable])
-        teacher_inputs = self.teacher_inputs(inputs)
-        self.teacher.fold(teacher_inputs, read_of_teacher)
-        self.speed_ups.apply('model.student', self.student, inputs, read)
-        self.speed_ups.apply('model.teacher', self.teacher.network, teacher_inputs, read_of_teacher)
-        if self.speed_ups.channels_last:
-            self.extras.to(memory_format=torch.channels_last)
+        watched = [objective.watched_modules for objective in self.objectives]
+        read = {stage.end for stage in self.plan.stages}.union(*(own for own, _ in watched))
+        self.acceleration.apply(inputs, read, set().union(*(theirs for _, theirs in watched)))
 
-    def is_frozen(self, stage: Stage) -> bool:
-        """Whether the student's own config freezes all of a stage."""
-        return not self.trainable.intersection(stage.parameters)
+    @property
+    def speed_ups(self) -> SpeedUps:
+        """The speed options."""
+        return self.acceleration.options
 
-    def learns_from(self, stage: Stage) -> str:
-        """What a stage learns from, in words."""
-        if stage is self.plan.head:
-            return 'learns from the ground truth'
-        return "is frozen by the student's config" if self.is_frozen(stage) else 'has no loss of its own'
+    @property
+    def learns_head(self) -> bool:
+        """Whether the head learns at present."""
+        return bool(self.current) and self.plan.head.name in self.current
 
     def trained_extras(self) -> list[nn.Module]:
-        """The modules in ``extras`` that learn together with the stages at hand."""
-        return []
+        """The modules in ``extras`` that learn at present."""
+        return self.objective(self.current).trained_extras(self.current)
 
     @property
     def measures(self) -> bool:
-        """Whether :meth:`measure` supports the current stages."""
-        return False
+        """Whether :meth:`measure` supports what is learned at present."""
+        return self.objective(self.current).measures(self.current)
 
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Measures of the current stages, averaged over a validation batch."""
-        return {}
+        """Measures of what is learned at present, averaged over a validation batch."""
+        return self.objective(self.current).measure(self._step(inputs, data_samples))
 
     def inherit_neck(self) -> str:
-        """Start the student's neck from the teacher's; return a message if that is done."""
-        return ''
+        """Let the student's neck begin as the teacher's, if both are alike; say so."""
+        return '' if self.inheritance is None else self.inheritance.neck()
 
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
-        """Copy the teacher's head to the student when all features are learned; return a message.
+        """Make the teacher's head the student's when all features are learned; say in words what was done.
 
         Raises:
             CannotInherit: It would not be exact.
         """
-        return ''
+        return '' if self.inheritance is None else self.inheritance.head(inputs, classes)
 
     def enter(self, names: Sequence[str]) -> None:
-        """Learn the stages of these names from now on, and freeze everything else."""
+        """Learn what has these names from now on, and freeze everything else."""
         self.current = tuple(names)
         stages = [stage for stage in self.plan if stage.name in names]
-        self.learns_head = self.plan.head in stages
-        learned = {name for stage in stages for name in stage.parameters}
-        for name, parameter in self.student.named_parameters():
-            parameter.requires_grad = name in learned and name in self.trainable
+        self.frozen_modules = freeze_all_but(self.student, stages, self.networks.trainable)
         self.extras.requires_grad_(False)
         for module in self.trained_extras():
             module.requires_grad_(True)
-        awake = {name for stage in stages for name in stage.modules}
-        ancestors = {name.rsplit('.', depth)[0] for name in awake for depth in range(1, name.count('.') + 1)} | {''}
-        frozen = {name for name, _ in self.student.named_modules()} - awake - ancestors
-        self.frozen_modules = [
-            self.student.get_submodule(name) for name in sorted(frozen) if name.rpartition('.')[0] not in frozen
-        ]
         self.train(self.training)
-        self.frozen_norms.refresh()
+        self.acceleration.refresh()
 
     def train(self, mode: bool = True) -> 'Distiller':
         """As the student does, but what is frozen stays in evaluation mode: statistics, dropout, stochastic depth."""
@@ -260,52 +236,8 @@ class Distiller(BaseModel):
             self.extras.eval()
             for extra in self.trained_extras():
                 extra.train(mode)
-        # The validation is the plain student's, and has batches of another size, for whose sake torch would compile the
-        # training for any.
+        # not in validation: its batches have another size, and torch would compile the training for any size
         self.speed_ups.active = bool(mode and self.current)
         if turns:  # averaged weights are swapped in for the validation
-            self.frozen_norms.refresh()
+            self.acceleration.refresh()
         return self
-
-
-def _build_teacher(teacher: dict, parts: Sequence[str], student: nn.Module) -> Teacher:
-    check_teacher_keys(teacher)
-    try:
-        built = Teacher(teacher['config'], teacher['checkpoint'], parts)
-    except UnfitWeightsError as error:
-        if error.fit(student):
-            raise UserError(
-                f'model.teacher.checkpoint: {teacher["checkpoint"]} fits model.student and not the teacher; name the '
-                "teacher's own, or swap student and teacher where they stand the wrong way round."
-            ) from error
-        raise
-    own, theirs = (sum(p.numel() for p in network.parameters()) for network in (student, built.network))
-    if own > theirs:
-        print_log(
-            f'The student has more parameters ({own:,}) than its teacher ({theirs:,}): are the two swapped?',
-            logger='current',
-            level=logging.WARNING,
-        )
-    return built
-
-
-def _keep_student(module: nn.Module, state: dict, prefix: str, local_metadata: dict) -> None:
-    """Saved keys are the plain student's."""
-    for key in [key for key in state if key.startswith(prefix)]:
-        value = state.pop(key)
-        if key.startswith(prefix + _STUDENT):
-            state[prefix + key[len(prefix + _STUDENT) :]] = value
-
-
-def _from_student(module: nn.Module, state: dict, prefix: str, *args) -> None:
-    """Plain keys find the student; hooks such as mmdet's SyncNormHook load by the names of modules."""
-    kinds = (module.named_parameters, module.named_buffers)
-    own = {prefix + name for kind in kinds for name, _ in kind() if name.startswith((_STUDENT, 'extras.'))}
-    for key in [key for key in state if key.startswith(prefix) and key not in own]:
-        state[prefix + _STUDENT + key[len(prefix) :]] = state.pop(key)
-
-
-def _extras_travel_apart(module: nn.Module, incompatible_keys) -> None:
-    module.frozen_norms.refresh()  # type: ignore[operator,union-attr]
-    missing = incompatible_keys.missing_keys
-    missing[:] = [key.replace(_STUDENT, '', 1) for key in missing if 'extras.' not in key]

@@ -11,91 +11,120 @@ from mmkd.features.adapters import module_key
 from mmkd.features.capture import Feature, StageEnd, replaced, run_to, tensors_in
 from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit, class_rows, folded, inherit, state_of
+from mmkd.objectives.networks import Networks
 from mmkd.stages.pairing import in_neck
 from mmkd.teacher.pretrained import names_weights
 from mmkd.utils.random_state import own_randomness
 
 if TYPE_CHECKING:
-    from mmkd.distillers.sskd import SSKD
+    from mmkd.distillers.base import Distiller
 
 _TOLERANCE = 1e-3  # of the largest score
 
 Scores = list[tuple[Tensor, Tensor]]  # the student's, and what they should be
 
 
-def inherit_neck(distiller: 'SSKD') -> str:
-    """Let the student's neck begin as the teacher's, if both are alike, and say so; ``''`` if it begins as it is.
-
-    It does so if its own config freezes some of it or names weights for it.
-    """
-    stage, student, teacher = distiller.plan.stages[-1], distiller.student, distiller.teacher.network
-    if not in_neck(stage) or not in_neck(distiller.teacher_stages[stage.name]):
-        return ''
-    neck = student.get_submodule('neck')
-    if type(neck) is not type(teacher.get_submodule('neck')) or not set(stage.parameters) <= distiller.trainable:
-        return ''
-    if names_weights('model.student', student) or names_weights('model.student.neck', neck):
-        return ''
-    try:
-        taken = inherit(state_of(student, stage), distiller.teacher_neck, [], None)
-    except CannotInherit:
-        return ''
-    student.load_state_dict(taken, strict=False)
-    return "The student's neck begins as the teacher's."
-
-
-def inherit_head(distiller: 'SSKD', inputs: Tensor, classes: Sequence[str]) -> str:
-    """Make the teacher's head the student's, and say in words what was done.
-
-    It is tried on a batch: the student's scores must be those that the teacher makes of the adapted features.
+class Inheritance:
+    """What the student takes over, each where that is exact.
 
     Args:
-        distiller: All features of its student are learned.
-        inputs: A preprocessed batch.
-        classes: The names of the student's classes, if its data tell.
-
-    Raises:
-        CannotInherit: It would not be exact; the student has its own head.
+        distiller: Has both networks, and the adapters between their features.
+        wanted: Whether the user wants it.
     """
-    own = state_of(distiller.student, distiller.plan.head)
-    maps = [module for module in distiller.extras.modules() if isinstance(module, LeastSquares)]
-    rows = class_rows(classes, distiller.teacher.classes)
-    distiller.student.load_state_dict(inherit(own, distiller.teacher_head, maps, rows), strict=False)
-    multiplied = folded(own, distiller.teacher_head)
-    try:
-        scores = _tried(distiller, inputs, rows)
-        border = _border(scores, padded=any(max(kernel, default=1) > 1 for kernel in multiplied))
-    except CannotInherit:
-        distiller.student.load_state_dict(own, strict=False)
-        raise
-    said = "The student's head is now the teacher's" + (', times the maps between their features' if multiplied else '')
-    if border:
-        said += (
-            f', in the inner {_inner_part(scores, border):.0%} of the maps; within {border} of their border the scores '
-            "differ, since zeros pad the student's feature there, which the maps do not make zeros of the teacher's"
+
+    def __init__(self, distiller: 'Distiller', wanted: bool):
+        self.distiller, self.wanted = distiller, wanted
+
+    def remember(self) -> None:
+        """Keep the teacher's weights before its batch norms are folded; comes after the stages are found."""
+        networks = self.distiller.networks
+        last = networks.teacher_stages[networks.plan.stages[-1].name]
+        self.teacher_neck, self.teacher_head = (
+            state_of(networks.teacher.network, stage) for stage in (last, networks.teacher_head)
         )
-    return f'{said}.'
+
+    def neck(self) -> str:
+        """Let the student's neck begin as the teacher's, if both are alike, and say so; ``''`` if it begins as it is.
+
+        It does so if its own config freezes some of it or names weights for it.
+        """
+        if not self.wanted:
+            return ''
+        networks = self.distiller.networks
+        stage, student, teacher = networks.plan.stages[-1], networks.student, networks.teacher.network
+        if not in_neck(stage) or not in_neck(networks.teacher_stages[stage.name]):
+            return ''
+        neck = student.get_submodule('neck')
+        if type(neck) is not type(teacher.get_submodule('neck')) or not set(stage.parameters) <= networks.trainable:
+            return ''
+        if names_weights('model.student', student) or names_weights('model.student.neck', neck):
+            return ''
+        try:
+            taken = inherit(state_of(student, stage), self.teacher_neck, [], None)
+        except CannotInherit:
+            return ''
+        student.load_state_dict(taken, strict=False)
+        return "The student's neck begins as the teacher's."
+
+    def head(self, inputs: Tensor, classes: Sequence[str]) -> str:
+        """Make the teacher's head the student's, and say in words what was done.
+
+        It is tried on a batch: the student's scores must be those that the teacher makes of the adapted features.
+
+        Args:
+            inputs: A preprocessed batch.
+            classes: The names of the student's classes, if its data tell.
+
+        Raises:
+            CannotInherit: It would not be exact; the student has its own head.
+        """
+        if not self.wanted:
+            return ''
+        networks = self.distiller.networks
+        own = state_of(networks.student, networks.plan.head)
+        maps = [module for module in networks.extras.modules() if isinstance(module, LeastSquares)]
+        rows = class_rows(classes, networks.teacher.classes)
+        networks.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
+        multiplied = folded(own, self.teacher_head)
+        try:
+            scores = _tried(self.distiller, inputs, rows)
+            border = _border(scores, padded=any(max(kernel, default=1) > 1 for kernel in multiplied))
+        except CannotInherit:
+            networks.student.load_state_dict(own, strict=False)
+            raise
+        said = "The student's head is now the teacher's"
+        if multiplied:
+            said += ', times the maps between their features'
+        if border:
+            said += (
+                f', in the inner {_inner_part(scores, border):.0%} of the maps; within {border} of their border the '
+                "scores differ, since zeros pad the student's feature there, which the maps do not make zeros of the "
+                "teacher's"
+            )
+        return f'{said}.'
+
+    def reads_one_map(self) -> bool:
+        """Whether the teacher's head could be the student's if one map stood between all levels of the last feature."""
+        if not self.wanted:
+            return False
+        networks = self.distiller.networks
+        stage = networks.plan.stages[-1]
+        own, theirs = stage.shapes, networks.teacher_stages[stage.name].shapes
+        one = LeastSquares(own[0][0], theirs[0][0])
+        try:
+            inherit(state_of(networks.student, networks.plan.head), self.teacher_head, [one], None)
+        except CannotInherit:
+            return False
+        return True
 
 
-def reads_one_map(distiller: 'SSKD') -> bool:
-    """Whether the teacher's head could be the student's if one map stood between all levels of the last feature."""
-    stage = distiller.plan.stages[-1]
-    own, theirs = stage.shapes, distiller.teacher_stages[stage.name].shapes
-    one = LeastSquares(own[0][0], theirs[0][0])
-    try:
-        inherit(state_of(distiller.student, distiller.plan.head), distiller.teacher_head, [one], None)
-    except CannotInherit:
-        return False
-    return True
-
-
-def _tried(distiller: 'SSKD', inputs: Tensor, rows: Sequence[int] | None) -> Scores:
+def _tried(distiller: 'Distiller', inputs: Tensor, rows: Sequence[int] | None) -> Scores:
     """Both networks' scores in full precision, as in the validation, of the student's classes."""
     was_training = distiller.training
     distiller.eval()
     try:
         with torch.no_grad(), own_randomness(), torch.autocast(inputs.device.type, enabled=False):
-            scores, wanted = _scores_of_both(distiller, inputs)
+            scores, wanted = _scores_of_both(distiller.networks, inputs)
     except Exception as error:  # two-stage detectors score proposals, for which they need more than images
         raise CannotInherit(f'scores cannot be computed from the images alone ({in_one_line(error)})') from error
     finally:
@@ -108,18 +137,18 @@ def _tried(distiller: 'SSKD', inputs: Tensor, rows: Sequence[int] | None) -> Sco
     return list(zip(scores, wanted))
 
 
-def _scores_of_both(distiller: 'SSKD', inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def _scores_of_both(networks: Networks, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """The student's, and the teacher's of the student's adapted features."""
-    stages, teacher_stages, teacher = distiller.plan.stages, distiller.teacher_stages, distiller.teacher
-    theirs = distiller.teacher_inputs(inputs)
+    stages, teacher_stages, teacher = networks.plan.stages, networks.teacher_stages, networks.teacher
+    theirs = networks.teacher_inputs(inputs)
     targets = teacher.run_to([*teacher_stages.values()], theirs)
     adapted: dict[StageEnd, Feature] = {}
-    for stage, feature, target in zip(stages, run_to(distiller.student, stages, inputs), targets):
-        if module_key(stage.name) in distiller.extras:
-            adapted[teacher_stages[stage.name]] = distiller.extras[module_key(stage.name)](feature, target)
+    for stage, feature, target in zip(stages, run_to(networks.student, stages, inputs), targets):
+        if module_key(stage.name) in networks.extras:
+            adapted[teacher_stages[stage.name]] = networks.extras[module_key(stage.name)](feature, target)
     with replaced(teacher.network, adapted):
         wanted = tensors_in(teacher.network(theirs, mode='tensor'))
-    return tensors_in(distiller.student(inputs, mode='tensor')), wanted
+    return tensors_in(networks.student(inputs, mode='tensor')), wanted
 
 
 def _border(scores: Scores, padded: bool) -> int:

@@ -52,7 +52,7 @@ class ProfileHook(Hook):
         lengths = {'the training': runner.max_iters}
         if self.stages is not None:
             names = [f'stage {self.stages.schedule.name(i)}' for i in range(len(self.stages.schedule.phases))]
-            lengths = dict(zip(names, self.stages.iterations(runner)))
+            lengths = dict(zip(names, self.stages.position.iterations(runner)))
         name = min(lengths, key=lengths.__getitem__)
         most = lengths[name] - WARM_UP
         if self.iterations > most:
@@ -66,8 +66,8 @@ class ProfileHook(Hook):
         """Begin, go on or end."""
         if not is_main_process():
             return
-        if self.stages is not None and self.stages.index != self.index:
-            self.index, self.seen = self.stages.index, 0
+        if self.stages is not None and self.stages.position.index != self.index:
+            self.index, self.seen = self.stages.position.index, 0
         self.seen += 1
         if self.profiler is not None:
             self.profiler.step()
@@ -92,7 +92,7 @@ class ProfileHook(Hook):
 
     def _left(self, runner: Runner) -> int:
         """The iterations of the stage that are still to come."""
-        done, length = (runner.iter, runner.max_iters) if self.stages is None else self.stages.progress(runner)
+        done, length = (runner.iter, runner.max_iters) if self.stages is None else self.stages.position.progress(runner)
         return length - done - 1  # the one that ends now is not counted yet
 
     def _start(self, runner: Runner) -> None:
@@ -103,7 +103,7 @@ class ProfileHook(Hook):
         if runner.val_loop is not None:
             self.ranges.put_aside(runner.val_loop, 'run')
         if self.stages is not None:
-            self.ranges.put_aside(self.stages, 'look_back')
+            self.ranges.put_aside(self.stages.stage_end, 'look_back')
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
         plan = schedule(wait=0, warmup=1, active=self.iterations, repeat=1)
         self.images = 0
@@ -112,14 +112,14 @@ class ProfileHook(Hook):
         self.profiler.start()
 
     def _tell(self, runner: Runner, profiler: profile) -> None:
-        name = '' if self.stages is None else '_' + self.stages.name.replace('/', '_')
+        name = '' if self.stages is None else '_' + self.stages.position.name.replace('/', '_')
         path = Path(runner.work_dir, f'profile{name}.json.gz')
         profiler.export_chrome_trace(str(path))
         text = table(self._title(), Timeline(profiler.events() or []), self.images * get_world_size())
         runner.logger.info(f'{text}\n  The timeline, for https://ui.perfetto.dev or chrome://tracing: {path}')
 
     def _title(self) -> str:
-        name = '' if self.stages is None else f' of stage {self.stages.name}'
+        name = '' if self.stages is None else f' of stage {self.stages.position.name}'
         return f'Profile of {self.iterations} iteration{"s" * (self.iterations > 1)}{name}'
 
     def _stop(self) -> None:

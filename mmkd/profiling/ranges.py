@@ -86,7 +86,7 @@ class Ranges:
 
     def _put_on_teacher(self, distiller: Distiller) -> None:
         """Mark every method by which the teacher is called."""
-        self.put(distiller, 'teacher_inputs', Part.TEACHER)
+        self.put(distiller.networks, 'teacher_inputs', Part.TEACHER)
         self.put(distiller.teacher, 'pad', Part.TEACHER)
         self.put(distiller.teacher.network, 'forward', Part.TEACHER)
         self.put(distiller.teacher.network, 'extract_feat', Part.TEACHER)

@@ -1,4 +1,4 @@
-"""Scalars of a training that are read off the device when somebody asks for them."""
+"""Logged scalars that stay on the device until they are read."""
 
 from collections import OrderedDict, defaultdict
 from typing import Any
@@ -11,17 +11,16 @@ MOST = 1000  # so many values are held; a run that logs nothing must not keep al
 
 
 class HeldScalars(MessageHub):
-    """mmengine's hub, which asks the device for nothing before somebody reads.
+    """mmengine's message hub, but tensors stay on their device until a log, a checkpoint or a hook reads them.
 
-    mmengine's own asks for each scalar in each iteration, and each time a GPU has to end all that it was given. Here
-    tensors are kept as they are, until a log, a checkpoint or a hook reads; then they come stacked. Values, their order
-    and what is saved are mmengine's own.
+    mmengine's own hub copies each scalar in each iteration, and each copy waits until the GPU has done all its work.
+    Here all tensors are copied at once, stacked. Values, their order and what is saved are mmengine's own.
     """
 
     held: dict[str, list[tuple[Tensor, int]]]  # values and counts by key, of each in its order
 
     def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
-        """As mmengine's; a tensor is kept."""
+        """As mmengine's, but a tensor is kept as it is."""
         if not isinstance(value, Tensor) or value.numel() != 1:
             if key in self.held:
                 self.settle()
@@ -35,23 +34,23 @@ class HeldScalars(MessageHub):
 
     @property
     def log_scalars(self) -> OrderedDict:
-        """All histories, complete."""
+        """All histories, with what was held."""
         self.settle()
         return self._log_scalars
 
     def get_scalar(self, key: str) -> HistoryBuffer:
-        """The history of one key, complete; timers read theirs in each iteration."""
+        """The history of one key, with what was held; timers read theirs in each iteration."""
         if key in self._log_scalars and key not in self.held:
             return self._log_scalars[key]
         return super().get_scalar(key)
 
     def state_dict(self) -> dict:
-        """What a checkpoint holds."""
+        """The state for a checkpoint."""
         self.settle()
         return super().state_dict()
 
     def settle(self) -> None:
-        """Put what is held into the histories."""
+        """Move the held tensors into the histories."""
         held, self.held = self.held, {}
         updates = [(key, value, count) for key, pairs in held.items() for value, count in pairs]
         for (key, _, count), value in zip(updates, _read([value for _, value, _ in updates])):
@@ -62,14 +61,14 @@ class HeldScalars(MessageHub):
 
 
 def hold_scalars(hub: MessageHub) -> None:
-    """Make a hub a patient one."""
+    """Turn mmengine's message hub into one that holds tensors."""
     if type(hub) is MessageHub:
         hub.__class__ = HeldScalars
         vars(hub)['held'] = {}
 
 
 def _read(tensors: list[Tensor]) -> list:
-    """Their values, for which the device is asked once for each type."""
+    """The values of tensors, with one copy for each device and type."""
     alike = defaultdict(list)
     for place, tensor in enumerate(tensors):
         alike[tensor.device, tensor.dtype].append(place)

@@ -1,4 +1,4 @@
-"""Stopping a run whose loss is no number any more."""
+"""Stops a run whose loss is NaN or infinite."""
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -8,25 +8,25 @@ from mmkd.errors import UserError
 
 
 class LossGuard:
-    """Keeps losses on their device, and looks only now and then for how long they have not been finite.
+    """Raises an error if losses are not finite; it checks every few iterations, and before a checkpoint is saved.
 
-    So training is not held up by a transfer each iteration, and no checkpoint is written after a bad loss. Where a
-    gradient scaler skips the steps of bad losses, as it does each time its scale has grown too far, the run goes on; it
-    is stopped when as many losses in a row are bad as lie between two looks.
+    In between it keeps the losses on their device, so training does not wait for a transfer in each iteration. A
+    gradient scaler skips the steps of bad losses, which happens whenever its scale has grown too far. With a scaler the
+    run therefore stops only when all losses between two checks were bad.
 
     Args:
-        interval (int): Iterations between two looks.
+        interval (int): Iterations between two checks.
     """
 
     def __init__(self, interval: int = 50):
         self.interval = interval
-        self.losses: list[Tensor] = []  # since the last look
+        self.losses: list[Tensor] = []  # since the last check
         self.last = 0  # the iteration of the last one
-        self.bad = 0  # at the last look: losses since the first bad one; of a scaler's, bad ones in a row
+        self.bad = 0  # at the last check: losses since the first bad one; with a scaler, bad ones in a row
         self.scaled = False  # whether a gradient scaler is at work
 
     def see(self, loss: Tensor, stage: str, iteration: int, scaled: bool = False) -> None:
-        """Take notice of one iteration's loss."""
+        """Add the loss of an iteration."""
         self.losses.append(loss.detach())
         self.scaled = scaled
         self.last = iteration
@@ -34,7 +34,7 @@ class LossGuard:
             self.check(stage)
 
     def check(self, stage: str, network: nn.Module | None = None) -> None:
-        """Raise if a loss was bad, or if what a scaler does not protect is: the statistics of a network."""
+        """Raise an error if a loss was bad, or if statistics of a network are, which a scaler does not protect."""
         for is_good in _finite(self.losses):
             heals = self.scaled or not self.bad  # without a scaler nothing after a bad one is good
             self.bad = 0 if is_good and heals else self.bad + 1
@@ -62,5 +62,5 @@ def is_scaled(wrapper: OptimWrapper) -> bool:
 
 
 def _finite(losses: list[Tensor]) -> list[bool]:
-    """Of each, for which the device is asked once."""
+    """Whether each loss is finite, by one transfer from the device."""
     return torch.stack(losses).isfinite().reshape(len(losses), -1).all(1).tolist() if losses else []

@@ -8,8 +8,8 @@ from mmengine.dist import all_reduce_dict, all_reduce_params
 from mmengine.runner import Runner
 
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.sskd import MIMIC_LOSS
 from mmkd.features.explained_variance import explained_variance
+from mmkd.objectives.mimicking import MIMIC_LOSS
 from mmkd.schedule.process_states import learned_buffers
 from mmkd.utils.random_state import own_randomness
 

@@ -16,7 +16,8 @@ from mmkd.losses import ClassScores
 from mmkd.stages.attachment import Attachment
 from mmkd.stages.plan import Stage, StagePlan
 from mmkd.tasks.base import Outcome, Task, total, weighted
-from mmkd.tasks.detector_heads import HeadPair, pair_heads
+from mmkd.tasks.detector_heads import pair_heads
+from mmkd.tasks.head_pair import HeadPair
 
 T = TypeVar('T')
 

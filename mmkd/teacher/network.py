@@ -16,7 +16,7 @@ from mmkd.errors import UserError
 from mmkd.features.capture import Feature, StageEnd, run_to
 from mmkd.features.padding import Padded, divisor_of
 from mmkd.stages.trace import extract
-from mmkd.teacher.checkpoint import load_checked
+from mmkd.teacher.checkpoint import UnfitWeightsError, load_checked
 from mmkd.teacher.pretrained import has_weights
 from mmkd.utils.configs import load_config
 from mmkd.utils.random_state import own_randomness
@@ -89,6 +89,34 @@ class Teacher:
     def fold(self, inputs: Tensor, read: Collection[str]) -> None:
         """Fold batch norms permanently, except where the convolution's output is read."""
         fold(self.network, find_pairs(self.network, inputs, read))
+
+
+def build_teacher(teacher: Any, parts: Sequence[str], student: nn.Module) -> Teacher:
+    """The teacher that a user names; says so if the weights or sizes look as if student and teacher were swapped.
+
+    Args:
+        teacher: ``dict(config=..., checkpoint=...)``.
+        parts: The children of the network that will run and so must be in the checkpoint.
+        student: The network that will learn from it.
+    """
+    check_teacher_keys(teacher)
+    try:
+        built = Teacher(teacher['config'], teacher['checkpoint'], parts)
+    except UnfitWeightsError as error:
+        if error.fit(student):
+            raise UserError(
+                f'model.teacher.checkpoint: {teacher["checkpoint"]} fits model.student and not the teacher; name the '
+                "teacher's own, or swap student and teacher where they stand the wrong way round."
+            ) from error
+        raise
+    own, theirs = (sum(p.numel() for p in network.parameters()) for network in (student, built.network))
+    if own > theirs:
+        print_log(
+            f'The student has more parameters ({own:,}) than its teacher ({theirs:,}): are the two swapped?',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return built
 
 
 def check_teacher_keys(teacher: Any) -> dict:

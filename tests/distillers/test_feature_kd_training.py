@@ -71,7 +71,7 @@ def test_every_stage_is_compared_by_default_and_everything_learns(distil):
     runner = distil('run', model=feature_kd())
     runner.train()
     model = runner.model
-    assert [stage.name for stage in model.places] == ['layer1', 'layer2', 'layer3', 'layer4']
+    assert [stage.name for stage in model.features.places] == ['layer1', 'layer2', 'layer3', 'layer4']
     assert model.current == ('layer1', 'layer2', 'layer3', 'layer4', 'head')
     assert all(parameter.requires_grad for parameter in model.student.parameters())
     assert not any(parameter.requires_grad for parameter in model.teacher.network.parameters())

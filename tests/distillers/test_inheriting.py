@@ -5,6 +5,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmkd.heads.inherited import CannotInherit
+from mmkd.objectives.objective import Step
 from tests.mmdet_detectors import as_in_a_run, plain_model
 
 pytest.importorskip('mmdet')
@@ -38,7 +39,7 @@ def learned(student: dict, teacher: dict, side: int = 128):
     distiller.enter(['neck'])
     distiller.train()
     with torch.no_grad():
-        distiller.compare(inputs)
+        distiller.mimicking.compare(Step(distiller.current, inputs, None))
     return distiller, inputs
 
 
@@ -135,7 +136,7 @@ def test_a_neck_of_equal_shapes_begins_as_the_teachers():
 
 
 def freeze(distiller):
-    distiller.trainable.remove('neck.fpn_convs.0.conv.weight')
+    distiller.networks.trainable.remove('neck.fpn_convs.0.conv.weight')
 
 
 def load(distiller):
@@ -147,7 +148,7 @@ def load_whole(distiller):
 
 
 def switch_off(distiller):
-    distiller.head_from_teacher = False
+    distiller.inheritance.wanted = False
 
 
 @pytest.mark.parametrize('change', [freeze, load, load_whole, switch_off])

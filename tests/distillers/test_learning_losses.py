@@ -82,13 +82,13 @@ def test_they_are_in_the_group_of_the_extras_and_move_along(distil):
     schedule = next(hook for hook in runner.hooks if type(hook).__name__ == 'StageScheduleHook')
     schedule.before_run(runner)
     schedule._enter(runner, 0)
-    share = runner.model.losses['layer1'].share
+    share = runner.model.mimicking.loss_of('layer1').share
     assert share.requires_grad
-    assert not runner.model.losses['layer3'].share.requires_grad
+    assert not runner.model.mimicking.loss_of('layer3').share.requires_grad
     assert any(share is parameter for parameter in runner.optim_wrapper.param_groups[-1]['params'])
-    assert not runner.model.losses['layer3'].training
+    assert not runner.model.mimicking.loss_of('layer3').training
     runner.model.to('meta')
-    assert {loss.share.device.type for loss in runner.model.losses.values()} == {'meta'}
+    assert {loss.share.device.type for loss in runner.model.extras.modules() if isinstance(loss, Weighted)} == {'meta'}
 
 
 @pytest.mark.parametrize('method', ['KD', 'MHKD'])

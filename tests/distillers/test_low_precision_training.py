@@ -120,7 +120,7 @@ def test_validation_and_the_teachers_score_are_the_same_to_the_last_bit(distil, 
                 measured.append(distiller.measure(inputs, samples)['mimic_loss'])
                 outputs.append(distiller(inputs, samples, mode='tensor'))
                 distiller.train()  # last: it moves the statistics of layer3
-                training.append(distiller.mimic(inputs)['layer3'])
+                training.append(distiller.loss(inputs, samples)['loss_mimic_layer3'])
             raise KeyboardInterrupt
 
     for name, model in (('plain', {}), ('half', ON)):

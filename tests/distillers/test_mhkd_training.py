@@ -486,6 +486,10 @@ def test_a_convolution_of_the_teacher_that_is_read_is_not_folded(distil, method)
         whole.get_submodule(path).register_forward_hook(lambda *args: outputs.append(args[-1]))
         whole.extract_feat(distiller.teacher_inputs(inputs))
     torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
-    (end,) = (p.teacher for p in distiller.points) if method == 'mmkd.MHKD' else distiller.teacher_stages.values()
+    (end,) = (
+        (p.teacher for p in distiller.heads.points)
+        if method == 'mmkd.MHKD'
+        else distiller.networks.teacher_stages.values()
+    )
     (feature,) = distiller.teacher.run_to([end], distiller.teacher_inputs(inputs))
     torch.testing.assert_close(feature[0], outputs[1], rtol=1e-4, atol=1e-5)

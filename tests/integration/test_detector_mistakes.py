@@ -104,7 +104,7 @@ def test_levels_mimic_those_of_the_nearest_stride(distil, tmp_path):
     yolox = dict(model=load_config('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py').model.to_dict(), default_scope='mmdet')
     runner = distil(tmp_path, model=untrained(yolox))
     runner.train()
-    shapes = [shape[1:] for shape in runner.model.teacher_stages['neck'].shapes]
+    shapes = [shape[1:] for shape in runner.model.networks.teacher_stages['neck'].shapes]
     assert shapes == [(8, 8), (4, 4), (2, 2)]
     assert [shape[1:] for shape in runner.model.plan.stages[-1].shapes] == [(16, 16), *shapes, (1, 1)]
     assert runner.model.extras['neck'].partners == (0, 0, 1, 2, 2)
@@ -114,7 +114,7 @@ def test_a_neck_without_a_partner_is_learned_with_the_head(distil, tmp_path):
     classifier = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
     runner = distil(tmp_path, model=untrained(classifier), hook=dict(stages=['layer4', 'head'], lengths=[1, 5]))
     runner.train()
-    teachers = {name: stage.name for name, stage in runner.model.teacher_stages.items()}
+    teachers = {name: stage.name for name, stage in runner.model.networks.teacher_stages.items()}
     assert teachers == {name: name for name in ('layer1', 'layer2', 'layer3', 'layer4')}
     assert {name for name in runner.model.plan.head.parameters if name.startswith('neck.')}
 

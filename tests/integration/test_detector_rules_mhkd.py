@@ -75,7 +75,7 @@ def test_how_far_the_heads_are_is_logged_at_validation(whole):
                 with torch.no_grad():
                     levels = network.backbone(own)
                     scores.append(class_scores(head, head((levels[stage],))))
-            sums[name] += len(inputs) * distiller.head_soft_loss(*scores).item()
+            sums[name] += len(inputs) * distiller.head_term.loss(*scores).item()
         images += len(inputs)
     for name, total in sums.items():
         (logged,) = [line[f'val_soft_{name}'] for line in lines if f'val_soft_{name}' in line]

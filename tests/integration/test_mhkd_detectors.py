@@ -70,8 +70,9 @@ def learn_everything(distiller, batches) -> set[str]:
     names = equip(distiller, batches[0])
     student, network, extras = distiller.student, distiller.teacher.network, distiller.extras
     free = {f'student.{name}' for name, parameter in student.named_parameters() if parameter.requires_grad}
-    stages, teacher_stages = distiller.plan.stages, [point.teacher for point in distiller.points]
-    heads = [f'{whose}.{point.name}' for whose in ('student_heads', 'teacher_heads') for point in distiller.points]
+    stages, points = distiller.plan.stages, distiller.heads.points
+    teacher_stages = [point.teacher for point in points]
+    heads = [f'{whose}.{point.name}' for whose in ('student_heads', 'teacher_heads') for point in points]
     untouched = snapshot(network)
     ran, teacher_ran, heads_ran = (log_calls(module) for module in (student, network, extras))
     terms = []
@@ -99,7 +100,7 @@ def learn_everything(distiller, batches) -> set[str]:
 def test_all_learn_at_once(student, teacher):
     distiller = distiller_of(student, teacher)
     terms = learn_everything(distiller, batches_for(distiller, 'mask' in student))
-    places = [point.name for point in distiller.points]
+    places = [point.name for point in distiller.heads.points]
     assert len(places) == 3
     assert {f'loss_{what}_{place}' for what in ('soft', 'own', 'teacher') for place in places} | {'loss_soft'} <= terms
 
@@ -218,7 +219,7 @@ def test_the_teachers_heads_learn_first_and_alone():
     distiller.train()
     distiller.student.register_forward_pre_hook(lambda *_: pytest.fail('the student ran'))
     losses = distiller(**data, mode='loss')
-    assert set(losses) == {f'loss_teacher_{point.name}' for point in distiller.points}
+    assert set(losses) == {f'loss_teacher_{point.name}' for point in distiller.heads.points}
     sum(losses.values()).backward()
     assert missed(distiller.extras['teacher_heads']) == []
 
@@ -309,7 +310,7 @@ def test_an_odd_first_batch_and_a_teacher_that_pads():
             class_scores(net.bbox_head, net.bbox_head(maps))
             for net, maps in ((distiller.student, own), (network, theirs))
         ]
-    assert loss.item() == pytest.approx(distiller.soft_loss(*scores).item(), rel=1e-3)
+    assert loss.item() == pytest.approx(distiller.soft_targets.loss(*scores).item(), rel=1e-3)
 
 
 def test_the_teacher_of_a_detector_gets_images_as_its_own_config_wants_them():

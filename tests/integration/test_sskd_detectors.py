@@ -53,7 +53,7 @@ def prepared(student: str, teacher: str | None = None, student_divisor: int = 32
 
 def trained_with(distiller, stage) -> set[str]:
     """What learns with a stage: what its config leaves free of it, and its adapter."""
-    own = {f'student.{name}' for name in stage.parameters if name in distiller.trainable}
+    own = {f'student.{name}' for name in stage.parameters if name in distiller.networks.trainable}
     adapter = f'extras.{module_key(stage.name)}.'
     return own | {name for name, _ in distiller.named_parameters() if name.startswith(adapter)}
 
@@ -63,7 +63,7 @@ def test_every_stage_learns_alone(student, teacher):
     distiller, batches = prepared(student, teacher)
     network = distiller.teacher.network
     free = {name for name, parameter in distiller.student.named_parameters() if parameter.requires_grad}
-    assert distiller.trainable == free
+    assert distiller.networks.trainable == free
     *stages, head = distiller.plan
     assert stages[-1].end == 'neck'
     assert distiller.default_phases() == [stage.name for stage in distiller.plan if free & set(stage.parameters)]
@@ -71,7 +71,7 @@ def test_every_stage_learns_alone(student, teacher):
     ran, teacher_ran = log_calls(distiller.student), log_calls(network)
 
     def ran_to_the_end_and_no_further(stage, _) -> None:
-        for log, its in ((ran, stage), (teacher_ran, distiller.teacher_stages[stage.name])):
+        for log, its in ((ran, stage), (teacher_ran, distiller.networks.teacher_stages[stage.name])):
             assert log[-1] == its.end
             assert log.count(its.end) == its.call
             log.clear()
@@ -148,13 +148,13 @@ def test_the_teacher_s_images_are_padded_to_its_own_multiples(teacher):
     seen, targets = [], []
     first = next(m for m in distiller.teacher.network.backbone.modules() if isinstance(m, torch.nn.Conv2d))
     first.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
-    for module in distiller.losses.values():
+    for module in [module for name, module in distiller.extras.items() if name.endswith('_loss')]:
         module.register_forward_pre_hook(lambda _, pair: targets.append([tuple(t.shape[2:]) for t in pair[1]]))
     batches = odd_batches(distiller)
     assert [tuple(data['inputs'].shape[2:]) for data in batches] == [(72, 104), (64, 64)]
     for stage in distiller.plan.stages:
         learn(distiller, [stage.name], trained_with(distiller, stage), batches)
-        theirs = distiller.teacher_stages[stage.name]
+        theirs = distiller.networks.teacher_stages[stage.name]
         expected = [math.ceil(72 / theirs.stride), math.ceil(104 / theirs.stride)]
         assert list(targets[0][0]) == expected
         targets.clear()

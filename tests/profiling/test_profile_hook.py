@@ -70,8 +70,8 @@ class Naps(Hook):
             self.slow(student.head.loss_module, 'forward')
             return
         self.slow(model.teacher.network.backbone.layer2[0], 'forward')
-        for loss in [*getattr(model, 'losses', {}).values(), getattr(model, 'soft_loss', None)]:
-            if loss is not None:
+        for name, loss in model.extras.items():
+            if name.endswith('_loss') and name not in ('feature_loss', 'head_soft_loss'):
                 self.slow(loss, 'forward')
 
     def after_train_iter(self, *args, **kwargs):

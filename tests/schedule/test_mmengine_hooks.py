@@ -149,7 +149,7 @@ def test_recipes_are_switched_on_the_student(distil):
 
 @pytest.mark.parametrize(('unit', 'length'), [('epoch', 2), ('iter', 3)])
 def test_the_best_state_of_a_stage_is_its_average_too(distil, tmp_path, monkeypatch, unit, length):
-    from mmkd.schedule import hook as stage_schedule
+    from mmkd.schedule import stage_end
 
     losses = iter([1.0, *[2.0] * (length - 1)] * 2)
     states = []
@@ -158,7 +158,7 @@ def test_the_best_state_of_a_stage_is_its_average_too(distil, tmp_path, monkeypa
         states.append(copy.deepcopy(distiller.student.state_dict()))
         return dict(mimic_loss=next(losses))
 
-    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    monkeypatch.setattr(stage_end, 'validate_stages', validate)
     by_epoch = unit == 'epoch'
     runner = distil(
         hook=dict(stages=['layer1', 'layer2'], lengths=[length] * 2, keep_best=True, score_teacher=False),

@@ -78,7 +78,7 @@ def test_an_iteration_loop(distil):
 
 
 def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
-    from mmkd.schedule import hook as stage_schedule
+    from mmkd.schedule import stage_end
 
     losses = iter([3.0, 1.0, 2.0, 2.0])
     states = []
@@ -87,7 +87,7 @@ def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
         states.append(copy.deepcopy(distiller.student.state_dict()))
         return dict(mimic_loss=next(losses))
 
-    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    monkeypatch.setattr(stage_end, 'validate_stages', validate)
     runner = distil(hook=dict(stages=['layer1', 'head'], keep_best=True))
     runner.train()
     last = runner.model.student.state_dict()
@@ -97,12 +97,12 @@ def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
 
 
 def test_the_best_state_is_kept_over_a_resume(distil, monkeypatch, tmp_path):
-    from mmkd.schedule import hook as stage_schedule
+    from mmkd.schedule import stage_end
 
     def validate(runner, distiller, name):
         return dict(mimic_loss=[9.0, 1.0, 2.0, 3.0][runner.epoch])
 
-    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    monkeypatch.setattr(stage_end, 'validate_stages', validate)
     hook = dict(stages=['layer1', 'head'], keep_best=True)
     distil('whole', hook).train()
     saved = {epoch: torch.load(tmp_path / 'whole' / f'epoch_{epoch}.pth', weights_only=False) for epoch in (2, 3, 4)}
@@ -170,7 +170,7 @@ def test_lengths_in_epochs_and_a_summary(distil, tmp_path):
 
 
 def test_the_best_state_is_in_the_checkpoint_of_a_last_stage_without_head(distil, monkeypatch, tmp_path):
-    from mmkd.schedule import hook as stage_schedule
+    from mmkd.schedule import stage_end
 
     losses = iter([2.0, 1.0, *[3.0] * 6])
     states = []
@@ -179,7 +179,7 @@ def test_the_best_state_is_in_the_checkpoint_of_a_last_stage_without_head(distil
         states.append(copy.deepcopy(distiller.student.state_dict()))
         return dict(mimic_loss=next(losses))
 
-    monkeypatch.setattr(stage_schedule, 'validate_stages', validate)
+    monkeypatch.setattr(stage_end, 'validate_stages', validate)
     distil(hook=dict(stages=['layer1'], keep_best=True)).train()
     saved = torch.load(tmp_path / 'run' / 'epoch_8.pth', weights_only=False)['state_dict']
     assert all(torch.equal(saved[name], states[1][name]) for name in saved)
@@ -191,8 +191,8 @@ def test_a_deeper_look_at_stage_losses(distil):
         model=dict(stage_losses=dict(layer2=dict(type='mmkd.FeatureMimicLoss', kind='cosine'))),
     )
     runner.train()
-    assert runner.model.losses['layer1'].kind == 'mse'
-    assert runner.model.losses['layer2'].kind == 'cosine'
+    assert runner.model.mimicking.loss_of('layer1').kind == 'mse'
+    assert runner.model.mimicking.loss_of('layer2').kind == 'cosine'
 
 
 @pytest.mark.parametrize(

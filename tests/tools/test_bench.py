@@ -116,7 +116,7 @@ def test_the_floor_runs_no_hook_of_mmkd(speed, tmp_path, monkeypatch):
     ours.enter('layer2')
     floor = speed('rivals').Floor(ours)
     for called in (
-        'mmkd.distillers.sskd.run_to',
+        'mmkd.objectives.comparison.run_to',
         'mmkd.features.capture.recording',
         'mmkd.distillers.base.Distiller.forward',
     ):

@@ -82,7 +82,7 @@ class MmkdTraining:
     @property
     def phase(self) -> str:
         """What is learned now."""
-        return self.hook.name
+        return self.hook.position.name
 
     def twin_optimizer(self, parameters: list) -> torch.optim.Optimizer:
         """Of the same kind and with the same options as that of the phase."""

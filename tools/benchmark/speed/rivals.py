@@ -10,7 +10,7 @@ from mmkd_training import MmkdTraining
 from torch import Tensor, nn
 
 from mmkd.acceleration.batchnorm_folding import unfold
-from mmkd.distillers.sskd import module_key
+from mmkd.features.adapters import module_key
 
 
 class Rival:
@@ -77,11 +77,12 @@ class Rival:
     def _final(self, own: Tensor, output: Any, target: Any) -> Tensor:
         """The student's own loss, and what its scores learn from the teacher's."""
         soft = soft_loss(output, target, self.student.get_submodule(_head(self.student)).num_classes)
-        return self.distiller.gamma * own + self.distiller.alpha * soft
+        return self.distiller.gamma * own + self.distiller.soft_targets.weight * soft
 
     def _heads(self, features: Sequence[Feature], theirs: Sequence[Feature]) -> Tensor:
         """What the auxiliary heads of both networks learn."""
-        share, beta, classes = self.distiller.ce_share, self.distiller.beta, self.distiller.classes
+        term = self.distiller.head_term
+        share, beta, classes = term.ce_share, term.weight, term.heads.classes
         terms = []
         for index, name in enumerate(self.keys):
             if name not in self.extras['student_heads']:
@@ -149,7 +150,7 @@ class RunEverything(Rival):
         """The losses of the networks themselves are discarded."""
         name = self.distiller.plan.stages[index].end
         with torch.no_grad():
-            _, (target,) = self._run(self.teacher, [self.distiller.teacher_stages[self.names[index]].end])
+            _, (target,) = self._run(self.teacher, [self.distiller.networks.teacher_stages[self.names[index]].end])
         _, (own,) = self._run(self.student, [name])
         return self._mimic(index, tensors(own), tensors(target))
 
@@ -169,7 +170,7 @@ class RunEverything(Rival):
     def many_heads(self) -> Tensor:
         """As above, scores and features kept."""
         ends = [stage.end for stage in self.distiller.plan.stages]
-        partners = [self.distiller.teacher_stages[name].end for name in self.names[:-1]]
+        partners = [self.distiller.networks.teacher_stages[name].end for name in self.names[:-1]]
         with torch.no_grad():
             _, (*theirs, target) = self._run(self.teacher, [*partners, _head(self.teacher)])
         own, (*features, output) = self._run(self.student, [*ends, _head(self.student)])

@@ -1,0 +1,57 @@
+"""Features of both networks at the ends of stages, the student's in the teacher's shape."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mmkd.features.adapters import AdapterSet, build_adapter, module_key
+from mmkd.features.capture import Feature, run_to
+from mmkd.objectives.networks import Networks
+from mmkd.stages.plan import Stage
+
+Compared = dict[str, tuple[Feature, Feature]]
+"""By the names of stages: the student's adapted feature, and what it is compared with."""
+
+
+class Comparison:
+    """Compares stages of the student with their partners; the adapters lie in the extras, one for each stage.
+
+    Args:
+        networks: Both, with their stages paired.
+    """
+
+    def __init__(self, networks: Networks):
+        self.networks = networks
+
+    def build(self, stage: Stage, one_map: bool = False) -> None:
+        """Build the adapter of a stage."""
+        adapter = build_adapter(stage, self.networks.teacher_stages[stage.name], one_map)
+        self.networks.extras[module_key(stage.name)] = adapter
+
+    def has(self, stage: Stage) -> bool:
+        """Whether a stage has its adapter."""
+        return module_key(stage.name) in self.networks.extras
+
+    def adapter(self, stage: Stage) -> AdapterSet:
+        """The adapter of a stage."""
+        adapter = self.networks.extras[module_key(stage.name)]
+        assert isinstance(adapter, AdapterSet)
+        return adapter
+
+    def partners(self, stages: Sequence[Stage]) -> list[Stage]:
+        """The teacher's stages that belong to some of the student's."""
+        return [self.networks.teacher_stages[stage.name] for stage in stages]
+
+    def run(self, stages: Sequence[Stage], inputs: Tensor, data_samples: list | None) -> Compared:
+        """Run both networks no further than the last of some stages."""
+        # the teacher first, while the student keeps nothing for its gradient yet
+        targets = self.networks.run_teacher(self.partners(stages), inputs, data_samples)
+        return self.adapted(stages, run_to(self.networks.student, stages, inputs), targets)
+
+    def adapted(self, stages: Sequence[Stage], features: Sequence[Feature], targets: Sequence[Feature]) -> Compared:
+        """Bring features of the student into the shape of the teacher's."""
+        pairs = {}
+        for stage, feature, target in zip(stages, features, targets, strict=True):
+            adapter = self.adapter(stage)
+            pairs[stage.name] = adapter(feature, target), adapter.targets(target)
+        return pairs

@@ -1,0 +1,77 @@
+"""From the options of the schedule to its phases and their lengths."""
+
+from collections.abc import Sequence
+
+from mmkd.distillers.base import Distiller
+from mmkd.errors import UserError
+from mmkd.features.adapters import module_key
+from mmkd.schedule.budget import check_lengths, check_numbers, default_fractions, split_budget
+from mmkd.stages.phases import Schedule, check_name, check_overrides, check_stages, phase_name, plan_phases
+from mmkd.stages.plan import Stage
+
+
+class PlanOptions:
+    """What the user says of phases; arguments as in :class:`mmkd.hooks.StageScheduleHook`."""
+
+    def __init__(
+        self,
+        stages: Sequence | None,
+        fractions: Sequence[float] | None,
+        lengths: Sequence[int] | None,
+        overrides: dict[str, dict] | None,
+        unfreeze_last: bool | None,
+    ):
+        if fractions is not None and lengths is not None:
+            raise UserError('default_hooks.stages: fractions and lengths say the same thing twice; give one of them.')
+        self.stages = check_stages(stages)
+        self.fractions = check_numbers('fractions', fractions)
+        self.lengths = check_numbers('lengths', lengths)
+        self.overrides = check_overrides(overrides or {})
+        self.unfreeze_last = unfreeze_last
+
+    def plan(self, distiller: Distiller, total: int, unit: str) -> Schedule:
+        """Divide the student's own budget among the phases.
+
+        Args:
+            distiller: It has found its stages.
+            total: Of the budget.
+            unit: ``'epochs'`` or ``'iterations'``.
+        """
+        stages = tuple(stage.name for stage in distiller.plan)
+        unfreezes = distiller.unfreezes_last and self.stages is None
+        phases = plan_phases(
+            self.stages or distiller.default_phases(),
+            stages,
+            distiller.teachable,
+            unfreezes if self.unfreeze_last is None else self.unfreeze_last,
+        )
+        names = [phase_name(phase, stages) for phase in phases]
+        for name in self.overrides:
+            check_name(name, names, 'default_hooks.stages.overrides')
+        if self.lengths is not None:
+            lengths = check_lengths(total, names, self.lengths, unit)
+        else:
+            fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1])
+            lengths = split_budget(total, names, fractions, unit)
+        return Schedule(phases, tuple(lengths), unit, stages)
+
+
+def plan_in_words(distiller: Distiller, schedule: Schedule) -> str:
+    """The stages of the student, what each learns from, and the schedule."""
+    counts = {name: p.numel() for name, p in distiller.student.named_parameters()}
+    lines = ['Stage plan of the student:']
+    for stage in distiller.plan:
+        size = sum(counts[name] for name in stage.parameters)
+        lines.append(f'  {stage.name:<24}{size:>12,} parameters  {stage.shapes or ""} {_learns_from(distiller, stage)}')
+    return '\n'.join([*lines, str(schedule)])
+
+
+def _learns_from(distiller: Distiller, stage: Stage) -> str:
+    """What a stage learns from, in words."""
+    networks = distiller.networks
+    if module_key(stage.name) in distiller.extras:
+        teacher = networks.teacher_stages[stage.name]
+        return f'mimics {teacher.end} {teacher.shapes}'
+    if stage is networks.plan.head:
+        return 'learns from the ground truth'
+    return "is frozen by the student's config" if networks.is_frozen(stage) else 'has no loss of its own'

@@ -106,14 +106,14 @@ def remove_partial(folder: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_files() -> Iterator[None]:
+def atomic_saves() -> Iterator[None]:
     """Make mmengine's saves to a local disk atomic; other storage is unchanged."""
     with patch.dict(prefix_to_backends, {'': _WholeFileBackend}):
         yield
 
 
 @contextlib.contextmanager
-def caught_files() -> Iterator[dict[str, bytes]]:
+def saves_in_memory() -> Iterator[dict[str, bytes]]:
     """Collect what mmengine would save to a local disk in this dict instead."""
     files: dict[str, bytes] = {}
 

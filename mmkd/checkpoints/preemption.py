@@ -11,7 +11,7 @@ from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmkd.checkpoints.atomic_files import caught_files, write_whole
+from mmkd.checkpoints.atomic_files import saves_in_memory, write_whole
 from mmkd.checkpoints.resume import INTERRUPTED, POINTER, find_checkpoints
 from mmkd.registry import HOOKS
 
@@ -108,7 +108,7 @@ class PreemptionHook(Hook):
         """Keep the current checkpoint in memory, unless it is on the disk."""
         self.held = None
         if not self._is_saved(epoch if self.by_epoch else iteration):
-            with caught_files() as files:
+            with saves_in_memory() as files:
                 runner.save_checkpoint(runner.work_dir, INTERRUPTED, meta=dict(epoch=epoch, iter=iteration))
             self.held = files
 

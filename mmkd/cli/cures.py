@@ -9,8 +9,9 @@ from mmengine.registry import build_functions
 from mmengine.runner import ValLoop
 from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
-from mmkd.cli.parts import arguments_of, dicts_in, no_such_argument, no_such_class
+from mmkd.cli.parts import dicts_in, no_such_argument, no_such_class
 from mmkd.errors import UserError, in_one_line
+from mmkd.utils.signatures import parameters_of
 
 OF_THE_MACHINE = ('allocate memory', 'out of memory', 'too many open files', 'no space left', 'input/output error')
 """What no image is to blame for."""
@@ -65,7 +66,7 @@ def tell_of_class(path: str, error: BaseException, building: dict) -> None:
     if isinstance(error, KeyError) and 'obj_type' in building and kind is None:
         raise UserError(no_such_class(path, building['obj_type'], [building['registry']])) from error
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", said)
-    if unexpected and kind is not None and unexpected[1] in set(building['args']) - arguments_of(kind):
+    if unexpected and kind is not None and unexpected[1] in set(building['args']) - parameters_of(kind).keys():
         raise UserError(no_such_argument(path, kind, unexpected[1])) from error
     if isinstance(error, ImportError):
         raise UserError(f'{path}: {in_one_line(error)}.') from error

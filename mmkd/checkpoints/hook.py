@@ -20,9 +20,9 @@ from mmkd.utils.first_process import in_first_process
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's hook, in a safer order: save a whole file, then point at it, then remove older ones.
 
-    So there is a good checkpoint at every moment, and no file that is half-written has a checkpoint's name. A run is
-    resumed from the last one that is whole. What is not on a local disk is written as mmengine does. ``tools/train.py``
-    puts it in the place of ``CheckpointHook``; its arguments are the same.
+    So there is a good checkpoint at every moment, and no half-written file has a checkpoint's name. A run resumes from
+    the last undamaged one. Files that are not on a local disk are written as mmengine does. ``tools/train.py`` puts it
+    in the place of ``CheckpointHook``; its arguments are the same.
 
     Example:
         >>> default_hooks = dict(checkpoint=dict(type='mmkd.SafeCheckpointHook', interval=1, max_keep_ckpts=3))

@@ -21,12 +21,12 @@ from mmkd.utils.random_state import own_randomness
 
 
 class Filling:
-    """Computes rows as the training would have them, with its own loader, preprocessing and precision.
+    """Computes rows as the training would, with its loader, preprocessing and precision.
 
     Args:
-        runner: Stands before the first epoch of the head.
-        distiller: In training.
-        rows: What a row is.
+        runner: About to begin the head's first epoch.
+        distiller: The model, in training mode.
+        rows: The format of a row.
         seed: Of the views.
     """
 
@@ -36,7 +36,7 @@ class Filling:
         self.shapes: set[tuple[int, ...]] = set()  # of the images that were seen
 
     def fill(self, file: RowFile) -> None:
-        """All views of all images, and the file is whole."""
+        """Write all views of all images and complete the file."""
         _check_shared(file)
         begin = time.monotonic()
         self.runner.logger.info(f'Feature cache: {file.path} is being filled.')

@@ -105,13 +105,13 @@ class FeatureCacheHook(Hook):
             Filling(runner, self.distiller, self.rows, self._seed(runner)).fill(file)
         self.plain = runner.train_loop.dataloader
         runner.train_loop.dataloader = file.loader(self.plain)
-        self.shortcut = FeatureReplay(self.distiller.student, self.rows)
-        self.shortcut.put_on()
+        self.replay = FeatureReplay(self.distiller.student, self.rows)
+        self.replay.enable()
 
     def _end(self, runner: Runner) -> None:
         if self.plain is not None:
             runner.train_loop.dataloader, self.plain = self.plain, None
-            self.shortcut.take_off()
+            self.replay.disable()
 
     def _lock(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

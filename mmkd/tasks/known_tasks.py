@@ -9,7 +9,7 @@ from mmkd.tasks.detection import Detection
 from mmkd.teacher.network import Teacher
 
 TASKS: list[type[Task]] = [Classification, Detection]
-"""The last that has a part of the network counts."""
+"""Of several that fit a network, the last one counts."""
 
 
 def register_task(kind: type[Task]) -> type[Task]:

@@ -10,10 +10,10 @@ from protocols import PROTOCOLS, Protocol
 
 INTRO = """# Results on CIFAR-100
 
-Written by `make results` (`tools/benchmark/results.py`) from trainings, with no number entered by hand. Top-1
-accuracy on the test images in per cent: mean over the seeds, in brackets the lowest and the highest. The last epoch
-is the result. The best epoch is chosen on the test images themselves, so it is for comparison only. The machine did
-other work too, so see the benchmarks for what a method costs.
+Written by `make results` (`tools/benchmark/results.py`) from trainings; no number is entered by hand, and misses are
+printed like hits. Top-1 accuracy on the test images in per cent: mean over the seeds, in brackets the lowest and the
+highest. The last epoch is the result. The best epoch is chosen on the test images themselves and stands there for
+comparison only. The minutes count whatever else the machine did meanwhile: see the benchmarks for what a method costs.
 """
 PUBLISHED = {  # on the common protocol, by the benchmark's authors
     'resnet56_resnet20': dict(

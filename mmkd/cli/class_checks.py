@@ -70,7 +70,7 @@ def dicts_in(node: Any, path: str) -> Iterator[tuple[str, dict]]:
 
 
 def _check_distiller(key: str, part: dict, kind: type) -> None:
-    """Check for the commonest mistakes of a first config."""
+    """Check for the most common mistakes of a first config."""
     unknown = set(part) - parameters_of(kind).keys() - NOT_ARGUMENTS
     student = part.get('student')
     if unknown and isinstance(student, dict) and unknown <= set(student):

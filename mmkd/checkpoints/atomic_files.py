@@ -14,7 +14,7 @@ from mmengine.fileio.backends.registry_utils import prefix_to_backends
 from mmkd.errors import UserError
 
 PARTIAL = '.mmkd-partial'  # what ends with it is being written, or was when its process ended
-SWELLING = 8  # times its size an archive of weights may hold; zipped weights hold little more than their size
+MOST_EXPANSION = 8  # times its size an archive of weights may hold; zipped weights hold little more than their size
 
 
 def check_folder(key: str, folder: str | Path, cure: str) -> None:
@@ -79,16 +79,16 @@ def is_whole(path: str | Path) -> bool:
     """Whether a checkpoint is undamaged, by the checksums in torch's archives."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return not swells(path) and archive.testzip() is None
+            return not is_zip_bomb(path) and archive.testzip() is None
     except Exception:  # a damaged archive may raise anything
         return False
 
 
-def swells(path: str | Path) -> bool:
-    """Whether an archive says that it holds many times its size; torch packs nothing, so it is no checkpoint."""
+def is_zip_bomb(path: str | Path) -> bool:
+    """Whether an archive claims to hold many times its size; torch does not compress, so it is no checkpoint."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return sum(part.file_size for part in archive.infolist()) > SWELLING * os.path.getsize(path)
+            return sum(part.file_size for part in archive.infolist()) > MOST_EXPANSION * os.path.getsize(path)
     except Exception:  # no archive, or a damaged one
         return False
 
@@ -106,14 +106,14 @@ def remove_partial(folder: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_files() -> Iterator[None]:
+def atomic_saves() -> Iterator[None]:
     """Make mmengine's saves to a local disk atomic; other storage is unchanged."""
     with patch.dict(prefix_to_backends, {'': _WholeFileBackend}):
         yield
 
 
 @contextlib.contextmanager
-def caught_files() -> Iterator[dict[str, bytes]]:
+def saves_in_memory() -> Iterator[dict[str, bytes]]:
     """Collect what mmengine would save to a local disk in this dict instead."""
     files: dict[str, bytes] = {}
 
@@ -131,7 +131,7 @@ class _WholeFileBackend(LocalBackend):
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the name on the disk too; not every file system knows how."""
+    """Flush the folder, so that the name is on the disk too; not every file system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

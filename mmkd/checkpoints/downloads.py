@@ -23,7 +23,7 @@ CHUNK = 1 << 20
 
 
 def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> Any:
-    """Load as ``torch.hub`` does, from its cache if it is known that the file there came from this URL."""
+    """Load as ``torch.hub`` does, from its cache if the file there certainly came from this URL."""
     folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
     name = unquote(urlsplit(url).path).rpartition('/')[2] or 'checkpoint.pth'
     if not _is_named_by_content(folder / name):

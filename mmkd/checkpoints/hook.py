@@ -5,24 +5,24 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from unittest.mock import patch
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmkd.checkpoints.atomic_files import check_name, remove_partial, whole_files, write_whole
+from mmkd.checkpoints.atomic_files import atomic_saves, check_name, remove_partial, write_whole
 from mmkd.checkpoints.resume import INTERRUPTED, POINTER, check_named, check_template, choose_whole, find_checkpoints
-from mmkd.errors import UserError
 from mmkd.registry import HOOKS
+from mmkd.utils.first_process import in_first_process
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's hook, in a safer order: save a whole file, then point at it, then remove older ones.
 
-    So there is a good checkpoint at every moment, and no file that is half-written has a checkpoint's name. A run is
-    resumed from the last one that is whole. What is not on a local disk is written as mmengine does. ``tools/train.py``
-    puts it in the place of ``CheckpointHook``; its arguments are the same.
+    So there is a good checkpoint at every moment, and no half-written file has a checkpoint's name. A run resumes from
+    the last undamaged one. Files that are not on a local disk are written as mmengine does. ``tools/train.py`` puts it
+    in the place of ``CheckpointHook``; its arguments are the same.
 
     Example:
         >>> default_hooks = dict(checkpoint=dict(type='mmkd.SafeCheckpointHook', interval=1, max_keep_ckpts=3))
@@ -32,16 +32,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Find a whole checkpoint to resume from: the first process looks, all of them use it."""
         if not runner._resume:
             return
-        found: list = [None]
-        if is_main_process():
-            try:
-                found = [self._resume_point(runner)]
-            except UserError as error:
-                found = [error]
-        broadcast_object_list(found)
-        if isinstance(found[0], UserError):
-            raise found[0]
-        runner._load_from = found[0]
+        runner._load_from = in_first_process(lambda: self._resume_point(runner))
 
     def before_train(self, runner: Runner) -> None:
         """Remove partial files of a killed run, and check that checkpoint names are valid."""
@@ -59,7 +50,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_train(self, runner: Runner) -> None:
         """Publish whole files."""
-        with whole_files():
+        with atomic_saves():
             super().after_train(runner)
 
     def _stay_here(self) -> None:
@@ -94,7 +85,7 @@ class SafeCheckpointHook(CheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         self.last_ckpt = self._path(step)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        with whole_files():
+        with atomic_saves():
             runner.save_checkpoint(
                 self.out_dir,
                 self.filename_tmpl.format(step),
@@ -115,7 +106,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """The old best stays until the new one is there."""
-        with whole_files(), self._removals_last():
+        with atomic_saves(), self._removals_last():
             super()._save_best_checkpoint(runner, metrics)
 
     @contextmanager

@@ -1,8 +1,8 @@
 """Safe loading of what mmengine's checkpoints hold besides weights: numpy data and the history of logged values.
 
 Numpy and mmengine would rebuild them from whatever a file says: a dtype that takes bytes for pointers, or methods that
-hold for the whole process. So while a file is read, something harmless stands for each of them and keeps what was said;
-what is plain of that is made into the real thing afterwards.
+change the whole process. So while a file is read, harmless stand-ins keep what it says, and afterwards the plain data
+among it becomes real objects.
 """
 
 import re
@@ -121,7 +121,7 @@ def _scalar(name: str) -> Callable:
 
 @_stands_for('builtins.getattr')
 def _statistics(owner: type, name: str) -> None:
-    """Of a history, which knows its own."""
+    """Attributes of a history in the file: ignored, since a new history has its own."""
     if owner is not History or name.startswith('_'):
         raise _refused('builtins.getattr', f'of {owner} {name}')
 

@@ -11,7 +11,7 @@ from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmkd.checkpoints.atomic_files import caught_files, write_whole
+from mmkd.checkpoints.atomic_files import saves_in_memory, write_whole
 from mmkd.checkpoints.resume import INTERRUPTED, POINTER, find_checkpoints
 from mmkd.registry import HOOKS
 
@@ -20,18 +20,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """At SIGTERM, SIGUSR1 or SIGINT the run ends after the iteration at hand, and ``--resume`` goes on with it.
+    """At SIGTERM, SIGUSR1 or SIGINT the run ends after the current iteration, and ``--resume`` continues it.
 
-    In iteration loops it goes on with the next iteration. In epoch loops, which mmengine resumes at the start of an
-    epoch only, it does the epoch at hand again from its start: where the checkpoint hook does not save each epoch,
-    the state at the end of the last one is kept in memory. Either is written as ``interrupted.pth``, unless the
-    checkpoint hook has just saved the same. The exit code is 128 and the signal's number. All processes of a
-    distributed run leave after the same iteration. A second SIGINT ends at once.
+    An iteration loop continues with the next iteration. An epoch loop, which mmengine resumes at the start of an epoch
+    only, repeats the interrupted epoch: where the checkpoint hook does not save each epoch, the state at the end of the
+    last one is kept in memory. Either is written as ``interrupted.pth``, unless the checkpoint hook has just saved the
+    same. The exit code is 128 plus the signal's number. All processes of a distributed run end after the same
+    iteration. A second SIGINT ends the run at once.
 
     ``tools/train.py`` adds it to every training; ``default_hooks = dict(preemption=None)`` leaves it out.
 
     Args:
-        interval (int): After so many iterations processes of a distributed run ask each other for signals.
+        interval (int): How often, in iterations, the processes of a distributed run ask each other for signals.
 
     Example:
         >>> default_hooks = dict(preemption=dict(type='mmkd.PreemptionHook', interval=50))
@@ -82,7 +82,7 @@ class PreemptionHook(Hook):
             signal.signal(number, handler or signal.SIG_DFL)
 
     def leave_if_wanted(self, runner: Runner, step: int) -> None:
-        """Within an epoch, or in long work before it: leave here, to go on from the last epoch's end."""
+        """Within an epoch, or in long work before it: end here; a resumed run continues from the last epoch's end."""
         if self._wanted_back(step):
             self._leave(runner)
 
@@ -108,7 +108,7 @@ class PreemptionHook(Hook):
         """Keep the current checkpoint in memory, unless it is on the disk."""
         self.held = None
         if not self._is_saved(epoch if self.by_epoch else iteration):
-            with caught_files() as files:
+            with saves_in_memory() as files:
                 runner.save_checkpoint(runner.work_dir, INTERRUPTED, meta=dict(epoch=epoch, iter=iteration))
             self.held = files
 
@@ -136,7 +136,7 @@ class PreemptionHook(Hook):
 
 
 def _leave_signals_alone(init, worker: int) -> None:
-    """A signal often goes to all processes of a job, but data must come until the run leaves.
+    """Ignore signals in a worker: they often go to all processes of a job, but data must come until the run ends.
 
     SIGTERM is also how a process ends its workers, so the sender matters.
     """

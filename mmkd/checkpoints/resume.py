@@ -16,10 +16,10 @@ TEMPLATE = 'default_hooks.checkpoint.filename_tmpl'
 
 
 def find_checkpoints(work_dir: str, out_dir: str | None = None, template: str | None = None) -> list[str]:
-    """What a run may go on from: the checkpoint that it was pointed to, then the others, newest first.
+    """The checkpoints to resume from: the one that ``last_checkpoint`` names, then the others, newest first.
 
-    Only what lies in the run's own folders: a pointer tells the name of a checkpoint there, wherever it leads. A work
-    dir that was copied or moved has pointers into the one that it was.
+    Only those in the run's own folders: of the path in ``last_checkpoint`` only the name counts, since a copied or
+    moved work dir still points into the original.
 
     Args:
         work_dir: Of the run.
@@ -51,25 +51,25 @@ def check_template(template: str) -> None:
 
 
 def _pattern(template: str) -> str:
-    """Of the file names that a template makes."""
+    """A pattern for the file names that a template makes."""
     check_template(template)
     parts = Formatter().parse(template)
     return ''.join(escape(text) + ('' if field is None else '*') for text, field, _, _ in parts)
 
 
 def _pointed_at(work_dir: str) -> str:
-    """What the pointer says, '' where there is none; it may be any bytes."""
+    """The content of ``last_checkpoint``, '' if there is none; it may be any bytes."""
     pointer = Path(work_dir, POINTER)
     return os.fsdecode(pointer.read_bytes()).strip() if pointer.is_file() else ''
 
 
 def _holds_something(path: Path) -> bool:
-    """A file, or what deepspeed writes: a folder with files; no link that leads nowhere."""
+    """Whether it is a file, or a folder with files, which deepspeed writes; broken links are neither."""
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def choose_whole(checkpoints: list[str]) -> tuple[str, list[str]]:
-    """The first that is whole, and those before it, which are not."""
+    """The first undamaged one, and the damaged ones before it."""
     for index, checkpoint in enumerate(checkpoints):
         if '://' in checkpoint or Path(checkpoint).is_dir() or is_whole(checkpoint):  # only files are checked
             return checkpoint, checkpoints[:index]

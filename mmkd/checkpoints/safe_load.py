@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
-from mmkd.checkpoints.atomic_files import swells
+from mmkd.checkpoints.atomic_files import is_zip_bomb
 from mmkd.checkpoints.downloads import load_url
 from mmkd.checkpoints.plain_data import ALLOWED, restored
 from mmkd.errors import UserError
@@ -28,7 +28,7 @@ def load_checkpoint(filename: str, map_location: Any = None, logger: Any = 'curr
     with patch.object(mmengine_checkpoint, 'load_url', load_url):
         if os.environ.get(TRUST) == '1':
             return _load(filename, map_location, logger)
-        if swells(Path(filename).expanduser()):
+        if is_zip_bomb(Path(filename).expanduser()):
             raise UserError(f'{filename} grows to many times its size when it is unpacked; get a good copy of it.')
         try:
             with _weights_only():
@@ -51,7 +51,7 @@ def _told(filename: str, said: str) -> Exception:
 
 @contextmanager
 def guarded(cfg: Config) -> Iterator[None]:
-    """Whatever mmengine loads inside is loaded by :func:`load_checkpoint`; the config says whether it is trusted."""
+    """Let mmengine load everything inside by :func:`load_checkpoint`; the config says whether files are trusted."""
     trust = {TRUST: '1'} if cfg.get('trust_checkpoints', False) else {}
     with patch.object(CheckpointLoader, 'load_checkpoint', load_checkpoint), patch.dict(os.environ, trust):
         yield

@@ -1,1 +1,1 @@
-"""From the command line to a Runner: what the tools share."""
+"""From the command line to a Runner: training (train.py), testing (test.py) and what both share."""

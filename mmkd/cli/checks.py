@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmkd.checkpoints.atomic_files import check_folder
+from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.data_checks import check_data
-from mmkd.cli.parts import check_own_parts
 from mmkd.errors import UserError, did_you_mean, in_current_folder
 from mmkd.teacher.network import check_teacher_keys, teacher_config
 from mmkd.utils.config_mistakes import FILE_TYPES

@@ -1,4 +1,4 @@
-"""Known fixes for errors of other libraries, in building the config or in the data."""
+"""Clearer errors, with a fix, for known errors of other libraries in building the config or in the data."""
 
 import re
 import traceback
@@ -9,11 +9,12 @@ from mmengine.registry import build_functions
 from mmengine.runner import ValLoop
 from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
-from mmkd.cli.parts import arguments_of, dicts_in, no_such_argument, no_such_class
+from mmkd.cli.class_checks import dicts_in, no_such_argument, no_such_class
 from mmkd.errors import UserError, in_one_line
+from mmkd.utils.signatures import parameters_of
 
 OF_THE_MACHINE = ('allocate memory', 'out of memory', 'too many open files', 'no space left', 'input/output error')
-"""What no image is to blame for."""
+"""Errors that no image causes."""
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
@@ -25,7 +26,7 @@ def frames_of(error: BaseException) -> Iterator[FrameType]:
         yield frame
 
 
-def place_of(error: UserError, cfg: dict) -> str:
+def key_of(error: UserError, cfg: dict) -> str:
     """The config key of a class that raised an error while it was built: it knows only its name."""
     for frame in frames_of(error):
         if frame.f_code is build_functions.build_from_cfg.__code__:
@@ -34,7 +35,7 @@ def place_of(error: UserError, cfg: dict) -> str:
     return ''
 
 
-def tell_of_data(error: BaseException) -> None:
+def raise_for_data(error: BaseException) -> None:
     """Raise a clearer error for a batch of data that breaks the run."""
     if 'Expected more than 1 value per channel' in str(error):
         raise UserError(
@@ -57,7 +58,7 @@ def tell_of_data(error: BaseException) -> None:
     ) from error
 
 
-def tell_of_class(path: str, error: BaseException, building: dict) -> None:
+def raise_for_class(path: str, error: BaseException, building: dict) -> None:
     """Raise a clearer error than mmengine's for a part that could not be built."""
     said, kind = str(error), building.get('obj_cls')
     if isinstance(error, KeyError) and 'must contain the key "type"' in said:
@@ -65,7 +66,7 @@ def tell_of_class(path: str, error: BaseException, building: dict) -> None:
     if isinstance(error, KeyError) and 'obj_type' in building and kind is None:
         raise UserError(no_such_class(path, building['obj_type'], [building['registry']])) from error
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", said)
-    if unexpected and kind is not None and unexpected[1] in set(building['args']) - arguments_of(kind):
+    if unexpected and kind is not None and unexpected[1] in set(building['args']) - parameters_of(kind).keys():
         raise UserError(no_such_argument(path, kind, unexpected[1])) from error
     if isinstance(error, ImportError):
         raise UserError(f'{path}: {in_one_line(error)}.') from error

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 
 from mmkd.checkpoints.resume import find_checkpoints
 from mmkd.cli.data_checks import is_resident
-from mmkd.cli.default_schedule import is_schedule
+from mmkd.cli.default_hooks import is_schedule
 from mmkd.cli.launch import number_in
 from mmkd.errors import UserError
 

@@ -1,4 +1,4 @@
-"""The versions that mmkd stands on, read from the packages' metadata without importing them."""
+"""Checks the versions of mmkd's dependencies by the packages' metadata, without importing them."""
 
 from dataclasses import dataclass
 from importlib import metadata
@@ -11,36 +11,36 @@ from mmkd.errors import UserError
 
 
 class VersionError(UserError, ImportError):
-    """A package that mmkd stands on is missing or does not fit."""
+    """A dependency is missing, or its version does not fit."""
 
 
 @dataclass(frozen=True)
-class Ground:
-    """A module that mmkd stands on, and the distributions that may provide it (the first is ours to propose)."""
+class Dependency:
+    """A module that mmkd needs, and the distributions that may provide it; errors propose the first."""
 
     module: str
     versions: str
     distributions: tuple[str, ...]
 
 
-GROUND = (
-    Ground('torch', '>=2.5', ('torch',)),
-    Ground('torchvision', '>=0.20', ('torchvision',)),
-    Ground('mmengine', '>=0.10.4,<1.0', ('onedl-mmengine', 'mmengine', 'mmengine-lite')),
-    Ground('mmcv', '>=2.1,<2.4', ('onedl-mmcv', 'mmcv', 'mmcv-lite')),
+DEPENDENCIES = (
+    Dependency('torch', '>=2.5', ('torch',)),
+    Dependency('torchvision', '>=0.20', ('torchvision',)),
+    Dependency('mmengine', '>=0.10.4,<1.0', ('onedl-mmengine', 'mmengine', 'mmengine-lite')),
+    Dependency('mmcv', '>=2.1,<2.4', ('onedl-mmcv', 'mmcv', 'mmcv-lite')),
 )
 
 
 def check_versions() -> None:
     """Raise one error that names everything that is wrong and the command that fixes it."""
     problems, remove, install = [], [], []
-    for ground in GROUND:
-        found = _installed(ground.distributions)
-        problem = _problem(ground, found)
+    for dependency in DEPENDENCIES:
+        found = _installed(dependency.distributions)
+        problem = _problem(dependency, found)
         if problem:
             problems.append(problem)
-            remove += [name for name in found if len(found) > 1 or name != ground.distributions[0]]
-            install.append(f'"{ground.distributions[0]}{ground.versions}"')
+            remove += [name for name in found if len(found) > 1 or name != dependency.distributions[0]]
+            install.append(f'"{dependency.distributions[0]}{dependency.versions}"')
     if problems:
         command = f'pip install {" ".join(install)}'
         if remove:
@@ -58,18 +58,18 @@ def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _problem(ground: Ground, found: dict[str, str]) -> str | None:
+def _problem(dependency: Dependency, found: dict[str, str]) -> str | None:
     if not found:
-        return f'{ground.module} is not installed (needs {ground.versions})'
+        return f'{dependency.module} is not installed (needs {dependency.versions})'
     if len(found) > 1:
-        return f'{ground.module} is installed twice, by {" and ".join(found)}, which overwrite each other'
+        return f'{dependency.module} is installed twice, by {" and ".join(found)}, which overwrite each other'
     ((name, version),) = found.items()
-    if not SpecifierSet(ground.versions).contains(version, prereleases=True):
-        return f'{name} {version} does not fit (needs {ground.versions})'
+    if not SpecifierSet(dependency.versions).contains(version, prereleases=True):
+        return f'{name} {version} does not fit (needs {dependency.versions})'
     torch_version = _installed(('torch',)).get('torch')
     if torch_version is None:
         return None
-    if ground.module == 'torchvision':
+    if dependency.module == 'torchvision':
         return _torchvision_problem(version, torch_version)
     if name == 'mmengine' and Version(torch_version) >= Version('2.6'):
         return f'mmengine {version} cannot load its checkpoints with torch {torch_version} (needs torch<2.6)'

@@ -42,7 +42,7 @@ class ArrayDataset(BaseDataset):
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Load the arrays; a sample is its place in them and its label."""
+        """Load the arrays; a sample is an index into them and a label."""
         self.images, labels, class_names = self.load_arrays()
         where = f'{type(self).__name__} {self.ann_file}'.strip()
         if self.images.dtype != np.uint8 or self.images.ndim not in (3, 4):

@@ -1,1 +1,1 @@
-"""Features that are computed once and kept in a file. Nothing else needs this folder but StageScheduleHook."""
+"""Features that are computed once and kept in a file. An optional folder: only the list of hooks imports it."""

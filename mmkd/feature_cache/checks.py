@@ -107,8 +107,8 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
         with torch.no_grad():
             expected = _loss(distiller, dict(inputs=inputs, data_samples=samples))
             set_random_state(drawn)
-            shortcut = FeatureReplay(student, rows)
-            shortcut.put_on()
+            replay = FeatureReplay(student, rows)
+            replay.enable()
             try:
                 found = _loss(distiller, distiller.data_preprocessor(dict(inputs=packed), True))
             except Exception as error:  # a toolbox's heads may raise anything
@@ -117,7 +117,7 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
                     f'truth alone ({in_one_line(error)}); leave the hook out.'
                 ) from error
             finally:
-                shortcut.take_off()
+                replay.disable()
         if not torch.allclose(found, expected, rtol=1e-3, equal_nan=True):
             raise UserError(
                 f"mmkd.FeatureCacheHook: the student's loss of the first sample is {found:.4g} from cached features "

@@ -20,12 +20,12 @@ SUM = 4  # bytes of a row's checksum
 
 
 class Views(Dataset):
-    """A share of the images, augmented: a view of an image is the same whichever process makes it, and when.
+    """A share of the images, augmented. A view of an image does not depend on the process that makes it, or when.
 
     Args:
         dataset: The training set.
         images: Their numbers in it.
-        seed: With it, the view and the image all that an augmentation may draw from is seeded.
+        seed: Together with view and image it seeds all generators that an augmentation may use.
     """
 
     def __init__(self, dataset: Dataset, images: Sequence[int], seed: int):
@@ -46,12 +46,12 @@ class Views(Dataset):
 
 
 class RowFile:
-    """The file while it is filled; several processes may each write rows of their own.
+    """The file while it is filled; several processes may write, each its own rows.
 
     A checksum of each row follows the rows, so that damage is found.
 
     Args:
-        path: Its name once it is whole.
+        path: Its final name, when it is complete.
         views: Of each image.
         images: In the training set.
         size: Bytes of a row.
@@ -67,7 +67,7 @@ class RowFile:
         return self.views * self.images * (self.size + SUM)
 
     def is_whole(self) -> bool:
-        """Whether it was filled to its end."""
+        """Whether it was filled completely."""
         return self.path.is_file() and self.path.stat().st_size == self.bytes
 
     def is_sound(self, path: Path | None = None) -> bool:
@@ -87,7 +87,7 @@ class RowFile:
         return os.open(self.partial, os.O_WRONLY)
 
     def write(self, handle: int, places: Sequence[tuple[int, int]], rows: Tensor) -> None:
-        """Put rows where view and image say."""
+        """Write rows at the places of their views and images."""
         for (view, image), row in zip(places, rows.numpy()):
             place = view * self.images + image
             os.pwrite(handle, row.data, place * self.size)
@@ -104,8 +104,8 @@ class RowFile:
     def loader(self, plain: DataLoader) -> DataLoader:
         """Batches of rows in the order, and of the size, in which another loader would hand out images.
 
-        The sampler is the very same object, so seed and epoch come as they would. There are no workers: a batch is one
-        copy out of the page cache, and views are drawn where a resumed run draws them again.
+        The sampler is the same object, so its seed and epoch stay. There are no workers: a batch is one copy from the
+        page cache, and views are drawn in the process whose random state a resumed run restores.
         """
         return DataLoader(
             _Rows(self, getattr(plain.dataset, 'metainfo', {})),

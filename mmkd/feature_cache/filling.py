@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, barrier, broadcast_object_list, get_rank, get_world_size, is_main_process
+from mmengine.dist import all_reduce, barrier, get_rank, get_world_size
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -16,16 +16,17 @@ from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError, in_one_line
 from mmkd.feature_cache.file import RowFile, Views
 from mmkd.feature_cache.rows import RowFormat
+from mmkd.utils.first_process import in_first_process
 from mmkd.utils.random_state import own_randomness
 
 
 class Filling:
-    """Computes rows as the training would have them, with its own loader, preprocessing and precision.
+    """Computes rows as the training would, with its loader, preprocessing and precision.
 
     Args:
-        runner: Stands before the first epoch of the head.
-        distiller: In training.
-        rows: What a row is.
+        runner: About to begin the head's first epoch.
+        distiller: The model, in training mode.
+        rows: The format of a row.
         seed: Of the views.
     """
 
@@ -35,7 +36,7 @@ class Filling:
         self.shapes: set[tuple[int, ...]] = set()  # of the images that were seen
 
     def fill(self, file: RowFile) -> None:
-        """All views of all images, and the file is whole."""
+        """Write all views of all images and complete the file."""
         _check_shared(file)
         begin = time.monotonic()
         self.runner.logger.info(f'Feature cache: {file.path} is being filled.')
@@ -47,7 +48,7 @@ class Filling:
         finally:
             os.close(handle)
         barrier()
-        in_first_process(file.finish)
+        make_in_first_process(file.finish)
         self.runner.logger.info(f'Feature cache: filled in {time.monotonic() - begin:.1f} s.')
 
     def _write(self, file: RowFile, handle: int) -> None:
@@ -99,17 +100,17 @@ def _check_shared(file: RowFile) -> None:
         )
 
 
-def in_first_process(act: Callable[[], Any]) -> Any:
-    """Run in the first process and share its result or error with all, so that none waits forever."""
-    told: list = [None]
-    if is_main_process():
+def make_in_first_process(act: Callable[[], Any]) -> Any:
+    """:func:`in_first_process` for work on the file, where file systems and data sets may raise anything."""
+
+    def explained() -> Any:
         try:
-            told = [act()]
-        except UserError as error:
-            told = [error]
-        except Exception as error:  # of a file system, or of a data set's samples
-            told = [UserError(f'mmkd.FeatureCacheHook: the file cannot be written ({in_one_line(error)}); check dir.')]
-    broadcast_object_list(told)
-    if isinstance(told[0], UserError):
-        raise told[0]
-    return told[0]
+            return act()
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f'mmkd.FeatureCacheHook: the file cannot be written ({in_one_line(error)}); check dir.'
+            ) from error
+
+    return in_first_process(explained)

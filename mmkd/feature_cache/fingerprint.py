@@ -1,4 +1,4 @@
-"""A short hash of what something was computed from."""
+"""A short hash of everything that features depend on."""
 
 import contextlib
 import hashlib

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from mmkd.errors import UserError
 from mmkd.feature_cache.checks import check_batches, check_room, check_run, in_bytes, try_out
 from mmkd.feature_cache.file import RowFile
-from mmkd.feature_cache.filling import Filling, in_first_process
+from mmkd.feature_cache.filling import Filling, make_in_first_process
 from mmkd.feature_cache.fingerprint import fingerprint
 from mmkd.feature_cache.rows import FeatureReplay
 from mmkd.registry import HOOKS
@@ -76,7 +76,7 @@ class FeatureCacheHook(Hook):
             f'{in_bytes(file.bytes)} ({file.bytes // file.views // file.images:,} bytes each) in {self.folder}.'
         )
         check_room(self.folder, file.bytes - sum(old.stat().st_size for old in self._old()))
-        in_first_process(self._lock)
+        make_in_first_process(self._lock)
 
     def before_train(self, runner: Runner) -> None:
         """Raise an error if there is no schedule."""
@@ -97,7 +97,7 @@ class FeatureCacheHook(Hook):
 
     def _begin(self, runner: Runner) -> None:
         """Train from the file; fill it first if it does not exist."""
-        file, is_whole = in_first_process(lambda: self._choose(runner))
+        file, is_whole = make_in_first_process(lambda: self._choose(runner))
         if is_whole:
             runner.logger.info(f'Feature cache: {file.path} holds the features of these weights and data; it is used.')
         else:
@@ -105,13 +105,13 @@ class FeatureCacheHook(Hook):
             Filling(runner, self.distiller, self.rows, self._seed(runner)).fill(file)
         self.plain = runner.train_loop.dataloader
         runner.train_loop.dataloader = file.loader(self.plain)
-        self.shortcut = FeatureReplay(self.distiller.student, self.rows)
-        self.shortcut.put_on()
+        self.replay = FeatureReplay(self.distiller.student, self.rows)
+        self.replay.enable()
 
     def _end(self, runner: Runner) -> None:
         if self.plain is not None:
             runner.train_loop.dataloader, self.plain = self.plain, None
-            self.shortcut.take_off()
+            self.replay.disable()
 
     def _lock(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

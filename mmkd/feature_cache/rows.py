@@ -14,11 +14,11 @@ from mmkd.errors import UserError
 class RowFormat:
     """How a row is laid out: the tensors of the feature, then those of the data sample.
 
-    Rows of bytes are read, moved to a device and taken apart a batch at a time. Pickled samples would have to be read
-    one by one, and could run code.
+    A batch of rows is read, moved to a device and split at once. Pickled samples would have to be read one by one, and
+    could run code.
 
     Args:
-        feature: What ``extract_feat`` puts out of a batch: a tensor, or tuples, lists and dicts of tensors.
+        feature: What ``extract_feat`` returns for a batch: a tensor, or tuples, lists and dicts of tensors.
         samples: The batch's data samples, preprocessed.
     """
 
@@ -83,8 +83,7 @@ class RowFormat:
 class FeatureReplay:
     """While active, a network reads features from a batch of rows; batches of images run as usual.
 
-    Its preprocessor and its ``extract_feat`` are replaced on the objects; its own ``loss`` goes on from what they put
-    out.
+    Its preprocessor and its ``extract_feat`` are replaced on the objects; its own ``loss`` uses what they return.
 
     Args:
         network: Runs ``extract_feat`` in its ``loss``.
@@ -94,7 +93,7 @@ class FeatureReplay:
     def __init__(self, network: nn.Module, rows: RowFormat):
         self.network, self.rows = network, rows
 
-    def put_on(self) -> None:
+    def enable(self) -> None:
         """Activate it."""
         preprocessor: Any = self.network.data_preprocessor
         preprocess, extract = preprocessor.forward, self.network.extract_feat
@@ -112,14 +111,14 @@ class FeatureReplay:
         vars(preprocessor)['forward'] = forward
         vars(self.network)['extract_feat'] = extract_feat
 
-    def take_off(self) -> None:
+    def disable(self) -> None:
         """Deactivate it."""
         vars(self.network.data_preprocessor).pop('forward', None)
         vars(self.network).pop('extract_feat', None)
 
 
 class FeatureInputs:
-    """Stands for a batch of images whose feature is known; not a tuple, since DDP would copy that."""
+    """Takes the place of a batch of images whose feature is known; not a tuple, since DDP would copy that."""
 
     def __init__(self, feature: Any):
         self.feature = feature

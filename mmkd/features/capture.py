@@ -49,30 +49,30 @@ def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> li
     if not all(stage.end for stage in stages):
         raise ValueError('The head ends in no feature: run the whole network instead.')
     try:
-        with recording(network, stages, leave=True) as outputs:
+        with recording(network, stages, stop_early=True) as outputs:
             network.extract_feat(inputs)  # type: ignore[operator]
-    except _Left:
+    except _StoppedEarly:
         return [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
     missed = next(stage for stage in stages if stage.end not in outputs)
     raise RuntimeError(f'The forward never came to call {missed.call} of {missed.end}, which ends a stage.')
 
 
 @contextmanager
-def recording(network: nn.Module, ends: Sequence[StageEnd], leave: bool = False) -> Iterator[dict[str, Any]]:
+def recording(network: nn.Module, ends: Sequence[StageEnd], stop_early: bool = False) -> Iterator[dict[str, Any]]:
     """Record the outputs of some modules in the forward that runs inside, by module path.
 
     Args:
         network: Contains the modules.
         ends: Which modules, and which call of each.
-        leave: Stop the forward early, by an exception, when all of them have run.
+        stop_early: Stop the forward, by an exception, when all of them have run.
     """
     outputs: dict[str, Any] = {}
-    leave_at = len({end.end for end in ends}) if leave else None
+    stop_at = len({end.end for end in ends}) if stop_early else None
 
     def seen(end: StageEnd, args: Any, output: Any) -> Any:
         outputs[end.end] = args if isinstance(end, ModuleInput) else output
-        if len(outputs) == leave_at:
-            raise _Left
+        if len(outputs) == stop_at:
+            raise _StoppedEarly
         return output
 
     with _calls_replaced(network, {end: partial(seen, end) for end in ends}):
@@ -142,5 +142,5 @@ def tensors_in(output: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in tensors_in(part)]
 
 
-class _Left(Exception):  # noqa: N818  (no error: how a forward is left early)
+class _StoppedEarly(Exception):  # noqa: N818  (no error: it stops a forward early)
     pass

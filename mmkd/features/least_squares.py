@@ -12,9 +12,10 @@ _LONGEST = 0.98  # the mean over batches forgets at least 1 in 50 a batch
 class LeastSquares(nn.Module):
     """Maps rows of ``width`` numbers to ``new_width``, by the least-squares fit to the batches seen last.
 
-    It has no parameters for an optimizer, so it needs no learning rate and no start: in training mode :meth:`observe`
-    updates means of products over the batches and solves for weight and bias. The mean reaches further back as training
-    goes on, since features change less and less. Several processes share their sums, so they have the same map.
+    It has no parameters for an optimizer, so it needs no learning rate and no initial weights: in training mode
+    :meth:`observe` updates means of products over the batches and solves for weight and bias. The mean covers more
+    batches as training goes on, since features change less and less. Several processes sum over all of them, so they
+    have the same map.
     """
 
     weight: Tensor
@@ -34,7 +35,7 @@ class LeastSquares(nn.Module):
 
     @torch.no_grad()
     def observe(self, rows: Tensor, targets: Tensor) -> None:
-        """Take (rows, width) and what they should become, (rows, new_width), into the fit."""
+        """Add (rows, width) and their targets (rows, new_width) to the fit."""
         with torch.autocast(rows.device.type, enabled=False):
             pairs = torch.cat([rows.float(), targets.float()], dim=1)
             ones = pairs.new_ones(len(pairs), 1)

@@ -37,7 +37,7 @@ class Padded:
         return cls(grown, (height, width))
 
     def cut(self, feature: Feature) -> Feature:
-        """Of the maps (N, C, H, W) that a network made of the padded batch, what lies over the batch before."""
+        """The part of maps (N, C, H, W) of the padded batch that lies over the original images."""
         grown = self.inputs.shape[-2:]
         if grown == self.size:
             return feature
@@ -46,6 +46,6 @@ class Padded:
 
 
 def _cut(map_: Tensor, shares: Sequence[Fraction]) -> Tensor:
-    """Rounded up, as networks round the sizes of what they put out."""
+    """Round sizes up, as networks do."""
     rows, columns = (math.ceil(side * share) for side, share in zip(map_.shape[-2:], shares))
     return map_[..., :rows, :columns]

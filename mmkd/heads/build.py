@@ -1,7 +1,6 @@
 """Builds a head from its config so that it fits its stage."""
 
 import copy
-import inspect
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from mmkd.features.layout import Layout
 from mmkd.heads.classification import ToolboxHead
 from mmkd.registry import MODELS
 from mmkd.stages.plan import Stage
+from mmkd.utils.signatures import parameters_of
 
 
 def build_head(cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
@@ -72,7 +72,7 @@ def _build_toolbox_head(cfg: dict, layout: Layout, feature: Feature, num_classes
 def build_module(cfg: dict, **known: Any) -> nn.Module:
     """Build a module with those of the known arguments that its class takes and the config does not give."""
     kind = kind_of(cfg)
-    return MODELS.build({**{key: value for key, value in known.items() if takes(kind, key)}, **cfg})
+    return MODELS.build({**{key: value for key, value in known.items() if key in parameters_of(kind)}, **cfg})
 
 
 def kind_of(cfg: dict) -> type:
@@ -84,18 +84,6 @@ def kind_of(cfg: dict) -> type:
     if kind is None:
         raise UserError(f'no model is registered as {cfg.get("type")!r}; write its type as toolbox.Name.')
     return kind
-
-
-def takes(kind: type, key: str) -> bool:
-    """Whether a class's constructor, or a base's that it passes ``**kwargs`` to, has this argument."""
-    for base in kind.__mro__:
-        if '__init__' in vars(base):
-            arguments = inspect.signature(vars(base)['__init__']).parameters
-            if key in arguments:
-                return True
-            if not any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
-                return False
-    return False
 
 
 def _dry_run(module: nn.Module, feature: Feature) -> Any:

@@ -1,9 +1,7 @@
 """Dense detection heads of a toolbox on the feature of a stage."""
 
 import copy
-import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
@@ -14,10 +12,11 @@ from mmkd.errors import UserError, in_one_line
 from mmkd.features.adapters import level_strides
 from mmkd.features.capture import Feature
 from mmkd.features.layout import Layout
-from mmkd.heads.build import build_module, kind_of, takes, without_statistics
+from mmkd.heads.build import build_module, kind_of, without_statistics
 from mmkd.heads.classification import to_map
 from mmkd.losses import ClassScores
 from mmkd.stages.plan import Stage
+from mmkd.utils.signatures import parameters_of
 
 FAR = 1e8  # no object is larger
 
@@ -98,28 +97,18 @@ def build_dense_head(cfg: dict, stage: Stage, num_classes: int) -> DenseHead:
 
 def _with_strides(cfg: dict, strides: Sequence[int]) -> ConfigDict:
     """The config with what depends on the strides filled in."""
-    cfg, kind = ConfigDict(copy.deepcopy(dict(cfg))), kind_of(cfg)
-    if takes(kind, 'strides'):
+    cfg, parameters = ConfigDict(copy.deepcopy(dict(cfg))), parameters_of(kind_of(cfg))
+    if 'strides' in parameters:
         cfg.setdefault('strides', list(strides))
-    if takes(kind, 'anchor_generator'):
-        generator = cfg.get('anchor_generator') or copy.deepcopy(_default(kind, 'anchor_generator'))
+    if 'anchor_generator' in parameters:
+        generator = cfg.get('anchor_generator') or copy.deepcopy(parameters['anchor_generator'].default)
         if 'anchor_generator' not in cfg or 'strides' not in generator:
             generator['strides'] = list(strides)
         cfg['anchor_generator'] = generator
-    if takes(kind, 'regress_ranges'):  # from 64 pixels on stride 8 to 128 on stride 16 and so on
+    if 'regress_ranges' in parameters:  # from 64 pixels on stride 8 to 128 on stride 16 and so on
         ends = [8 * stride for stride in strides[:-1]]
         cfg.setdefault('regress_ranges', tuple(zip([-1, *ends], [*ends, FAR])))
     return cfg
-
-
-def _default(kind: type, argument: str) -> Any:
-    """Of a constructor's argument, which may be a base's."""
-    for base in kind.__mro__:
-        if '__init__' in vars(base):
-            arguments = inspect.signature(vars(base)['__init__']).parameters
-            if argument in arguments:
-                return arguments[argument].default
-    raise AssertionError(f'{kind} takes no {argument}')
 
 
 def _dry_run(head: DenseHead, stage: Stage) -> None:

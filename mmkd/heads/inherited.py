@@ -9,7 +9,7 @@ from mmkd.features.least_squares import LeastSquares
 from mmkd.stages.plan import Stage
 
 
-class CannotInherit(Exception):  # noqa: N818  (no error: a student learns its head instead)
+class CannotInherit(Exception):  # noqa: N818  (no error: the student learns its own head instead)
     """The student cannot inherit; the message says why."""
 
 

@@ -1,4 +1,4 @@
-"""Trained heads of a teacher in a file of their own, so that they serve many students."""
+"""Saves a teacher's trained heads in a file, and loads them for other students."""
 
 import io
 from pathlib import Path

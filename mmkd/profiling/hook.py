@@ -23,9 +23,9 @@ WARM_UP = 3  # iterations; the profiler itself warms up in the last of them
 
 @HOOKS.register_module()
 class ProfileHook(Hook):
-    """Profiles the first iterations of each stage of a distillation, or of a plain training, and lets it go on.
+    """Profiles the first iterations of each stage of a distillation, or of a plain training, which then goes on.
 
-    A table in the log tells what each part takes, and ``profile_<stage>.json.gz`` in the work dir holds the profiler's
+    A table in the log shows the time of each part, and ``profile_<stage>.json.gz`` in the work dir holds the profiler's
     timeline. Of several processes the first is profiled.
 
     Args:
@@ -130,6 +130,6 @@ class ProfileHook(Hook):
 
 
 def _images(batch: Any) -> int:
-    """How many a batch has; 0 if it is one of another kind than mmpretrain's and mmdet's."""
+    """The number of images in a batch of mmpretrain or mmdet; 0 for any other batch."""
     inputs = batch.get('inputs') if isinstance(batch, dict) else None
     return len(inputs) if isinstance(inputs, Tensor | list) else 0

@@ -17,7 +17,7 @@ _ABSENT = object()
 
 
 class Ranges:
-    """Calls that are ranges of torch's profiler for as long as it runs.
+    """Turns method calls into ranges of torch's profiler.
 
     The methods are replaced on their objects and restored later, so an unprofiled training runs none of this code.
     """
@@ -33,8 +33,8 @@ class Ranges:
         Args:
             holder: The object.
             name: Of the method.
-            part: What a call is counted as, or a function that tells it from the call's arguments.
-            closed: Whether all that it calls is counted as the same; else that may be in ranges of its own.
+            part: The part that a call belongs to, or a function of the call's arguments that returns it.
+            closed: Whether everything that it calls belongs to the same part.
         """
         run = getattr(holder, name)
 

@@ -1,4 +1,4 @@
-"""Where auxiliary heads sit on the student and on the teacher."""
+"""Where auxiliary heads sit on the student and on the teacher: the option ``attach``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def attach_points(
     Args:
         wanted: Indices or names of the student's stages, module paths that both networks have, or pairs of paths.
         plan: Of the student.
-        teacher_stages: The partners of its stages, by name.
+        teacher_stages: The teacher's stages that are paired with them, by name.
         student: The network and a batch as it gets it.
         teacher: The same of the teacher.
     """

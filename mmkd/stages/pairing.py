@@ -17,10 +17,10 @@ def pair_plans(
 ) -> tuple[StagePlan, StagePlan]:
     """The stage plans of both networks, with equally many stages that belong together one by one.
 
-    Named ``pairs`` are taken as they are. Otherwise stages of equal stride belong together, and a stage of the student
-    whose stride the teacher lacks is learned with the next one. Where strides tell nothing, or would part the last
-    stages of two networks with equally many, stages belong together by position. A neck belongs to a neck; one without
-    a partner is learned with the head.
+    Named ``pairs`` are used as they are. Otherwise stages are paired by stride, and a stage of the student whose stride
+    the teacher lacks is learned with the next one. They are paired by position where strides are ambiguous, or would
+    separate the last stages of two networks with equally many. A neck is paired with a neck; one without a partner is
+    learned with the head.
     """
     if pairs is not None:
         is_list = isinstance(pairs, list | tuple) and len(pairs) > 0

@@ -41,7 +41,7 @@ class Call:
 
 @contextmanager
 def unchanged(network: nn.Module) -> Iterator[None]:
-    """Put back all that a dry run may change: attributes of modules, requires_grad, buffers and random states."""
+    """Restore all that a dry run may change: attributes of modules, requires_grad, buffers and random states."""
     modules = [(module, dict(vars(module)), dict(module._buffers)) for module in network.modules()]
     grads = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]

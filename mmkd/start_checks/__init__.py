@@ -1,1 +1,1 @@
-"""What is found out before the first iteration."""
+"""Checks before the first iteration."""

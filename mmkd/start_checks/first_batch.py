@@ -26,7 +26,7 @@ def first_batch(runner: Runner, distiller: Distiller) -> dict:
 
 
 def batch_of(key: str, loader: DataLoader, distiller: Distiller) -> dict:
-    """A loader's first sample twice, as the student gets it; the loader's order is not touched."""
+    """A loader's first sample twice, as the student gets it; the loader's order does not change."""
     try:
         batch = loader.collate_fn([_apart(loader.dataset)[0]] * 2)
         if 'inputs' not in batch:

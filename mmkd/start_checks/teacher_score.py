@@ -18,8 +18,8 @@ _MORE_IS_BETTER = CheckpointHook._default_greater_keys  # parts of names, for sa
 def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | None:
     """Evaluate the teacher on the student's validation set with the student's evaluator, and log the score.
 
-    The teacher sees what the student sees, normalised its own way; so this may be less than its paper says. None where
-    it has no score. The evaluation does not change the rest of the run.
+    The teacher sees the student's images, normalised its own way, so its score may be lower than published. None if it
+    cannot be scored. The evaluation does not change the rest of the run.
     """
     why = _why_not(runner, distiller)
     if why:
@@ -89,7 +89,7 @@ def _why_not(runner: Runner, distiller: Distiller) -> str:
 
 
 def _kinds(network: nn.Module) -> set[type]:
-    """What a network is besides a model, as mmpretrain's BaseClassifier or mmdet's BaseDetector."""
+    """The base classes below BaseModel, such as mmpretrain's BaseClassifier or mmdet's BaseDetector."""
     return {kind for kind in type(network).__mro__ if issubclass(kind, BaseModel) and kind is not BaseModel}
 
 

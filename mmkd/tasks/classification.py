@@ -36,7 +36,7 @@ class Classification(Task):
 
     @classmethod
     def as_in_training(cls, sample: Any) -> None:
-        """Soft labels are of whole numbers, until images are mixed."""
+        """Soft labels are integers until images are mixed; the loss needs floats."""
         if 'gt_score' in sample:
             sample.set_data(dict(gt_score=sample.gt_score.float()))
 
@@ -91,7 +91,7 @@ class Classification(Task):
         return Outcome({}, scores, [padded.cut(feature_of(outputs[stage.end], len(inputs))) for stage in stages])
 
     def scores(self, head: nn.Module, output: Tensor) -> Tensor:
-        """A head puts out scores and nothing else."""
+        """The head's output itself."""
         return output
 
     def own_loss(self, head: nn.Module, output: Tensor, data_samples: list | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Boxes and their classes."""
+"""Detection: boxes and their classes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ FINEST = 8  # the stride from which on detectors commonly look for objects
 
 @dataclass(frozen=True)
 class Proposed(Outcome):
-    """What one forward of a detector gave.
+    """The results of one forward of a detector.
 
     Args:
-        proposals: The boxes that a two-stage student scored, of each of its heads.
+        proposals: The boxes that each head of a two-stage student scored.
     """
 
     proposals: Sequence[Tensor] = ()
@@ -49,7 +49,7 @@ class Detection(Task):
 
     @classmethod
     def check_sample(cls, student: nn.Module, sample: Any) -> None:
-        """It has boxes, labels and masks, where the student's heads learn from them."""
+        """Check that it has the boxes, labels and masks that the student's heads learn from."""
         masks = getattr(getattr(student, 'roi_head', None), 'with_mask', False)
         needed = dict(bboxes=getattr(student, 'with_bbox', False), labels=True, masks=masks)
         missing = [name for name, needs in needed.items() if needs and name not in sample.get('gt_instances', ())]
@@ -62,7 +62,7 @@ class Detection(Task):
 
     @classmethod
     def num_classes(cls, network: nn.Module) -> int | None:
-        """The one head for proposals tells objects only, and is not asked."""
+        """That of the last box head; a proposal network only tells objects from background."""
         head = getattr(getattr(network, 'roi_head', network), 'bbox_head', None)
         return getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'num_classes', None)
 
@@ -74,7 +74,7 @@ class Detection(Task):
         return outcome, teacher(outcome)
 
     def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:
-        """Boxes learn from the ground truth only, and no auxiliary head scores the places of the detector's own."""
+        """Boxes learn from the ground truth only, and auxiliary heads score other places than the own head."""
         for key, share in (('gamma', gamma), ('ce_share', ce_share)):
             if not share:
                 raise UserError(f'model.{key}: with 0 nothing teaches boxes to a detector; it must be above 0.')
@@ -109,7 +109,7 @@ class Detection(Task):
         return names
 
     def check_place(self, place: Attachment) -> None:
-        """Heads score the same places where the maps have the same sizes."""
+        """Heads score the same places only if the maps have the same sizes."""
         own, theirs = ([Layout.of(s, shape).grid for shape in s.shapes] for s in (place.student, place.teacher))
         if own != theirs:
             raise UserError(

@@ -152,7 +152,7 @@ def _say_untrained(network: nn.Module) -> None:
         said = 'model.teacher.checkpoint is None: the teacher has the weights that its own config names, and no others.'
         print_log(said, logger='current')
     else:
-        said = 'THE TEACHER IS NOT TRAINED: model.teacher.checkpoint is None, its weights are initialised only.'
+        said = 'THE TEACHER IS NOT TRAINED: model.teacher.checkpoint is None, so its weights are random.'
         print_log(said, logger='current', level=logging.WARNING)
 
 

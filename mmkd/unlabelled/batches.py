@@ -27,7 +27,7 @@ def joined(labelled: Batch, unlabelled: Batch, pad_value: float = 0) -> Batch:
         if own[0] != other[0] or not is_padded:
             raise UserError(
                 f'unlabelled_dataloader.dataset.pipeline: its images have the shape {other}, those of train_dataloader '
-                f'{own}, and they are learned in one batch; bring them to the same.'
+                f'{own}, and they form one batch; resize or crop them to the same.'
             )
         height, width = (max(sides) for sides in zip(own[1:], other[1:]))
         inputs = [F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), value=pad_value) for x in inputs]

@@ -22,7 +22,7 @@ class EndlessBatches:
         return islice(self._all(), self.place, None)
 
     def _all(self) -> Iterator[list[int]]:
-        for epoch in count():  # of a sampler that has an end
+        for epoch in count():  # a sampler ends with each epoch
             self.batches.sampler.set_epoch(epoch)
             yield from self.batches
 

@@ -20,7 +20,7 @@ TAKEN = (errno.EACCES, errno.EAGAIN)  # by another process; whatever else is wro
 def hold(folder: str | Path, key: str, cure: str) -> None:
     """Lock a folder until the process ends; the kernel then releases the lock, even after a crash.
 
-    The lock is of the process (POSIX): data loader workers, which are forked, do not keep it when it is killed.
+    The lock belongs to the process (POSIX), so forked data loader workers do not keep it when the process is killed.
 
     Args:
         folder: Is there, and can be written.

@@ -12,8 +12,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 def get_random_state() -> dict:
     """The states of torch, its current GPU, numpy and ``random``.
 
-    Plain numbers, no tensors or arrays: loading a checkpoint would move the ones to the GPU, and torch's safe unpickler
-    refuses the others.
+    Plain numbers, no tensors or arrays: loading a checkpoint would move tensors to the GPU, and torch's safe unpickler
+    rejects arrays.
     """
     return dict(
         torch=torch.get_rng_state().tolist(),
@@ -43,7 +43,7 @@ def own_randomness() -> Iterator[None]:
 
 
 def state_for_resume(runner: Runner, checkpoint: dict) -> dict:
-    """The random state for a checkpoint that is about to be saved: before its validation, or, of a new best, after."""
+    """The random state for a checkpoint about to be saved: before its validation, or after it for a new best."""
     unit = _unit(runner)
     return dict(get_random_state(), validated=checkpoint['meta'][unit] == getattr(runner, unit))
 
@@ -51,9 +51,9 @@ def state_for_resume(runner: Runner, checkpoint: dict) -> dict:
 def resume_randomness(runner: Runner, state: dict) -> None:
     """Go on with the random numbers of :func:`state_for_resume`, as if the run had not been interrupted.
 
-    Between saving and the next batch an uninterrupted run draws one number if it validates then (each new data loader
-    iterator draws its seed from torch's global generator). In iteration loops a resumed run makes a new training
-    iterator, whose draw the other run never had: there the state is set after that iterator is made.
+    If an uninterrupted run validates between saving and the next batch, it draws one number: each new data loader
+    iterator draws its seed from torch's global generator. In iteration loops a resumed run makes a new training
+    iterator, whose draw the uninterrupted run never made, so there the state is set after that iterator is made.
     """
     loop, unit = runner.train_loop, _unit(runner)
     loop._decide_current_val_interval()

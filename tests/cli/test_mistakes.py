@@ -15,9 +15,9 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmkd.cli import checks, data_checks, flags
-from mmkd.cli.default_schedule import add_schedule
-from mmkd.cli.explain import explained
-from mmkd.cli.safety import add_safety_hooks, explain_dead_workers
+from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
+from mmkd.cli.error_keys import explained
+from mmkd.cli.machine_errors import explain_dead_workers
 from mmkd.errors import UserError
 from mmkd.registry import MODELS
 
@@ -55,7 +55,7 @@ def start(cfg: dict, folder: Path) -> None:
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     add_schedule(cfg)
     checks.check_training(cfg)
-    add_safety_hooks(cfg)
+    add_safe_hooks(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with explained(cfg), explain_dead_workers():
         runner = Runner.from_cfg(cfg)

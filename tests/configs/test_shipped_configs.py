@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from mmkd.cli.default_schedule import add_schedule
-from mmkd.cli.parts import check_own_parts
+from mmkd.cli.class_checks import check_own_parts
+from mmkd.cli.default_hooks import add_schedule
 from mmkd.stages.phases import plan_phases
 from mmkd.utils.configs import find_config, load_config
 from tests.conftest import ROOT

@@ -21,8 +21,8 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from mmkd.cli import checks, data_checks, flags
-from mmkd.cli.explain import explained
-from mmkd.cli.safety import add_safety_hooks
+from mmkd.cli.default_hooks import add_safe_hooks
+from mmkd.cli.error_keys import explained
 from mmkd.errors import UserError, in_one_line
 from tests.distil import FROZEN
 
@@ -87,7 +87,7 @@ def run(config: dict, folder) -> None:
     flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     checks.check_training(cfg)
-    add_safety_hooks(cfg)
+    add_safe_hooks(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with explained(cfg):
         runner = Runner.from_cfg(cfg)

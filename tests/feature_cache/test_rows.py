@@ -112,15 +112,15 @@ def test_a_shortcut_is_taken_by_rows_alone():
     with torch.no_grad():
         feature = network.extract_feat(images)
     rows = RowFormat(feature, samples())
-    shortcut = FeatureReplay(network, rows)
+    replay = FeatureReplay(network, rows)
     calls = []
     network.layer.register_forward_hook(lambda *_: calls.append(1))
     expected = network(**network.data_preprocessor(batch, True), mode='loss')['loss']
-    shortcut.put_on()
+    replay.enable()
     found = network(**network.data_preprocessor(dict(inputs=rows.pack(feature, samples())), True), mode='loss')['loss']
     assert len(calls) == 1
     assert found.item() == expected.item()
     assert network(**network.data_preprocessor(batch, False), mode='loss')['loss'].item() == expected.item()
     assert len(calls) == 2
-    shortcut.take_off()
+    replay.disable()
     assert not {'forward', 'extract_feat'} & {*vars(network), *vars(network.data_preprocessor)}

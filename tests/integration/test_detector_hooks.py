@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmkd.cli.explain import explained
+from mmkd.cli.error_keys import explained
 from mmkd.errors import UserError
 
 pytestmark = pytest.mark.parametrize('kind', ['YOLOX'], indirect=True, scope='session')

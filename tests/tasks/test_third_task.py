@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from mmkd.errors import UserError
 from mmkd.features.capture import ModuleOutput, feature_of, recording
 from mmkd.registry import DATASETS, MODELS
-from mmkd.tasks import Outcome, Task, choice, kind_of, register_task, task_of
+from mmkd.tasks import Outcome, Task, kind_of, known_tasks, register_task, task_of
 
 CLASSES = 3
 SCORES = ModuleOutput('decode_head')
@@ -163,7 +163,7 @@ class PixelAccuracy(BaseMetric):
 @pytest.fixture
 def dense_labels(monkeypatch):
     """The task and its network are known for the time of a test."""
-    monkeypatch.setattr(choice, 'TASKS', [*choice.TASKS])
+    monkeypatch.setattr(known_tasks, 'TASKS', [*known_tasks.TASKS])
     register_task(DenseLabels)
     made = [(MODELS, Segmenter), (DATASETS, Squares), (METRICS, PixelAccuracy)]
     for registry, module in made:

@@ -12,4 +12,4 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/resnet18-w32_digits.py',
         checkpoint='work_dirs/resnet18-w32_digits/epoch_10.pth'))
-train_cfg.update(max_epochs=40)  # 5 for each of the four stages, 20 for the head
+train_cfg.update(max_epochs=40)  # 5 for each of the four stages, 20 for the last phase

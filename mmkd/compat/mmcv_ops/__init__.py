@@ -1,1 +1,1 @@
-"""The compiled ops that mmkd stands in for, one family a file."""
+"""Replacements of mmcv's compiled ops, one family a file."""

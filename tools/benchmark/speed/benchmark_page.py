@@ -13,7 +13,7 @@ Results = Mapping[str, Sequence[dict]]
 Table = Callable[[Results], list[str]]
 """Makes the lines of a part from all results, its own among them."""
 WHAT = ('pair', 'method', 'phase', 'group', 'program', 'dataset')  # what a row is of: it replaces such a one
-WHERE = dict(device='Device', versions='Versions', date='Measured on', commit='Commit', rounds='Rounds')
+WHERE = dict(device='{}', versions='{}', date='{}', commit='commit {}', rounds='{} rounds')
 
 
 class Page:
@@ -77,5 +77,5 @@ def _what(row: dict) -> tuple:
 
 def _where(rows: Sequence[dict]) -> list[str]:
     """The environments in which they were measured."""
-    found = {title: dict.fromkeys(str(row[key]) for row in rows) for key, title in WHERE.items()}
-    return [*(f'- {title}: {"; ".join(values)}' for title, values in found.items()), '']
+    found = [dict.fromkeys(form.format(row[key]) for row in rows) for key, form in WHERE.items()]
+    return [f'Measured: {"; ".join(value for values in found for value in values)}.', '']

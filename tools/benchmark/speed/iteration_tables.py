@@ -21,11 +21,12 @@ def table(results: Results) -> list[str]:
     """The gains of all pairs, each phase of each pair, torchdistill and the goals."""
     rows = results['iterations']
     lines = [GAIN_HEAD, *(gain(pair, those) for pair, those in by_pair(rows).items()), '', spread(rows), '']
+    lines.append(HEAD)
     for pair, those in by_pair(rows).items():
         first = those[0]
-        images = f'{first["batch"]} images of {first["size"]} pixels; MiB of {first["images"]} images.'
-        lines += [f'### {pair}', '', images, '', HEAD, *(line(row) for row in those), *equal_epochs(those), '']
-    return [*lines, *torchdistill(rows), *goals(rows)]
+        images = f'{first["batch"]} images of {first["size"]} pixels, MiB of {first["images"]}'
+        lines += [f'| **{pair}** | {images} | | | | | |', *(line(row) for row in those), *equal_epochs(those)]
+    return [*lines, '', *torchdistill(rows), *goals(rows)]
 
 
 def gain(pair: str, rows: Sequence[dict]) -> str:

@@ -25,7 +25,7 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
         ours.enter('head')
         runner, student, loop = ours.runner, ours.distiller.student, ours.loop
         rows = try_out(runner, ours.distiller, ('head',))
-        shortcut = FeatureReplay(student, rows)
+        replay = FeatureReplay(student, rows)
         plain = runner.train_dataloader
         file = RowFile(Path(folder, 'rows.bin'), 1, len(plain.dataset), rows.size)
         file.create()
@@ -42,9 +42,9 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
             file.write(handle, [(0, i) for i in range(len(packed))], packed)
 
         def learn() -> None:
-            shortcut.put_on()
+            replay.enable()
             loop.run_iter(next(batches))
-            shortcut.take_off()
+            replay.disable()
 
         seconds = alternate(dict(images=ours.step, kept=learn, filling=fill), rounds)
     print(name, 'kept features', medians(seconds), flush=True)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import IterBasedTrainLoop, Runner
 from pairs import Pair
 
-from mmkd.cli.default_schedule import SCHEDULE
+from mmkd.cli.default_hooks import SCHEDULE
 from mmkd.cli.flags import apply_training
 from mmkd.distillers.base import Distiller
 from mmkd.utils.configs import load_config

@@ -10,6 +10,7 @@ from mmengine.registry import Registry
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError, did_you_mean
 from mmkd.registry import MODELS, OWN
+from mmkd.utils.signatures import parameters_of
 
 NOT_ARGUMENTS = {'type', 'priority', '_scope_'}  # what mmengine reads itself
 OPTIONS = {'loss': 'mmkd.losses', 'losses': 'mmkd.losses', 'heads': 'mmkd.heads'}
@@ -28,7 +29,7 @@ def check_own_parts(cfg: Config) -> None:
         if inspect.isclass(kind) and issubclass(kind, Distiller):
             _check_distiller(key, part, kind)
         for argument in part:
-            if argument not in NOT_ARGUMENTS | arguments_of(kind):
+            if argument not in NOT_ARGUMENTS | parameters_of(kind).keys():
                 raise UserError(no_such_argument(key, kind, argument))
 
 
@@ -52,22 +53,9 @@ def no_such_class(key: str, name: str, registries: list[Registry]) -> str:
 
 def no_such_argument(key: str, kind: Any, argument: str) -> str:
     """The sentence for an argument that a class does not take, with the nearest that it does."""
-    taken = arguments_of(kind)
+    taken = parameters_of(kind).keys()
     near = did_you_mean(argument, taken) or f' It takes {", ".join(sorted(taken))}.'
     return f'{key}.{argument}: {kind.__name__} takes no {argument}.{near}'
-
-
-def arguments_of(kind: Any) -> set[str]:
-    """The arguments of a class, and those of the bases to which it passes ``**kwargs``."""
-    taken: set[str] = set()
-    for base in kind.__mro__ if inspect.isclass(kind) else [kind]:
-        if inspect.isclass(base) and '__init__' not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__ if inspect.isclass(base) else base).parameters.values()
-        taken |= {one.name for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
-        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
-            break
-    return taken - {'self'}
 
 
 def dicts_in(node: Any, path: str) -> Iterator[tuple[str, dict]]:
@@ -82,8 +70,8 @@ def dicts_in(node: Any, path: str) -> Iterator[tuple[str, dict]]:
 
 
 def _check_distiller(key: str, part: dict, kind: type) -> None:
-    """Check for the commonest mistakes of a first config."""
-    unknown = set(part) - arguments_of(kind) - NOT_ARGUMENTS
+    """Check for the most common mistakes of a first config."""
+    unknown = set(part) - parameters_of(kind).keys() - NOT_ARGUMENTS
     student = part.get('student')
     if unknown and isinstance(student, dict) and unknown <= set(student):
         raise UserError(
@@ -106,7 +94,7 @@ def _check_distiller(key: str, part: dict, kind: type) -> None:
 
 def _refuse_no_type(key: str, part: dict, module: str) -> None:
     kinds = {name: kind for name, kind in MODELS.module_dict.items() if kind.__module__.startswith(module)}
-    fitting = [name for name, kind in kinds.items() if set(part) <= arguments_of(kind)] or list(kinds)
+    fitting = [name for name, kind in kinds.items() if set(part) <= parameters_of(kind).keys()] or list(kinds)
     few = sorted(fitting) if len(fitting) <= 4 else ['FeatureMimicLoss' if module == 'mmkd.losses' else min(fitting)]
     types = ' or '.join(f"type='mmkd.{name}'" for name in few)
     others = f' or another of {module}' if len(fitting) > 4 else ''

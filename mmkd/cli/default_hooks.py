@@ -1,14 +1,17 @@
-"""The schedule that a distiller gets where its config names none."""
+"""Hooks that a training gets where its config names none: the schedule, safe checkpoints, leaving at signals."""
 
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
 from mmkd.distillers.base import Distiller
+from mmkd.errors import UserError
 from mmkd.hooks import StageScheduleHook
 from mmkd.registry import MODELS
 
 SCHEDULE = dict(type='mmkd.StageScheduleHook')
+PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy configs name the class
 
 
 def add_schedule(cfg: Config) -> None:
@@ -22,6 +25,21 @@ def add_schedule(cfg: Config) -> None:
     stages = hooks.get('stages') or {}
     if isinstance(stages, dict):
         cfg.default_hooks = {**hooks, 'stages': {**SCHEDULE, **stages}}
+
+
+def add_safe_hooks(cfg: Config) -> None:
+    """Replace mmengine's default hooks by mmkd's; the user's own hooks stay."""
+    hooks = cfg.get('default_hooks') or {}
+    if not isinstance(hooks, dict):
+        raise UserError(f'default_hooks: it must be a dict, not {hooks!r}.')
+    hooks = dict(hooks)
+    checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))  # mmengine's default; None: no hook
+    if isinstance(checkpoint, dict) and checkpoint.get('type') in PLAIN:
+        hooks['checkpoint'] = dict(checkpoint, type='mmkd.SafeCheckpointHook')
+    hooks.setdefault('preemption', dict(type='mmkd.PreemptionHook'))
+    if hooks['preemption'] is None:  # mmengine knows None for its own hooks only
+        hooks.pop('preemption')
+    cfg.default_hooks = hooks
 
 
 def is_schedule(hook: Any) -> bool:

@@ -3,40 +3,9 @@ import io
 import logging
 
 import pytest
-from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
 
-from mmkd.cli.safety import add_safety_hooks, explain_dead_workers, explain_full_disk
+from mmkd.cli.machine_errors import explain_dead_workers, explain_full_disk
 from mmkd.errors import UserError
-
-
-@pytest.mark.parametrize('kind', ['CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook])
-def test_mmengine_s_hook_is_replaced_and_its_arguments_stay(kind):
-    cfg = Config(dict(default_hooks=dict(checkpoint=dict(type=kind, interval=3, save_best='auto'))))
-    add_safety_hooks(cfg)
-    assert cfg.default_hooks.checkpoint == dict(type='mmkd.SafeCheckpointHook', interval=3, save_best='auto')
-
-
-def test_also_where_the_config_says_nothing():
-    cfg = Config(dict())
-    add_safety_hooks(cfg)
-    assert cfg.default_hooks.checkpoint == dict(type='mmkd.SafeCheckpointHook', interval=1)
-
-
-@pytest.mark.parametrize('hook', [None, dict(type='MyCheckpointHook', interval=3)])
-def test_what_the_user_chose_stays(hook):
-    cfg = Config(dict(default_hooks=dict(checkpoint=hook)))
-    add_safety_hooks(cfg)
-    assert cfg.default_hooks.checkpoint == hook
-
-
-def test_signals_are_minded_unless_the_config_says_otherwise():
-    cfg = Config(dict())
-    add_safety_hooks(cfg)
-    assert cfg.default_hooks.preemption == dict(type='mmkd.PreemptionHook')
-    cfg = Config(dict(default_hooks=dict(preemption=None)))
-    add_safety_hooks(cfg)
-    assert 'preemption' not in cfg.default_hooks
 
 
 def _try_get_data(error):

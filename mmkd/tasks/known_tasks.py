@@ -10,7 +10,7 @@ from mmkd.tasks.embedding import Embedding
 from mmkd.teacher.network import Teacher
 
 TASKS: list[type[Task]] = [Classification, Embedding, Detection]
-"""The last that has a part of the network counts."""
+"""Of several that fit a network, the last one counts."""
 
 
 def register_task(kind: type[Task]) -> type[Task]:

@@ -1,7 +1,8 @@
 import pytest
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
-from mmkd.cli.default_schedule import add_schedule
+from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
 from mmkd.distillers import SSKD
 from mmkd.hooks import StageScheduleHook
 from mmkd.registry import MODELS
@@ -57,3 +58,32 @@ def test_a_distiller_of_the_user_s_own_is_one():
         assert hooks_of('MyOwnDistiller') == dict(stages=SCHEDULE)
     finally:
         MODELS.module_dict.pop('MyOwnDistiller')
+
+
+@pytest.mark.parametrize('kind', ['CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook])
+def test_mmengine_s_hook_is_replaced_and_its_arguments_stay(kind):
+    cfg = Config(dict(default_hooks=dict(checkpoint=dict(type=kind, interval=3, save_best='auto'))))
+    add_safe_hooks(cfg)
+    assert cfg.default_hooks.checkpoint == dict(type='mmkd.SafeCheckpointHook', interval=3, save_best='auto')
+
+
+def test_also_where_the_config_says_nothing():
+    cfg = Config(dict())
+    add_safe_hooks(cfg)
+    assert cfg.default_hooks.checkpoint == dict(type='mmkd.SafeCheckpointHook', interval=1)
+
+
+@pytest.mark.parametrize('hook', [None, dict(type='MyCheckpointHook', interval=3)])
+def test_what_the_user_chose_stays(hook):
+    cfg = Config(dict(default_hooks=dict(checkpoint=hook)))
+    add_safe_hooks(cfg)
+    assert cfg.default_hooks.checkpoint == hook
+
+
+def test_signals_are_minded_unless_the_config_says_otherwise():
+    cfg = Config(dict())
+    add_safe_hooks(cfg)
+    assert cfg.default_hooks.preemption == dict(type='mmkd.PreemptionHook')
+    cfg = Config(dict(default_hooks=dict(preemption=None)))
+    add_safe_hooks(cfg)
+    assert 'preemption' not in cfg.default_hooks

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
-from mmkd.cli.explain import explained
+from mmkd.cli.error_keys import explained
 from mmkd.errors import UserError
 
 

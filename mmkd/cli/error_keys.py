@@ -1,4 +1,4 @@
-"""Explains errors raised while building or running parts of a config, by their key."""
+"""Finds the config key of an error that was raised while a part of the config was built or run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcesso
 from torch import nn
 from torch.optim import Optimizer
 
-from mmkd.cli.cures import find_part, frames_of, place_of, tell_of_class, tell_of_data
+from mmkd.cli.cures import find_part, frames_of, key_of, raise_for_class, raise_for_data
 from mmkd.errors import UserError, in_one_line
 
 RUNNER_KEYS = {
@@ -39,7 +39,7 @@ RUNNER_KEYS = {
 }
 """What mmengine's Runner reads, by its method; some serve several keys."""
 WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
-"""What a hook raises that was given nonsense; a full disk is something else."""
+"""What a hook raises for wrong arguments; a full disk raises something else."""
 STEPS = ('train_step', 'val_step', 'test_step')
 PARTS = {
     Optimizer: 'optim_wrapper.optimizer',
@@ -49,9 +49,9 @@ PARTS = {
     BaseMetric: 'val_evaluator',
     LogProcessor: 'log_processor',
 }
-"""What else is at work in a run, and where the config speaks of it."""
+"""Other parts of a run, and their config keys."""
 LOOPS = {EpochBasedTrainLoop: 'train_cfg', IterBasedTrainLoop: 'train_cfg', ValLoop: 'val_cfg', TestLoop: 'test_cfg'}
-"""The loops call everything else, so only what goes wrong in their own code is theirs."""
+"""The loops call everything else, so they are blamed only for errors in their own code."""
 BAD_LOSS = '{}: the loss is NaN or infinite. Lower the learning rate or clip gradients (optim_wrapper.clip_grad).'
 
 
@@ -62,7 +62,7 @@ def explained(cfg: Config) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if place := place_of(error, before):
+        if place := key_of(error, before):
             raise UserError(f'{place}: {error}') from error
         raise
     except Exception as error:
@@ -77,12 +77,12 @@ def explained(cfg: Config) -> Iterator[None]:
 def _where(error: BaseException, cfg: dict) -> str:
     """The key of the innermost part of the config that was built or run, ``''`` if none was."""
     modules: list[nn.Module] = []
-    tell_of_data(error)
+    raise_for_data(error)
     for depth, frame in enumerate(frames_of(error)):
         known = frame.f_locals
         if frame.f_code is build_functions.build_from_cfg.__code__ and isinstance(known.get('cfg'), dict):
             if path := find_part(cfg, known['cfg']):
-                tell_of_class(path, error, known)
+                raise_for_class(path, error, known)
                 return path
         elif frame.f_code is Runner.build_dataloader.__code__:
             loaders = [

@@ -1,4 +1,4 @@
-"""Adds safety hooks to every training, and explains early ends in one sentence."""
+"""Explains in one sentence how the machine ended a run: a dead worker, a full disk."""
 
 import errno
 import logging
@@ -9,27 +9,7 @@ from traceback import walk_tb
 from typing import TypeGuard
 from unittest.mock import patch
 
-from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
-
 from mmkd.errors import UserError
-
-PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy configs name the class
-
-
-def add_safety_hooks(cfg: Config) -> None:
-    """Replace mmengine's default hooks by mmkd's; the user's own hooks stay."""
-    hooks = cfg.get('default_hooks') or {}
-    if not isinstance(hooks, dict):
-        raise UserError(f'default_hooks: it must be a dict, not {hooks!r}.')
-    hooks = dict(hooks)
-    checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))  # mmengine's default; None: no hook
-    if isinstance(checkpoint, dict) and checkpoint.get('type') in PLAIN:
-        hooks['checkpoint'] = dict(checkpoint, type='mmkd.SafeCheckpointHook')
-    hooks.setdefault('preemption', dict(type='mmkd.PreemptionHook'))
-    if hooks['preemption'] is None:  # mmengine knows None for its own hooks only
-        hooks.pop('preemption')
-    cfg.default_hooks = hooks
 
 
 @contextmanager

@@ -1,0 +1,27 @@
+"""How a program of mmkd ends: at its end, by a user's mistake in one sentence, or at a signal."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from mmkd.cli.launch import tell_torchrun
+from mmkd.compat.cpu_nodes import leave
+from mmkd.errors import UserError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program to its end and set the exit code; ``MMKD_TRACEBACK=1`` shows where a mistake was found."""
+    try:
+        main()
+    except UserError as error:
+        if 'MMKD_TRACEBACK' in os.environ:
+            raise
+        tell_torchrun(f'error: {error}')
+        sys.exit(f'error: {error}')
+    except SystemExit as left:
+        if isinstance(left.code, int) and left.code > 128:  # at a signal; srun ends whoever is slower than another,
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and the code of that would hide this one
+            leave(left.code)
+        raise
+    leave()

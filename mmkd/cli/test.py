@@ -1,0 +1,39 @@
+"""Evaluates a checkpoint."""
+
+from argparse import Namespace
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmkd.checkpoints.safe_load import guarded
+from mmkd.cli import checks, data_checks, flags
+from mmkd.cli.launch import prepare_launch
+from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.utils.configs import load_config
+
+
+def main() -> None:
+    """Test as the command line says."""
+    args = _parse()
+    prepare_launch(args.launcher, args.local_rank)
+    cfg = load_config(args.config)
+    flags.apply_common(cfg, args)
+    checks.check_keys(cfg, checks.TESTING_KEYS, 'testing')
+    flags.apply_testing(cfg, args)
+    checks.check_toolboxes(cfg)
+    checks.check_checkpoint('checkpoint', args.checkpoint)
+    data_checks.check_data(cfg, ('test_dataloader',))
+    checks.check_work_dir(cfg.work_dir)
+    prepare_cpu_node(cfg)
+    with guarded(cfg):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.test()
+
+
+def _parse() -> Namespace:
+    parser = flags.common_parser('Evaluate a checkpoint.')
+    parser.add_argument('checkpoint', help='a local file or a URL')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
+    parser.add_argument('--show-dir', help='draw predictions into this folder')
+    parser.add_argument('--tta', action='store_true', help="test-time augmentation by the config's tta_model")
+    return parser.parse_args()

@@ -1,0 +1,60 @@
+"""Trains or distils what a config describes."""
+
+from argparse import Namespace
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmkd.checkpoints.safe_load import guarded
+from mmkd.cli import checks, data_checks, flags
+from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
+from mmkd.cli.error_keys import explained
+from mmkd.cli.launch import is_first_process, prepare_launch
+from mmkd.cli.machine_errors import explain_dead_workers, explain_full_disk
+from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.utils.configs import load_config
+from mmkd.utils.locks import hold
+
+
+def main() -> None:
+    """Train as the command line says."""
+    args = _parse()
+    prepare_launch(args.launcher, args.local_rank)
+    cfg = load_config(args.config)
+    flags.apply_common(cfg, args)
+    checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
+    flags.apply_training(cfg, args)
+    add_schedule(cfg)
+    checks.check_training(cfg)
+    add_safe_hooks(cfg)
+    flags.add_profile(cfg, args.profile)
+    checks.check_work_dir(cfg.work_dir)
+    if is_first_process(args.launcher):
+        hold(cfg.work_dir, 'work_dir', 'wait for it or end it, or choose another folder with --work-dir')
+    prepare_cpu_node(cfg)
+    with explained(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        data_checks.check_images(runner)
+        runner.train()
+
+
+def _parse() -> Namespace:
+    parser = flags.common_parser('Train or distil a model.')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, or from the last one in the work dir if none is named',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision in float16 (needs a GPU)')
+    parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='automatic mixed precision in this type')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument(
+        '--profile',
+        type=flags.profiled_iterations,
+        metavar='N',
+        help='tell where the time goes in N iterations of each stage, after 3 to warm up; the training goes on',
+    )
+    return parser.parse_args()

@@ -113,7 +113,7 @@ def test_fbkd_needs_numbers_for_each_level_and_small_maps_are_pooled_to_one_posi
 
 
 def test_ofds_margin_is_the_mean_of_what_is_negative():
-    weight, bias = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, -1.0, 9.0])
+    weight, bias = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, -1.0, 2.0])
     drawn = bias + weight.abs() * torch.randn(400_000, 3)
     for channel in (0, 1):
         values = drawn[:, channel]
@@ -194,3 +194,10 @@ def test_cross_kd_of_boxes_by_hand():
 def test_cross_kd_of_classes_is_0_where_both_agree():
     scores = torch.randn(4, 3)
     assert CrossKDClassLoss()(scores, scores, torch.ones(4), 1.0) == 0
+
+
+@pytest.mark.parametrize('loss', [LDLoss(), CrossKDClassLoss(), CrossKDBoxLoss()])
+def test_no_gradient_reaches_a_teachers_predictions(loss):
+    student, teacher = torch.rand(2, 3, 4, requires_grad=True)
+    assert not loss(student.detach(), teacher, torch.ones(3), 1.0).requires_grad
+    assert loss(student, teacher.detach(), torch.ones(3), 1.0).requires_grad

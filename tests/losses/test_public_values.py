@@ -168,7 +168,7 @@ def test_srrl():
     def head(feature):
         return torch.nn.functional.linear(feature, known['classifier_weight'], known['classifier_bias'])
 
-    known.check(loss(known.students, known.teachers, teacher_head=head))
+    known.check(loss(known.students, known.teachers, teacher_head=head), loss)
 
 
 @pytest.mark.parametrize('name', ['crd', 'crd_step2'])
@@ -182,7 +182,8 @@ def test_crd(name, monkeypatch):
             side.normaliser.copy_(known[f'Z_{short}'])
     monkeypatch.setattr(loss, 'draw', lambda labels: known['contrast_index'][:, 1:])
     labels = torch.arange(6)
-    known.check(loss(known.students, known.teachers, indices=known['index'], labels=labels), rel=1e-6)
+    value = loss(known.students, known.teachers, indices=known['index'], labels=labels)
+    known.check(value, loss, rel=1e-6)
     for side, short in (loss.student, 's'), (loss.teacher, 't'):
         torch.testing.assert_close(side.memory, known[f'term.memory_{short}_after'], rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(side.normaliser, known[f'term.Z_{short}'], rtol=1e-6, atol=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmkd.errors import UserError
-from mmkd.losses import ClassScores, DISTLoss, DKDLoss, SoftTargetLoss, WSLDLoss
+from mmkd.losses import ClassScores, DISTLoss, DKDLoss, ScoreLoss, SoftTargetLoss, WSLDLoss
 
 LOSSES = [SoftTargetLoss, DKDLoss, DISTLoss, WSLDLoss]
 LABELS = torch.tensor([3, 0, 2, 0, 1])
@@ -35,6 +35,15 @@ def test_float32_under_autocast_and_from_half_precision(kind):
         loss = value(kind(), *both)
     assert loss.dtype == torch.float32
     assert torch.equal(loss, value(kind(), *(x.float() for x in both)))
+
+
+def test_products_of_matrices_in_a_loss_of_ones_own_are_exact_too():
+    class Products(ScoreLoss):
+        def compare(self, student, teacher):
+            return (student @ teacher.T).sum()
+
+    with torch.autocast('cpu', torch.bfloat16):
+        assert Products(1.0, 1.0)(scores(0), scores(1)).dtype == torch.float32
 
 
 @pytest.mark.parametrize('kind', LOSSES)

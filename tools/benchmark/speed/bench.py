@@ -22,6 +22,7 @@ import iterations
 import kept_features
 import loading
 import startup
+import verification
 from foreign import install
 from page import Page
 from pairs import PAIRS
@@ -30,11 +31,12 @@ from surroundings import surroundings
 from mmkd.errors import UserError
 
 METHODS = ('SSKD', 'KD', 'MHKD')
-SHORT = {'startup': startup, 'loading': loading}
+SHORT = {'startup': startup, 'loading': loading, 'verification': verification}
 OF_A_PAIR = {'kept': kept_features, 'compiled': compiled}
 TABLES = {
     'startup': startup.table,
     'loading': loading.table,
+    'verification': verification.table,
     'iterations': iteration_tables.table,
     'kept': kept_features.table,
     'compiled': compiled.table,

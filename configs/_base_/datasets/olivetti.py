@@ -1,4 +1,5 @@
-# The Olivetti faces, 64x64 and grey: 30 people to learn from, 10 others to verify (tools/dataset_converters/identities.py).
+# The Olivetti faces, 64x64 and grey: 30 people to learn from, 10 others to verify (tools/dataset_converters/identities.py):
+# 900 pairs while training, all pairs by tools/test.py.
 data_preprocessor = dict(num_classes=30, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
 
 train_dataloader = dict(
@@ -30,6 +31,16 @@ val_dataloader = dict(
         rates=(0.1, 0.01),
         pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]),
     sampler=dict(type='DefaultSampler', shuffle=False))
-test_dataloader = val_dataloader
+test_dataloader = dict(
+    batch_size=50,
+    num_workers=2,
+    dataset=dict(
+        type='mmkd.FaceIdentities',
+        data_root='data/olivetti',
+        ann_file='test.txt',
+        data_prefix='test',
+        rates=(0.1, 0.01, 0.001),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False))
 val_evaluator = dict(type='mmkd.FaceMetric')
 test_evaluator = val_evaluator

@@ -169,3 +169,14 @@ def test_an_embedding_of_another_size_is_mimicked_by_the_best_map():
     ((own,), (target,)) = sskd.compare(images)['features']
     assert own.shape == target.shape == (64, 16, 1, 1)
     torch.testing.assert_close(loss, (1 - F.cosine_similarity(own, target, dim=1)).mean())
+
+
+def test_without_heads_and_labels_the_embedding_is_mimicked(tmp_path, monkeypatch):
+    with_head = model
+    monkeypatch.setitem(globals(), 'model', lambda *args, **kwargs: dict(with_head(*args, **kwargs), head=None))
+    hook = dict(stages=['layer2', 'layer4', 'features'])
+    runner = runner_of(tmp_path / 'run', 'SSKD', hook, pairs=PAIRS, stage_losses=COSINE)
+    seen, step = [], runner.model.train_step
+    runner.model.train_step = lambda data, optim_wrapper: seen.append(step(data, optim_wrapper)) or seen[-1]
+    runner.train()
+    assert {name for row in seen for name in row} - {'loss'} == {f'loss_mimic_{name}' for name in hook['stages']}

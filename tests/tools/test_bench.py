@@ -288,6 +288,27 @@ def test_the_start_is_measured_in_programs_of_their_own(bench, speed, monkeypatc
         run(bench, monkeypatch, tmp_path, 'startup')
 
 
+def test_verification_is_measured_with_its_memory(bench, speed, monkeypatch, tmp_path):
+    verification = speed('verification')
+    programs = {name: fewer(code) for name, code in verification.PROGRAMS.items() if '1:N' in name}
+    monkeypatch.setattr(verification, 'PROGRAMS', programs)
+    text, figures = run(bench, monkeypatch, tmp_path, 'verification')
+    assert '\n| as IJB-C, 1:N: 19,593 probes in a gallery of 1,772 | 0.' in text
+    for row in figures['verification']:
+        assert [len(row[key]) for key in ('seconds', 'on_cpu', 'memory', 'alone')] == [2] * 4
+        assert min(row['memory']) >= min(row['alone']) > 0.05
+    programs['broken'] = 'import nowhere'
+    with pytest.raises(bench.UserError, match="No module named 'nowhere'"):
+        run(bench, monkeypatch, tmp_path, 'verification')
+
+
+def fewer(code: str) -> str:
+    """The same program with a hundredth of the numbers."""
+    for number in ('15_658_489', '1_000_000', '469_375', '23_124', '20_000', '100_000', '3_531', '1_772'):
+        code = code.replace(number, str(int(number) // 100))
+    return code.replace('0.00125', '0.1')
+
+
 def test_programs_reach_their_first_iteration(speed, tmp_path):
     """Those of the benchmark stop there; this is what they would go on with."""
     startup = speed('startup')
@@ -306,7 +327,7 @@ def test_mistakes_are_told(bench, speed, monkeypatch, tmp_path):
         run(bench, monkeypatch, tmp_path, 'loading')
     with pytest.raises(bench.UserError, match='--rounds: quartiles need 2 or more'):
         run(bench, monkeypatch, tmp_path, 'loading', '--rounds', '1')
-    with pytest.raises(bench.UserError, match='speed is no part; take some of: startup, loading, iterations'):
+    with pytest.raises(bench.UserError, match='speed is no part; take some of: startup, loading, verification'):
         run(bench, monkeypatch, tmp_path, 'speed')
     assert page.read_text() == text
     assert not (tmp_path / 'benchmarks.cpu.json').exists()

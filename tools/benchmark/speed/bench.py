@@ -23,6 +23,7 @@ import iterations
 import kept_features
 import loading
 import startup
+import verification
 from benchmark_page import Page
 from pairs import PAIRS
 from surroundings import surroundings
@@ -31,11 +32,12 @@ from torchdistill_process import install
 from mmkd.errors import UserError
 
 METHODS = ('SSKD', 'KD', 'MHKD')
-SHORT = {'startup': startup, 'loading': loading}
+SHORT = {'startup': startup, 'loading': loading, 'verification': verification}
 OF_A_PAIR = {'kept': kept_features, 'compiled': compiled}
 TABLES = {
     'startup': startup.table,
     'loading': loading.table,
+    'verification': verification.table,
     'iterations': iteration_tables.table,
     'host': host.table,
     'kept': kept_features.table,

@@ -8,8 +8,10 @@ PAIR = 'resnet18-w32_resnet18-w16_digits'
 SSKD = f'sskd/sskd_{PAIR}-5-labels'
 
 
-def labelled(labels: int) -> dict[str, object]:
+def labelled(labels: int | None) -> dict[str, object]:
     """So many labelled images of each class, all others without; of 800 iterations of 50 each as in the demo."""
+    if labels is None:  # all
+        return {'train_dataloader.dataset.per_class': None, 'unlabelled_dataloader': None}
     return {
         'train_dataloader.dataset.per_class': f'(0,{labels})',
         'train_dataloader.batch_size': min(50, 10 * labels),
@@ -18,7 +20,7 @@ def labelled(labels: int) -> dict[str, object]:
 
 
 def job(name: str, config: str, seed: int, labels: int | None = 5, options: dict | None = None, **more) -> dict:
-    changes = {} if labels in (5, None) else labelled(labels)
+    changes = {} if labels == 5 else labelled(labels)
     if config.startswith('baselines'):
         changes = {key: value for key, value in changes.items() if not key.startswith('unlabelled')}
     else:
@@ -32,8 +34,8 @@ def job(name: str, config: str, seed: int, labels: int | None = 5, options: dict
     )
 
 
-def methods(labels: int, seed: int, only: tuple[str, ...] = ()) -> list[dict]:
-    """Every method with so many labels a class."""
+def methods(labels: int | None, seed: int, only: tuple[str, ...] = ()) -> list[dict]:
+    """Every method with so many labels a class; None: all."""
     stages = 'default_hooks.stages'
     known = {
         'alone': ('baselines/resnet18-w16_digits-5-labels', {}),
@@ -48,17 +50,17 @@ def methods(labels: int, seed: int, only: tuple[str, ...] = ()) -> list[dict]:
         'mhkd': (f'mhkd/mhkd_{PAIR}-5-labels', {}),
     }
     return [
-        job(f'{name}{labels}', config, seed, labels, options)
+        job(f'{name}{labels or "all"}', config, seed, labels, options)
         for name, (config, options) in known.items()
         if not only or name in only
     ]
 
 
-TEACHER = job('teacher', 'baselines/resnet18-w32_digits', 0, None, keep=True)
+TEACHER = job('teacher', 'baselines/resnet18-w32_digits', 0, keep=True)
 
 
 def no_labels(seed: int) -> dict:
-    return job('nolabels', f'sskd/sskd_{PAIR}-no-labels', seed, None)
+    return job('nolabels', f'sskd/sskd_{PAIR}-no-labels', seed)
 
 
 def controls(seed: int) -> list[dict]:
@@ -80,13 +82,15 @@ def controls(seed: int) -> list[dict]:
         'model.student.backbone.init_cfg.checkpoint': '{teacher}',
     }
     config = f'sskd/sskd_{PAIR}-no-labels'
-    return [job('random5', config, seed, None, head), job('teachers5', config, seed, None, {**head, **wide})]
+    return [job('random5', config, seed, options=head), job('teachers5', config, seed, options={**head, **wide})]
 
 
-FEW = 'alone', 'sskd', 'kd', 'labels'
+FEW = 'alone', 'sskd', 'kd'
 JOBS = [
     TEACHER,
     *[*methods(5, 0), no_labels(0), *controls(0)],
     *(entry for seed in (1, 2) for entry in (*methods(5, seed), no_labels(seed))),
-    *(entry for labels in (2, 20) for entry in methods(labels, 0, FEW)),
+    *(entry for labels in (2, 20) for entry in methods(labels, 0, (*FEW, 'labels'))),
+    *methods(None, 0, FEW),
+    *(entry for labels in (2, 20, None) for entry in methods(labels, 1, FEW)),
 ]

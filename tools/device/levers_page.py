@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/levers.md from the lines of two grids: what each lever of SSKD is worth, next to its rivals."""
+"""Write docs/levers.md from the lines of the grids: what each lever of SSKD is worth, next to its rivals."""
 
 import json
 import re
@@ -8,9 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 ROOT = Path(__file__).resolve().parents[2]
-ROWS = ROOT / 'docs' / 'device' / 'levers_h100.jsonl'
-BCCD_CPU_ROWS = ROOT / 'docs' / 'device' / 'bccd_cpu.jsonl'
-DIGITS_ROWS = ROOT / 'docs' / 'device' / 'digits_cpu.jsonl'
+ROWS = ROOT / 'docs' / 'device'
 PAGE = ROOT / 'docs' / 'levers.md'
 SHORT = {  # names of the jobs without the seed, and what they are
     'teacher': 'Teacher, resnet56, 40 epochs',
@@ -52,8 +50,16 @@ BCCD_CPU = {
     'alone24': 'Student alone, 24 epochs',
     'alone': 'Student alone',
     'kd': 'KD',
+    'mhkd': 'MHKD, heads 64 wide',
     'sskd': '**SSKD, the default**: half for the stages, half for everything, the pyramid mimicked beside the labels',
     'featurekd2': '**FeatureKD, the default**',
+    'random': 'Control: the head learns on a random frozen backbone and neck, 18 epochs',
+    'teachers': "Control: the head learns on the teacher's own frozen backbone and neck, 18 epochs",
+}
+SHORT_CPU = {
+    'kd': 'KD',
+    'sskd': '**SSKD, the default**',
+    'featurekd': '**FeatureKD, the default**',
 }
 DIGITS = {
     'alone': 'Student alone',
@@ -124,13 +130,43 @@ scratch; box AP in per cent. The teacher (12 epochs, ImageNet weights, trained o
         """### The same without options, on a CPU
 
 The config that a user writes (`configs/sskd/sskd_gfl_mobilenet-v2_r18-w8_bccd.py` and its like), 36 epochs where not
-said otherwise. From `docs/device/bccd_cpu.jsonl`: {device}, {versions}, commit {commit}.
+said otherwise. From `docs/device/bccd_cpu.jsonl`: {device}, {versions}, commits {commits}.
 The H100 rows above are of another torch, so compare within a table. The teacher is {lead:.1f} ahead of the student
-alone with 24 epochs. Seconds are those of the processor; the machine did other work as well.
+alone with 24 epochs. MHKD's heads are mmdet's FCOS heads with one convolution. Seconds are those of the processor; the
+machine did other work as well.
 
 """,
         100.0,
     ),
+}
+SHORT_TEXT = """### CIFAR-100 short without options, on a CPU
+
+The configs that a user writes (`configs/sskd/sskd_resnet56_resnet20_cifar100.py` and its like), taught by the teacher
+above. From `docs/device/short_cpu.jsonl`: {device}, {versions}, commits {commits}; made by
+`tools/device/jobs/cpu.py`. The student alone has {alone:.1f} on a CPU, two seeds; KD by another teacher, of 67.3, has
+65.6 ([the results](results.md), of an earlier commit).
+
+"""
+SHORT_ALONE = 60.27  # of docs/results.md, which is of the same data and torch; it was not trained again
+TRIES_TEXT = """## Rates and lengths of the stages
+
+The adapters have no rate: they are solved, not learned. What a rate of their own (`stages.overrides`) gives the stages,
+and lengths by what each stage misses (1 - R2 at its end); one seed each. From `docs/device/tries_cpu.jsonl`: {device},
+{versions}, commits {commits}. R2 is that at a stage's end.
+
+"""
+TRIES = {  # prefix of the jobs: title, the arena of the student alone, the row to compare with, factor
+    'trynl': ('The digits without a label', 'digits', 'digits_nolabels_s0', 1.0),
+    'trybccd': ('Blood cells, 36 epochs, the default', 'bccdcpu', 'bccdcpu_sskd_s2', 100.0),
+    'tryshort': ('CIFAR-100 short, the default', 'shortcpu', 'shortcpu_sskd_s0', 1.0),
+}
+TRIED = {
+    'default': 'As the config has it',
+    'ratehalf': 'Half of the rate in all stages',
+    'rate2': 'Twice the rate in all stages',
+    'rate3': 'Three times the rate',
+    'rate5': 'Five times the rate',
+    'miss': 'Lengths by what is missed: 123, 226, 287, 164 iterations instead of 200 each',
 }
 
 
@@ -154,8 +190,8 @@ def table(found: dict[str, list[dict]], titles: dict[str, str], factor: float, a
             continue
         scores = [factor * row['last'] for row in done]
         spread = f' ({min(scores):.1f} to {max(scores):.1f})' if len(scores) > 1 else ''
-        costs = [row.get('core_seconds', row.get('seconds')) for row in done]
-        seconds = 'not measured' if None in costs else f'{mean(costs):.0f}'
+        costs = [cost for row in done if (cost := row.get('core_seconds', row.get('seconds'))) is not None]
+        seconds = f'{mean(costs):.0f}' if costs else 'not measured'
         lines.append(
             f'| {title} | {_listed(done)} | {mean(scores):.1f}{spread} | {mean(scores) - alone:+.1f} | '
             f'{_explained(done[0])} | {seconds} |'
@@ -177,7 +213,7 @@ def digits_part(rows: list[dict]) -> str:
     """The digits' tables, one for each number of labels."""
     teacher = next(row['last'] for row in rows if row['name'].startswith('digits_teacher'))
     part = ''
-    for labels in 5, 2, 20:
+    for labels in 5, 2, 20, 'all':
         pick = re.compile(f'(digits_[a-z]+){labels}(_s.*)')
         chosen = [{**row, 'name': pick.sub(r'\1\2', row['name'])} for row in rows if pick.fullmatch(row['name'])]
         found = groups(chosen, 'digits')
@@ -187,19 +223,55 @@ def digits_part(rows: list[dict]) -> str:
             continue
         alone = mean(row['last'] for row in found['alone'])
         if labels == 5:
-            commits = ', '.join(sorted({row['commit'] for row in rows}))
-            shared = dict(device=rows[0]['device'], date=rows[0]['date'], versions=rows[0]['versions'], commits=commits)
-            part += DIGITS_TEXT.format(labels=labels, teacher=teacher, lead=teacher - alone, **shared)
-        part += f'{labels} labels a class:\n\n'
+            part += DIGITS_TEXT.format(
+                **{**shared(rows), 'labels': labels, 'teacher': teacher, 'lead': teacher - alone}
+            )
+        part += 'All labels:\n\n' if labels == 'all' else f'{labels} labels a class:\n\n'
         titles = DIGITS if labels == 5 else {name: title for name, title in DIGITS.items() if name in found}
         part += '\n'.join(table(found, titles, 1.0, alone)) + '\n\n'
     return part
 
 
+def read(name: str) -> list[dict]:
+    """The rows of a file; none if it is not there."""
+    path = ROWS / f'{name}.jsonl'
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def shared(rows: list[dict]) -> dict[str, str]:
+    """What the text says of rows that were made alike."""
+    commits = ', '.join(sorted({row['commit'] for row in rows}))
+    return dict(commits=commits, **{key: rows[0][key] for key in ('device', 'versions', 'commit', 'date')})
+
+
+def short_part(rows: list[dict]) -> str:
+    """CIFAR-100 short on a CPU."""
+    if not rows:
+        return ''
+    lines = table(groups(rows, 'shortcpu'), SHORT_CPU, 1.0, SHORT_ALONE)
+    return SHORT_TEXT.format(**shared(rows), alone=SHORT_ALONE) + '\n'.join(lines) + '\n\n'
+
+
+def tries_part(tries: list[dict], others: list[dict]) -> str:
+    """Rates and lengths of the stages."""
+    part = TRIES_TEXT.format(**shared(tries)) if tries else ''
+    alone = {'shortcpu': SHORT_ALONE}
+    for arena, name, factor in ('digits', 'digits_alone5_', 1.0), ('bccdcpu', 'bccdcpu_alone24_', 100.0):
+        alone[arena] = mean(factor * row['last'] for row in others if row['name'].startswith(name))
+    for prefix, (title, arena, default, factor) in TRIES.items():
+        found = groups(tries, prefix)
+        if found:
+            found['default'] = [row for row in others if row['name'] == default]
+            named = {name: title for name, title in TRIED.items() if found.get(name)}
+            part += f'{title}:\n\n' + '\n'.join(table(found, named, factor, alone[arena])) + '\n\n'
+    return part
+
+
 def main() -> None:
-    rows = [json.loads(line) for file in (ROWS, BCCD_CPU_ROWS) for line in file.read_text().splitlines()]
-    page = TEXT.format(**rows[0])
+    levers, bccd, digits, short = (read(name) for name in ('levers_h100', 'bccd_cpu', 'digits_cpu', 'short_cpu'))
+    page = TEXT.format(**levers[0])
     for arena, (titles, text, factor) in ARENAS.items():
+        rows = bccd if arena == 'bccdcpu' else levers
         found = groups(rows, arena)
         if unnamed := found.keys() - titles.keys():
             raise SystemExit(f'error: {PAGE} has no line for {", ".join(sorted(unnamed))}')
@@ -207,8 +279,9 @@ def main() -> None:
         teacher = found['teacher'][0]['last'] if 'teacher' in found else BCCD_TEACHER
         lead = teacher - mean(factor * row['last'] for row in alone)
         lines = table(found, titles, factor, teacher - lead)
-        page += text.format(**{**alone[0], 'lead': lead, 'teacher': teacher}) + '\n'.join(lines) + '\n\n'
-    page += digits_part([json.loads(line) for line in DIGITS_ROWS.read_text().splitlines()])
+        page += text.format(**{**shared(rows), 'lead': lead, 'teacher': teacher}) + '\n'.join(lines) + '\n\n'
+        page += short_part(short) if arena == 'short' else ''
+    page += digits_part(digits) + tries_part(read('tries_cpu'), [*digits, *bccd, *short])
     PAGE.write_text(page.rstrip() + '\n')
 
 

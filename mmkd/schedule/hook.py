@@ -1,5 +1,6 @@
 """Which stage is learned when."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -99,8 +100,11 @@ class StageScheduleHook(Hook):
         check_classes(self.distiller, runner.train_dataloader.dataset)
         if self.best is not None and runner.val_loop is None:
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
-        self.by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        self.schedule = self._plan(runner)
+        in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        self.epoch_length = len(runner.train_dataloader) if in_epochs else 1
+        self.schedule = self._plan(runner, in_epochs)
+        self.by_epoch = self.schedule.unit == 'epochs'
+        self.per_count = 1 if self.by_epoch else self.epoch_length  # of the schedule's units, for one of the loop's
         self.unlabelled = unlabelled_images(runner, self.distiller, self.schedule, batch)
         self.distiller.build_extras(self.schedule.phases)
         check_optimizers(runner, self.distiller, self.overrides)
@@ -118,7 +122,7 @@ class StageScheduleHook(Hook):
                 check_head(self.distiller.student, batch['inputs'], batch.get('data_samples'))
             check_prediction(runner, self.distiller)
         begin = heads[0] + 1 if heads else sum(self.schedule.lengths)  # without the head, when it is inherited
-        runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin)
+        runner.train_loop.val_begin = max(runner.train_loop.val_begin, math.ceil(begin / self.per_count))
         classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
         self.inheriting = Inheriting(self.distiller, self.schedule, batch['inputs'], classes)
         self._log_plan(runner)
@@ -241,8 +245,7 @@ class StageScheduleHook(Hook):
 
     def iterations(self, runner: Runner) -> list[int]:
         """The length of each phase."""
-        epoch_length = len(runner.train_dataloader) if self.by_epoch else 1
-        return [length * epoch_length for length in self.schedule.lengths]
+        return [length * self.epoch_length // self.per_count for length in self.schedule.lengths]
 
     def progress(self, runner: Runner) -> tuple[int, int]:
         """The iterations of the phase at hand that are done, and all of them."""
@@ -253,7 +256,7 @@ class StageScheduleHook(Hook):
         """Validate now and then; at the stage's end leave what was learned in the state in which it stays."""
         ends = done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
         validates = runner.val_loop is not None and self.distiller.measures
-        if validates and (ends or done % runner.train_loop.val_interval == 0):
+        if validates and (ends or done % (runner.train_loop.val_interval * self.per_count) == 0):
             self.report.stop()
             means = validate_stages(runner, self.distiller, self.name)
             self.report.explain(means)
@@ -269,7 +272,7 @@ class StageScheduleHook(Hook):
         if restored:  # else checkpoints would hold the average, over all of the stage, in its place
             restart_averages(runner, self.distiller)
 
-    def _plan(self, runner: Runner) -> Schedule:
+    def _plan(self, runner: Runner, in_epochs: bool) -> Schedule:
         """The schedule that the user wants of the student's own budget."""
         stages = tuple(stage.name for stage in self.distiller.plan)
         unfreezes = self.distiller.unfreezes_last and self.stages is None
@@ -282,9 +285,11 @@ class StageScheduleHook(Hook):
         names = [phase_name(phase, stages) for phase in phases]
         for name in self.overrides:
             check_name(name, names, 'default_hooks.stages.overrides')
-        total, unit = (runner.max_epochs, 'epochs') if self.by_epoch else (runner.max_iters, 'iterations')
+        total, unit = (runner.max_epochs, 'epochs') if in_epochs else (runner.max_iters, 'iterations')
         if self.lengths is not None:
-            lengths = check_lengths(total, names, self.lengths, unit)
+            if sum(self.lengths) == runner.max_iters != total:
+                total, unit = runner.max_iters, 'iterations'
+            lengths = check_lengths(total, names, self.lengths, unit, runner.max_iters)
         else:
             fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1])
             lengths = split_budget(total, names, fractions, unit)
@@ -300,7 +305,9 @@ class StageScheduleHook(Hook):
         """Freeze what is not learned now and build the rest anew."""
         self.index = index
         self.distiller.enter(self.schedule.phases[index])
-        length = {True: self.schedule.lengths[index], False: self.progress(runner)[1]}
+        length = {False: self.progress(runner)[1]}
+        if self.per_count == 1:  # else no whole number of epochs
+            length[True] = self.schedule.lengths[index]
         set_up(runner, self.distiller, self.overrides.get(self.name, {}), length)
         self.report.begin(self.name)
         runner.logger.info(f'Stage {self.name} begins: {self.schedule.length(index)}.')

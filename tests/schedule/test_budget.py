@@ -103,5 +103,5 @@ def test_wrong_lengths_are_refused(lengths, message):
 
 
 def test_wrong_lengths_say_both_sums_in_an_epoch_loop():
-    with pytest.raises(UserError, match=r'whose sum is 10, the epochs that .* trains for .train_cfg., or 230, its iter'):
+    with pytest.raises(UserError, match=r'sum is 10, the epochs that .* or 230, its iterations'):
         check_lengths(10, NAMES, [2, 3, 4], 'epochs', iterations=230)

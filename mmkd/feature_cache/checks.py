@@ -29,6 +29,11 @@ def check_run(runner: Runner, hook: StageScheduleHook, head: tuple[str, ...]) ->
             'mmkd.FeatureCacheHook: train_cfg counts iterations, but cached features need a training in epochs; set '
             'train_cfg.by_epoch=True, or leave the hook out.'
         )
+    if hook.schedule.unit != 'epochs':
+        raise UserError(
+            'mmkd.FeatureCacheHook: default_hooks.stages.lengths counts iterations, and features are kept for epochs; '
+            'give lengths in epochs, or leave the hook out.'
+        )
     if not model.head_learns_from_features:
         raise UserError(
             f'mmkd.FeatureCacheHook: {type(model).__name__} shows the teacher the images while the head learns, so the '

@@ -39,7 +39,8 @@ def inherit(
     """The teacher's weights in the student's shapes.
 
     A layer of the same shape is copied. A linear layer or convolution that reads a mimicked feature of another width
-    is multiplied by the map between the two: ``W' = W A`` and ``b' = b + W a``.
+    is multiplied by the map between the two: ``W' = W A`` and ``b' = b + W a``. Where it has no bias, the mean that a
+    batch norm behind it takes away becomes smaller by ``W a``.
 
     Args:
         own: Weights of the student's layers, by name.
@@ -58,12 +59,27 @@ def inherit(
     for name, value in own.items():
         if result[name].shape == value.shape:
             continue
-        bias = name.removesuffix('weight') + 'bias'
-        if name == bias or bias not in result:
-            raise CannotInherit(f'{_shapes(name, value, result[name])}, and no bias takes up the constant of a map')
-        result[name], constant = _folded(name, result[name], value, maps)
-        result[bias] = result[bias] + constant
+        weight, constant = _folded(name, result[name], value, maps)
+        bias, mean = name.removesuffix('weight') + 'bias', _mean_behind(name, own)
+        if bias in result:
+            result[bias] = result[bias] + constant
+        elif mean:
+            result[mean] = result[mean] - constant
+        else:
+            raise CannotInherit(
+                f'{_shapes(name, value, result[name])}, and no bias takes up the constant of the map between, nor a '
+                'batch norm behind it'
+            )
+        result[name] = weight
     return result
+
+
+def _mean_behind(name: str, own: dict[str, Tensor]) -> str:
+    """The running mean of the one batch norm that shares a block with a convolution; ``''`` if there is none."""
+    block = name.rpartition('.')[0].rpartition('.')[0]
+    means = [key for key in own if key.startswith(f'{block}.') and key.endswith('.running_mean')]
+    fitting = [key for key in means if own[key].shape == own[name].shape[:1]]
+    return fitting[0] if len(fitting) == 1 else ''
 
 
 def folded(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[tuple[int, ...]]:

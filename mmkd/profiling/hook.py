@@ -52,7 +52,7 @@ class ProfileHook(Hook):
         lengths = {'the training': runner.max_iters}
         if self.stages is not None:
             names = [f'stage {self.stages.schedule.name(i)}' for i in range(len(self.stages.schedule.phases))]
-            lengths = dict(zip(names, self.stages.position.iterations(runner)))
+            lengths = dict(zip(names, self.stages.position.iterations))
         name = min(lengths, key=lengths.__getitem__)
         most = lengths[name] - WARM_UP
         if self.iterations > most:
@@ -92,7 +92,9 @@ class ProfileHook(Hook):
 
     def _left(self, runner: Runner) -> int:
         """The iterations of the stage that are still to come."""
-        done, length = (runner.iter, runner.max_iters) if self.stages is None else self.stages.position.progress(runner)
+        done, length = (
+            (runner.iter, runner.max_iters) if self.stages is None else self.stages.position.progress(runner.iter)
+        )
         return length - done - 1  # the one that ends now is not counted yet
 
     def _start(self, runner: Runner) -> None:

@@ -59,15 +59,18 @@ def _enough(total: int, fractions: Sequence[float]) -> int | None:
     return next((longer for longer in range(first, first + 1000) if min(_divide(longer, fractions)) >= 1), None)
 
 
-def check_lengths(total: int, names: Sequence[str], lengths: Sequence[int], unit: str) -> list[int]:
-    """Lengths that the user gives in epochs or iterations; arguments as in :func:`split_budget`."""
+def check_lengths(
+    total: int, names: Sequence[str], lengths: Sequence[int], unit: str, iterations: int | None = None
+) -> list[int]:
+    """Lengths that the user gives; arguments as in :func:`split_budget`, and the iterations of as many epochs."""
     key = 'default_hooks.stages.lengths'
     if len(lengths) != len(names):
         raise UserError(f'{key}: {len(lengths)} numbers for {len(names)} stages ({", ".join(names)}); give one each.')
+    other = f', or {iterations}, its iterations' if unit == 'epochs' and iterations else ''
     if not all(isinstance(length, int) and length > 0 for length in lengths) or sum(lengths) != total:
         raise UserError(
             f'{key}: {list(lengths)} must be whole numbers above 0 whose sum is {total}, '
-            f'the {unit} that the config trains for (train_cfg).'
+            f'the {unit} that the config trains for (train_cfg){other}.'
         )
     return list(lengths)
 

@@ -1,5 +1,6 @@
 """The hook that learns stage after stage: it translates the Runner's events."""
 
+import math
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
@@ -92,9 +93,9 @@ class StageScheduleHook(Hook):
         check_classes(model, runner.train_dataloader.dataset)
         if self.best is not None and runner.val_loop is None:
             raise UserError('default_hooks.stages.keep_best: it needs validation (val_dataloader, val_cfg); set both.')
-        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        budget = (runner.max_epochs, 'epochs') if by_epoch else (runner.max_iters, 'iterations')
-        self.schedule = schedule = self.options.plan(model, *budget)
+        in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        self.schedule = schedule = self.options.plan(model, runner.max_epochs if in_epochs else None, runner.max_iters)
+        self.position = Position(schedule, len(runner.train_dataloader) if in_epochs else 1)
         self.unlabelled = unlabelled_images(runner, model, schedule, batch)
         model.build_extras(schedule.phases)
         check_optimizers(runner, model, self.options.overrides)
@@ -103,9 +104,8 @@ class StageScheduleHook(Hook):
         if heads:
             check_training_of_head(runner, model, batch)
         begin = heads[0] + 1 if heads else sum(schedule.lengths)  # without the head, when it is inherited
-        runner.train_loop.val_begin = max(runner.train_loop.val_begin, begin)
+        runner.train_loop.val_begin = max(runner.train_loop.val_begin, math.ceil(begin / self.position.per_count))
         classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
-        self.position = Position(schedule)
         self.inheriting = Inheriting(model, schedule, batch['inputs'], classes)
         self.state = ResumeState(model, schedule, self.processes, self.inheriting, self.best, self.unlabelled)
         self.stage_end = StageEnd(model, self.position, self.report, self.inheriting, self.best)
@@ -129,7 +129,7 @@ class StageScheduleHook(Hook):
             self.inheriting.begin(runner)
             self._enter(runner, 0)
             return
-        done, length = self.position.progress(runner)
+        done, length = self.position.progress(runner.iter)
         runner.optim_wrapper.initialize_count_status(runner.model, done, length)
         self.report.begin(self.position.name, done)
         self.state.restore_draws(runner, self.resumed)
@@ -144,7 +144,7 @@ class StageScheduleHook(Hook):
         """A stage may begin with an iteration."""
         if not self.position.by_epoch:
             self._advance(runner, runner.iter)
-        done, length = self.position.progress(runner)
+        done, length = self.position.progress(runner.iter)
         self.distiller.progress = done / length
         self.report.start()
         if self.unlabelled is not None:
@@ -196,8 +196,7 @@ class StageScheduleHook(Hook):
         """Freeze what is not learned now, and build optimizer and schedulers for the rest."""
         self.position.index = index
         self.distiller.enter(self.schedule.phases[index])
-        length = {True: self.schedule.lengths[index], False: self.position.progress(runner)[1]}
-        set_up(runner, self.distiller, self.options.overrides.get(self.position.name, {}), length)
+        set_up(runner, self.distiller, self.options.overrides.get(self.position.name, {}), self.position.length)
         self.report.begin(self.position.name)
         runner.logger.info(f'Stage {self.position.name} begins: {self.schedule.length(index)}.')
 

@@ -29,13 +29,13 @@ class PlanOptions:
         self.overrides = check_overrides(overrides or {})
         self.unfreeze_last = unfreeze_last
 
-    def plan(self, distiller: Distiller, total: int, unit: str) -> Schedule:
+    def plan(self, distiller: Distiller, epochs: int | None, iterations: int) -> Schedule:
         """Divide the student's own budget among the phases.
 
         Args:
             distiller: It has found its stages.
-            total: Of the budget.
-            unit: ``'epochs'`` or ``'iterations'``.
+            epochs: Of the budget; None where the loop counts iterations.
+            iterations: Of the budget.
         """
         stages = tuple(stage.name for stage in distiller.plan)
         unfreezes = distiller.unfreezes_last and self.stages is None
@@ -48,8 +48,11 @@ class PlanOptions:
         names = [phase_name(phase, stages) for phase in phases]
         for name in self.overrides:
             check_name(name, names, 'default_hooks.stages.overrides')
+        total, unit = (iterations, 'iterations') if epochs is None else (epochs, 'epochs')
         if self.lengths is not None:
-            lengths = check_lengths(total, names, self.lengths, unit)
+            if sum(self.lengths) == iterations != total:  # an epoch loop takes them, too
+                total, unit = iterations, 'iterations'
+            lengths = check_lengths(total, names, self.lengths, unit, iterations)
         else:
             fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1])
             lengths = split_budget(total, names, fractions, unit)

@@ -1,7 +1,5 @@
 """Which phase a run is in."""
 
-from mmengine.runner import Runner
-
 from mmkd.stages.phases import Schedule
 
 
@@ -10,11 +8,14 @@ class Position:
 
     Args:
         schedule: Of the run.
+        epoch_length: Iterations of what the loop counts: of an epoch, or 1.
     """
 
-    def __init__(self, schedule: Schedule):
+    def __init__(self, schedule: Schedule, epoch_length: int):
         self.schedule = schedule
+        self.epoch_length = epoch_length
         self.by_epoch = schedule.unit == 'epochs'
+        self.per_count = 1 if self.by_epoch else epoch_length  # of the schedule's units, for one of the loop's
         self.index = -1  # before the first phase
 
     @property
@@ -31,12 +32,17 @@ class Position:
         """Whether the phase ends after so many epochs or iterations of the run."""
         return done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
 
-    def iterations(self, runner: Runner) -> list[int]:
+    @property
+    def iterations(self) -> list[int]:
         """The length of each phase."""
-        epoch_length = len(runner.train_dataloader) if self.by_epoch else 1
-        return [length * epoch_length for length in self.schedule.lengths]
+        return [length * self.epoch_length // self.per_count for length in self.schedule.lengths]
 
-    def progress(self, runner: Runner) -> tuple[int, int]:
-        """The iterations of the phase that are done, and all of them."""
-        lengths = self.iterations(runner)
-        return runner.iter - sum(lengths[: self.index]), lengths[self.index]
+    @property
+    def length(self) -> dict[bool, int]:
+        """Of the phase: iterations (key False), and epochs (key True) if it has a whole number of them."""
+        iterations = {False: self.iterations[self.index]}
+        return iterations if self.per_count > 1 else {True: self.schedule.lengths[self.index], **iterations}
+
+    def progress(self, done: int) -> tuple[int, int]:
+        """The iterations of the phase that are done, of the run's that are done, and all of the phase."""
+        return done - sum(self.iterations[: self.index]), self.iterations[self.index]

@@ -36,7 +36,7 @@ class StageEnd:
         """Validate now and then; complete the stage if it ends after so many epochs or iterations of the run."""
         ends = self.position.ends_at(done)
         validates = runner.val_loop is not None and self.distiller.measures
-        if validates and (ends or done % runner.train_loop.val_interval == 0):
+        if validates and (ends or done % (runner.train_loop.val_interval * self.position.per_count) == 0):
             self.report.stop()
             means = validate_stages(runner, self.distiller, self.position.name)
             self.report.explain(means)

@@ -58,13 +58,13 @@ class CompressedSchedule(_ParamScheduler):
     Args:
         schedulers (list): Built for the whole budget. The clock counts epochs if all of them do, else iterations.
         total (dict): Epochs (key True) and iterations (key False) of the whole budget.
-        length (dict): The same of the stage.
+        length (dict): The same of the stage; without epochs if it is no whole number of them.
     """
 
     def __init__(self, schedulers: list[_ParamScheduler], total: dict[bool, int], length: dict[bool, int]):
         # at an epoch's end its last iteration comes first
         self.schedulers = sorted(schedulers, key=lambda scheduler: scheduler.by_epoch)
-        self.by_epoch = all(scheduler.by_epoch for scheduler in schedulers)
+        self.by_epoch = True in length and all(scheduler.by_epoch for scheduler in schedulers)
         self.total, self.length = total[self.by_epoch], length[self.by_epoch]
         self.epoch_length = self.total // total[True]
         self.done = 0

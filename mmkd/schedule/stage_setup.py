@@ -20,7 +20,7 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
         runner: Its model, optimizer wrapper and schedulers are replaced.
         distiller: It has entered the stages.
         optimizer: Changes of the optimizer's config.
-        length: Of the phase, in epochs (key True) and iterations (key False).
+        length: Of the phase, in epochs (key True), if it has a whole number of them, and iterations (key False).
     """
     if is_model_wrapper(runner.model):
         runner.model = runner.wrap_model(copy.deepcopy(runner.cfg.get('model_wrapper_cfg')), distiller)

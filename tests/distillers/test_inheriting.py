@@ -31,8 +31,9 @@ def learned(student: dict, teacher: dict, side: int = 128):
     distiller = MODELS.build(dict(type='mmkd.SSKD', student=student, teacher=teacher))
     distiller.init_weights()
     for network in (distiller.student, distiller.teacher.network):
-        for parameter in network.bbox_head.parameters():  # else biases are 0 and scores are all alike
-            torch.nn.init.normal_(parameter, std=0.1)
+        for name, value in network.bbox_head.state_dict().items():  # else biases are 0 and scores are all alike
+            if value.is_floating_point():
+                value.uniform_(0.5, 2) if name.endswith('running_var') else value.normal_(std=0.1)
     inputs = torch.randn(2, 3, side, side + 32)
     distiller.prepare(inputs)
     distiller.build_extras([('neck',)])
@@ -69,6 +70,21 @@ def test_convolutions_of_another_width_are_equal_but_for_the_border_and_it_is_sa
     scores = scores_of_both(distiller, inputs)
     assert [score.shape[2:] for score, _ in scores] == [(16, 20)] * 2
     assert all(equal_inside(*pair) for pair in scores)
+
+
+def test_batch_norms_of_the_head_take_up_the_constants_of_the_map():
+    norm = dict(type='BN')
+    distiller, inputs = learned(detector(neck=12, levels=2, norm=norm), detector(neck=20, levels=2, norm=norm))
+    assert distiller.student.bbox_head.cls_convs[0].conv.bias is None
+    assert 'times the maps between their features, in the inner' in distiller.inherit_head(inputs)
+    assert all(equal_inside(*pair) for pair in scores_of_both(distiller, inputs))
+
+
+def test_group_norms_of_the_head_cannot_and_that_is_said():
+    norm = dict(type='GN', num_groups=4)
+    distiller, inputs = learned(detector(neck=12, norm=norm), detector(neck=20, norm=norm))
+    with pytest.raises(CannotInherit, match=r'cls_convs\.0\.conv\.weight .* no bias .* nor a batch norm behind'):
+        distiller.inherit_head(inputs)
 
 
 def test_levels_that_a_head_reads_alike_share_one_map():

@@ -321,6 +321,11 @@ REFUSED = {
         {},
         'train_cfg counts iterations',
     ),
+    'lengths': (
+        {},
+        dict(stages=['layer4', 'head'], lengths=[7, 9]),  # of 16 iterations
+        'default_hooks.stages.lengths counts iterations',
+    ),
     'mixup': (
         {'model.student.train_cfg': MIXUP, 'model.student.head.loss': SMOOTH},
         {},

@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -43,6 +45,24 @@ def test_a_convolution_but_for_the_border(between):
     assert not torch.allclose(head(feature), padded, atol=1e-3)  # the constant of the map is not there
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('kernel', [1, 3])
+def test_a_batch_norm_takes_up_the_constant_where_there_is_no_bias(between, kernel):
+    own, theirs = (block(width, kernel) for width in (3, 5))
+    theirs[1].running_mean.normal_()
+    theirs[1].running_var.uniform_(0.5, 2)
+    theirs[1].weight.normal_()
+    convs = [nn.ModuleList([layers]) for layers in (own, theirs)]
+    convs[0].load_state_dict(inherit(*(layers.state_dict() for layers in convs), [between], None))
+    feature = torch.randn(2, 3, 6, 5)
+    torch.testing.assert_close(own.eval()(feature), theirs.eval()(between(feature)), rtol=0, atol=1e-5)
+
+
+def block(width, kernel, norm=nn.BatchNorm2d):
+    """A convolution without padding and without a bias, and a norm, named as mmcv names them."""
+    return nn.Sequential(OrderedDict(conv=nn.Conv2d(width, 4, kernel, bias=False), norm=norm(4)))
+
+
 def test_equal_layers_are_copied_with_their_statistics(between):
     own, theirs = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
     theirs.running_mean.add_(3)
@@ -76,6 +96,9 @@ def test_what_does_not_fit_is_said(between):
         inherit(weights(fc=narrow), weights(fc=wide), [], None)
     with pytest.raises(CannotInherit, match=r'fc\.weight is \(7, 3\) .* and no bias takes up the constant'):
         inherit(weights(fc=nn.Linear(3, 7, bias=False)), weights(fc=nn.Linear(5, 7, bias=False)), [between], None)
+    norms = [weights(x=block(width, 1, norm=lambda channels: nn.GroupNorm(2, channels))) for width in (3, 5)]
+    with pytest.raises(CannotInherit, match=r'x\.conv\.weight is .* and no bias .* nor a batch norm behind it'):
+        inherit(*norms, [between], None)
     with pytest.raises(CannotInherit, match=r'the teacher has no fc\.bias'):
         inherit(weights(fc=narrow), weights(other=wide), [between], None)
     with pytest.raises(CannotInherit, match=r'fc\.weight is \(6, 3\) in the student and \(7, 5\) in the teacher'):

@@ -44,6 +44,7 @@ def ends(plain, teacher, tmp_path_factory):  # noqa: F811
     write('epochs', 'epoch_2.pth', dict(stages, lengths=[3, 1]))
     write('best', 'epoch_2.pth', dict(stages, lengths=[3, 1], keep_best=True), **{'optim_wrapper.optimizer.lr': 0.9})
     write('iterations', 'iter_5.pth', dict(stages, lengths=[8, 2]), **ITERATIONS)
+    write('label_free', 'epoch_2.pth', dict(stages=['layer2', 'layer4'], lengths=[1, 3], score_teacher=False))
     run_two(ROOT / 'tests' / 'integration' / 'two_processes.py', folder)
     names = [path.stem for path in folder.glob('*.case')]
     return {
@@ -52,7 +53,14 @@ def ends(plain, teacher, tmp_path_factory):  # noqa: F811
     }
 
 
-@pytest.mark.parametrize('name', ['epochs', 'best', 'iterations'])
+@pytest.mark.parametrize('name', ['epochs', 'best', 'iterations', 'label_free'])
 def test_a_run_resumed_inside_a_stage_ends_as_the_uninterrupted_one(ends, name):
     for whole, resumed in zip(ends[name], ends[f'{name}_resumed'], strict=True):
         assert [key for key, value in whole.items() if not torch.equal(value, resumed[key])] == []
+
+
+def test_without_labels_both_ranks_end_with_the_same_new_head(ends):
+    one, other = ends['label_free']
+    for key in ('head.fc.weight', 'head.fc.bias'):
+        assert torch.equal(one[key], other[key])
+    assert one['head.fc.bias'].abs().max() > 0  # as it is initialised

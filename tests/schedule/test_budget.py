@@ -100,3 +100,8 @@ def test_lengths_are_taken_as_they_are():
 def test_wrong_lengths_are_refused(lengths, message):
     with pytest.raises(UserError, match=message):
         check_lengths(10, NAMES, lengths, 'epochs')
+
+
+def test_wrong_lengths_say_both_sums_in_an_epoch_loop():
+    with pytest.raises(UserError, match=r'sum is 10, the epochs that .* or 230, its iterations'):
+        check_lengths(10, NAMES, [2, 3, 4], 'epochs', iterations=230)

@@ -12,6 +12,7 @@ from mmkd.errors import UserError
 from mmkd.hooks import StageScheduleHook
 from mmkd.schedule.hook import KEY
 from mmkd.stages.phases import Schedule
+from tests.distillers.test_sskd_training import bytes_of
 
 
 class Rates(Hook):
@@ -75,6 +76,23 @@ def test_an_iteration_loop(distil):
     )
     assert {name: len(steps) for name, steps in seen.items()} == dict(layer2=4, head=5)
     assert [groups[0] for groups in seen['head']] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_lengths_in_iterations_of_an_epoch_loop(distil, plain, tmp_path):
+    """8 epochs of 4 iterations; schedulers by epoch step within each stage, at the same parts of it."""
+    hook = dict(stages=['layer2', 'layer4', 'head'], lengths=[5, 9, 18])
+    changes = {
+        'param_scheduler': dict(type='MultiStepLR', milestones=[4, 6], by_epoch=True),
+        'train_cfg.val_interval': 2,
+    }
+    runner = distil('whole', hook, **changes)
+    seen = rates_of(runner)
+    assert {name: len(steps) for name, steps in seen.items()} == dict(layer2=5, layer4=9, head=18)
+    assert [groups[0] for groups in seen['layer4']] == pytest.approx([0.1] * 5 + [0.01] * 2 + [0.001] * 2)
+    assert len(runner.message_hub.get_scalar('val/accuracy/top1').data[0]) == 3  # the head begins in the fourth epoch
+    resumed = distil('resumed', hook, **changes, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_3.pth'))
+    resumed.train()  # from within layer4
+    assert bytes_of(resumed.model.student) == bytes_of(runner.model.student)
 
 
 def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):

@@ -147,6 +147,22 @@ def test_run_everything_runs_every_module_of_both_networks_unfolded(speed, tmp_p
     assert all(p.is_contiguous() for p in rival.student.parameters())
 
 
+def test_the_student_alone_trains_by_its_own_loss_without_a_teacher(speed, tmp_path):
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
+    ours = speed('mmkd_training').MmkdTraining(pair, 'KD', tmp_path, 4)
+    ours.enter('all')
+    rival = speed('rivals').StudentAlone(ours)
+    ran = []
+    for module in rival.teacher.modules():
+        module.register_forward_hook(lambda *_: ran.append(1))
+    inputs, samples = ours.processed()
+    loss = rival.loss()
+    assert loss.item() == ours.distiller.student.loss(inputs, samples)['loss'].item()
+    loss.backward()
+    assert not ran
+    assert gradients(rival.student).keys() == dict(rival.student.named_parameters()).keys()
+
+
 def test_two_trainings_may_begin_in_the_same_second(speed, monkeypatch):
     monkeypatch.setattr('mmengine.runner.runner.time.strftime', lambda *_: 'now')
     pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
@@ -405,6 +421,18 @@ def test_schedules_are_means_of_their_stages(speed):
     assert found == [
         ['a', f'{3 / 2.25:.2f}', '6.00', f'{3 / 1.125:.2f}', f'{3 / 0.375:.2f}'],
     ]
+
+
+def test_costs_against_the_student_alone(speed):
+    alone = row_of('a', 'KD', 'all', 3.0)
+    alone['seconds']['student alone'] = [1.5] * 3
+    alone['bytes']['student alone'] = 2**19
+    without_time = row_of('b', 'KD', 'all')
+    without_time['bytes']['student alone'] = 2**21
+    rows = [alone, row_of('a', 'SSKD', 'layer1'), without_time, row_of('c', 'KD', 'all')]
+    table = speed('iteration_tables').against_alone(rows)
+    assert table[1:] == ['| a | 2.00 | 2.00 | - | 2.00 |', '| b | - | 0.50 | - | - |', '']
+    assert speed('iteration_tables').against_alone(rows[-1:]) == []
 
 
 def test_goals_say_what_is_missed(speed):

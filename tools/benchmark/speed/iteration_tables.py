@@ -12,6 +12,7 @@ HEAD = (
     '| | Seconds | Of the floor | Gain | with bfloat16 | MiB | Of running everything |\n|---|---|---|---|---|---|---|'
 )
 GAIN_HEAD = '| Gain | SSKD | KD | MHKD | with bfloat16: SSKD | KD | MHKD |\n|---|---|---|---|---|---|---|'
+ALONE_HEAD = '| Against the student alone | KD, time | KD, MiB | MHKD, MiB | SSKD, MiB |\n|---|---|---|---|---|'
 GOALS_HEAD = '| Goal | Measured | with bfloat16 |\n|---|---|---|'
 COMPARED = (('mmkd', 'floor'), ('run everything', 'mmkd'), ('run everything', 'frozen_dtype'))
 SSKD_GOALS = {'ResNet-34 -> ResNet-18': 2.2, 'RetinaNet R-101 -> R-50': 4.0}  # against running everything
@@ -21,7 +22,7 @@ def table(results: Results) -> list[str]:
     """The gains of all pairs, each phase of each pair, torchdistill and the goals."""
     rows = results['iterations']
     lines = [GAIN_HEAD, *(gain(pair, those) for pair, those in by_pair(rows).items()), '', spread(rows), '']
-    lines.append(HEAD)
+    lines += [*against_alone(rows), HEAD]
     for pair, those in by_pair(rows).items():
         first = those[0]
         images = f'{first["batch"]} images of {first["size"]} pixels, MiB of {first["images"]}'
@@ -48,6 +49,22 @@ def spread(rows: Sequence[dict]) -> str:
         'Gain: how many times as fast as running everything. Ratios are medians over the rounds; their quartiles lie '
         f'{median(widths):.0f} % from them as a rule and {max(widths):.0f} % at most.'
     )
+
+
+def against_alone(rows: Sequence[dict]) -> list[str]:
+    """Time and memory beside the student's own training, where that was measured; of SSKD the largest phase."""
+    lines = []
+    for pair, those in by_pair(rows).items():
+        kd = next((row for row in those if 'student alone' in row['bytes']), None)
+        if kd is not None:
+            alone = kd['bytes']['student alone']
+            time = f'{ratio(kd, "mmkd", "student alone").median:.2f}' if 'student alone' in kd['seconds'] else '-'
+            memory = [
+                max((row['bytes']['mmkd'] / alone for row in those if row['method'] == method), default=None)
+                for method in ('KD', 'MHKD', 'SSKD')
+            ]
+            lines.append(f'| {" | ".join([pair, time, *("-" if x is None else f"{x:.2f}" for x in memory)])} |')
+    return [ALONE_HEAD, *lines, ''] if lines else []
 
 
 def line(row: dict) -> str:

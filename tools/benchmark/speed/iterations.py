@@ -10,7 +10,7 @@ from typing import Any
 from measuring import GPU, alternate, medians, peak_bytes
 from mmkd_training import MmkdTraining
 from pairs import Pair
-from rivals import Floor, RunEverything
+from rivals import Floor, Rival, RunEverything, StudentAlone
 from torch import nn
 from torchdistill_process import TorchDistill
 
@@ -52,6 +52,8 @@ def measure_seconds(name: str, pair: Pair, method: str, rounds: int, torchdistil
                 own.enter(phase)
             steps = {'mmkd': ours.step, 'frozen_dtype': low.step}
             steps |= {'floor': Floor(ours).step, 'run everything': RunEverything(ours).step}
+            if method == 'KD':
+                steps['student alone'] = StudentAlone(ours).step
             asked = ALSO_TORCHDISTILL.get((name, method, phase))
             others = {'torchdistill': TorchDistill(torchdistill_at, asked, batch)} if torchdistill_at and asked else {}
             steps |= {other: process.step for other, process in others.items()}
@@ -72,7 +74,9 @@ def measure_bytes(pair: Pair, method: str, batch: int) -> dict[str, dict[str, in
                 memory = found.setdefault(phase, {})
                 memory[who] = peak_bytes(ours.step, ours.optimizer, *networks(ours.distiller))
                 if not options:
-                    memory['run everything'] = bytes_of_everything(ours)
+                    memory['run everything'] = bytes_of_rival(RunEverything(ours))
+                if method == 'KD' and not options:
+                    memory['student alone'] = bytes_of_rival(StudentAlone(ours))
     return found
 
 
@@ -81,8 +85,8 @@ def networks(distiller: Distiller) -> tuple[nn.Module, ...]:
     return distiller.student, distiller.teacher.network, distiller.extras
 
 
-def bytes_of_everything(ours: MmkdTraining) -> int:
+def bytes_of_rival(rival: Rival) -> int:
     """Its optimizer has moments from the second step on, as that of the training has."""
-    rival = RunEverything(ours)
     rival.step()
-    return peak_bytes(rival.step, rival.optimizer, rival.student, rival.teacher, rival.extras)
+    others = () if isinstance(rival, StudentAlone) else (rival.teacher, rival.extras)
+    return peak_bytes(rival.step, rival.optimizer, rival.student, *others)

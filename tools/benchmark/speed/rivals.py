@@ -1,4 +1,4 @@
-"""Other ways to train what mmkd trains, on copies of its networks: the floor, and running everything."""
+"""Other ways to train what mmkd trains, on copies of its networks: the floor, running everything, the student alone."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -189,6 +189,14 @@ class RunEverything(Rival):
         for hook in hooks:
             hook.remove()
         return self.distiller.parse_losses(losses)[0], [kept[end] for end in ends]
+
+
+class StudentAlone(RunEverything):
+    """The student's own training, beside a phase of KD in which all of it learns."""
+
+    def soft_targets(self) -> Tensor:
+        """Its own loss."""
+        return self._run(self.student, [])[0]
 
 
 def _head(network: nn.Module) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmkd.acceleration.batch_copies import wait_for_no_copy
 from mmkd.acceleration.batchnorm_folding import FrozenNorms, find_pairs
+from mmkd.acceleration.iteration_graphs import iteration_graphs
 from mmkd.acceleration.options import SpeedUps
 from mmkd.errors import UserError
 from mmkd.features.padding import Padded, divisor_of
@@ -45,6 +47,8 @@ class Distiller(BaseModel):
         data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
+        cuda_graph (bool): Replay forward and backward of an iteration from a CUDA graph, where that is possible.
+            Defaults to False.
     """
 
     compares_scores = False  # of classes, which must then be the same in both networks
@@ -64,6 +68,7 @@ class Distiller(BaseModel):
         compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         frozen_dtype: str | None = None,
+        cuda_graph: bool = False,
     ):
         super().__init__()
         if not isinstance(student, dict):
@@ -93,6 +98,7 @@ class Distiller(BaseModel):
         )
         self.frozen_norms = FrozenNorms(self.student, [])
         self.speed_ups = SpeedUps(channels_last, compile, frozen_dtype)
+        self.graphs = iteration_graphs(cuda_graph, compile)
         self.register_state_dict_post_hook(_keep_student)
         self.register_load_state_dict_pre_hook(_from_student)
         self.register_load_state_dict_post_hook(_extras_travel_apart)
@@ -111,7 +117,7 @@ class Distiller(BaseModel):
         """Move or cast all tensors (``to``, ``cuda``, ``half`` ...), the teacher's included."""
         super()._apply(fn, *args, **kwargs)
         self.teacher.turn(fn)
-        self.frozen_norms.refresh()
+        self.renew()
         return self
 
     def init_weights(self) -> None:
@@ -127,6 +133,18 @@ class Distiller(BaseModel):
                 return self.loss(inputs, data_samples)
             return self._loss_of_both(Batch(inputs, data_samples), self.unlabelled)
         return self.student(inputs, data_samples, mode=mode)
+
+    def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """As mmengine's, or the same from a graph."""
+        aside = 'images without labels lie beside the batch' if self.unlabelled is not None else ''
+        if self.graphs is None or not self.graphs.takes(optim_wrapper, aside):
+            return super().train_step(data, optim_wrapper)
+        return self.graphs.train_step(self, data, optim_wrapper, self.decided)
+
+    @property
+    def decided(self) -> tuple:
+        """What is decided outside the device about the current loss."""
+        return self.current
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The method's losses."""
@@ -246,7 +264,7 @@ class Distiller(BaseModel):
             self.student.get_submodule(name) for name in sorted(frozen) if name.rpartition('.')[0] not in frozen
         ]
         self.train(self.training)
-        self.frozen_norms.refresh()
+        self.renew()
 
     def train(self, mode: bool = True) -> 'Distiller':
         """As the student does, but what is frozen stays in evaluation mode: statistics, dropout, stochastic depth."""
@@ -262,8 +280,14 @@ class Distiller(BaseModel):
         # training for any.
         self.speed_ups.active = bool(mode and self.current)
         if turns:  # averaged weights are swapped in for the validation
-            self.frozen_norms.refresh()
+            self.renew()
         return self
+
+    def renew(self) -> None:
+        """Weights or what learns may have changed: make anew what depends on them."""
+        self.frozen_norms.refresh()
+        if self.graphs is not None:
+            self.graphs.drop()
 
 
 def _build_teacher(teacher: dict, parts: Sequence[str], student: nn.Module) -> Teacher:
@@ -304,6 +328,6 @@ def _from_student(module: nn.Module, state: dict, prefix: str, *args) -> None:
 
 
 def _extras_travel_apart(module: nn.Module, incompatible_keys) -> None:
-    module.frozen_norms.refresh()  # type: ignore[operator,union-attr]
+    module.renew()  # type: ignore[operator]
     missing = incompatible_keys.missing_keys
     missing[:] = [key.replace(_STUDENT, '', 1) for key in missing if 'extras.' not in key]

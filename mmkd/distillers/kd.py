@@ -34,6 +34,8 @@ class KD(Distiller):
         data_preprocessor (dict, optional): Passed on by the Runner.
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
+        cuda_graph (bool): Replay forward and backward of an iteration from a CUDA graph, where that is possible.
+            Defaults to False.
     """
 
     compares_scores = True
@@ -49,8 +51,9 @@ class KD(Distiller):
         compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         frozen_dtype: str | None = None,
+        cuda_graph: bool = False,
     ):
-        super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
+        super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype, cuda_graph)
         self.task = task_of(self.student, self.teacher)
         with own_randomness():
             self.extras[SOFT_LOSS] = MODELS.build(soft_loss or self.task.soft_loss)

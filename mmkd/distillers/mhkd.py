@@ -61,7 +61,7 @@ class MHKD(SSKD):
         target (str): The student's heads learn from the teacher's ``'heads'`` or its ``'final'`` scores.
         soft_until (float): The part of the phase after which the heads' soft loss stops. Defaults to 1.0.
         kwargs: ``mimic_loss``, ``stage_losses``, ``pairs``, ``channels_last``, ``compile``, ``frozen_dtype``,
-            ``data_preprocessor`` as :class:`SSKD` has them.
+            ``cuda_graph``, ``data_preprocessor`` as :class:`SSKD` has them.
     """
 
     compares_scores = True
@@ -129,6 +129,11 @@ class MHKD(SSKD):
         self.check_cut(point.teacher for point in self.points)
         for point in self.points:
             self.task.check_place(point)
+
+    @property
+    def decided(self) -> tuple:
+        """Also whether heads still learn from soft targets."""
+        return (*super().decided, self.progress < self.soft_until)
 
     @property
     def soft_loss(self) -> nn.Module:

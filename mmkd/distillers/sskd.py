@@ -56,6 +56,8 @@ class SSKD(Distiller):
         places (Sequence[str], optional): Names of the stages that are mimicked beside it. Defaults to the neck of
             detectors that have one, and to every stage of other networks.
         feature_loss (dict, optional): The distance there. Defaults to ``dict(type='mmkd.PKDLoss')``.
+        cuda_graph (bool): Replay forward and backward of an iteration from a CUDA graph, where that is possible.
+            Defaults to False.
     """
 
     head_learns_from_features = True
@@ -76,8 +78,9 @@ class SSKD(Distiller):
         weight: float = 2.0,
         places: Sequence[str] | None = None,
         feature_loss: dict | None = None,
+        cuda_graph: bool = False,
     ):
-        super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype)
+        super().__init__(student, teacher, channels_last, compile, data_preprocessor, frozen_dtype, cuda_graph)
         self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or {})
         self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
         for name, loss in self.stage_losses.items():

@@ -286,6 +286,7 @@ class Distiller(BaseModel):
     def renew(self) -> None:
         """Weights or what learns may have changed: make anew what depends on them."""
         self.frozen_norms.refresh()
+        self.speed_ups.renew()
         if self.graphs is not None:
             self.graphs.drop()
 

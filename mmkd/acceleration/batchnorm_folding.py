@@ -117,6 +117,7 @@ class FrozenNorms:
             for module in (conv, norm):
                 unfold(module)
             forward.weight = forward.bias = None
+            forward.low.clear()
             if frozen:
                 vars(conv)['forward'], vars(norm)['forward'] = forward, _unchanged
 
@@ -142,11 +143,24 @@ class _FoldedForward:
         self.conv, self.norm = conv, norm
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
+        self.low: dict[torch.dtype, tuple[Tensor, Tensor]] = {}  # the same, as autocast would cast them in each call
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.weight is None:
             self.fold()
+        # compiled code casts while it computes
+        if not torch.compiler.is_compiling() and torch.is_autocast_enabled(x.device.type):
+            return self.conv._conv_forward(x, *self._cast(torch.get_autocast_dtype(x.device.type)))
         return self.conv._conv_forward(x, self.weight, self.bias)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        assert self.weight is not None
+        assert self.bias is not None
+        if dtype not in self.low:
+            self.low[dtype] = self.weight.to(dtype), self.bias.to(dtype)
+        return self.low[dtype]
 
     @torch.inference_mode(False)
     @torch.no_grad()

@@ -1,7 +1,8 @@
 """Runs the forward of frozen modules in 16 bits."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -42,18 +43,56 @@ class LowPrecision:
             _warn_if_slow(dtype)
         self.dtype = DTYPES[dtype]
         self.wanted = wanted
+        self.copies: dict[nn.Module, dict] = {}  # of weights, by the layer
+
+    def renew(self) -> None:
+        """Weights may have changed: their copies are made again when they are needed."""
+        self.copies.clear()
 
     def put_on(self, modules: Iterable[nn.Module], device: str) -> None:
         """Wrap the modules permanently, compiled ones included."""
         for module in modules:
             if weights := list(module.parameters()):  # nothing else takes long
-                replace_call(module, partial(self._call, module, weights, call_of(module), device))
+                run = call_of(module)
+                layers = [layer for layer in module.modules() if type(layer) in (nn.Conv2d, nn.Linear)]
+                if run != module._call_impl:  # compiled code would be compiled again for weights of another dtype
+                    layers = []
+                replace_call(module, partial(self._call, module, weights, layers, run, device))
 
-    def _call(self, module: nn.Module, weights: list, run: Callable, device: str, *args: Any, **kwargs: Any) -> Any:
+    @contextmanager
+    def _low_weights(self, layers: Sequence[nn.Module]) -> Iterator[None]:
+        """Inside, layers have copies of their weights in the dtype, which autocast would make anew in each call."""
+        layers = [layer for layer in layers if 'forward' not in vars(layer)]  # what is folded has copies of its own
+        own = [layer._parameters for layer in layers]
+        try:
+            for layer in layers:
+                vars(layer)['_parameters'] = self._copied(layer)
+            yield
+        finally:
+            for layer, parameters in zip(layers, own):
+                vars(layer)['_parameters'] = parameters
+
+    def _copied(self, layer: nn.Module) -> dict:
+        if layer not in self.copies:
+            with torch.inference_mode(False), torch.no_grad():
+                named = layer._parameters.items()
+                self.copies[layer] = {name: value if value is None else value.to(self.dtype) for name, value in named}
+        return self.copies[layer]
+
+    def _call(
+        self,
+        module: nn.Module,
+        weights: list,
+        layers: list,
+        run: Callable,
+        device: str,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         learns = module.training or any(tensor.requires_grad for tensor in [*weights, *tensors_in([args, kwargs])])
         if learns or not self.wanted() or torch.is_autocast_enabled(device):
             return run(*args, **kwargs)
-        with torch.autocast(device, self.dtype):
+        with torch.autocast(device, self.dtype), self._low_weights(layers):
             output = run(*args, **kwargs)
         return tree_map(self._in_full, output)
 

@@ -85,6 +85,11 @@ class SpeedUps:
             if self.options is not None:
                 torch.compiler.reset()
 
+    def renew(self) -> None:
+        """Weights or what learns may have changed."""
+        if self.low_precision is not None:
+            self.low_precision.renew()
+
     def _try_low_precision(self, key: str, network: nn.Module, inputs: Tensor) -> None:
         plain = _try(network, inputs)
         try:

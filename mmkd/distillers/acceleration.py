@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmkd.acceleration.batchnorm_folding import FrozenNorms, find_pairs
+from mmkd.acceleration.iteration_graphs import GraphedIterations
 from mmkd.acceleration.options import SpeedUps
 from mmkd.objectives.networks import Networks
 
@@ -16,15 +17,19 @@ class Acceleration:
     Args:
         networks: The student, its teacher and the extras.
         options: Those that the user chose.
+        graphs: Replays whole iterations, if the user wants it.
     """
 
-    def __init__(self, networks: Networks, options: SpeedUps):
-        self.networks, self.options = networks, options
+    def __init__(self, networks: Networks, options: SpeedUps, graphs: GraphedIterations | None):
+        self.networks, self.options, self.graphs = networks, options, graphs
         self.frozen_norms = FrozenNorms(networks.student, [])
 
     def refresh(self) -> None:
-        """Fold what is frozen now; needed whenever weights or modes have changed."""
+        """Make again what depends on weights and modes; needed whenever these have changed."""
         self.frozen_norms.refresh()
+        self.options.renew()
+        if self.graphs is not None:
+            self.graphs.drop()
 
     def apply(self, inputs: Tensor, read: Collection[str], read_of_teacher: Collection[str]) -> None:
         """Fold and apply; comes when the extras are built.

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mmkd.acceleration.batch_copies import wait_for_no_copy
+from mmkd.acceleration.iteration_graphs import iteration_graphs
 from mmkd.acceleration.options import SpeedUps
 from mmkd.distillers.acceleration import Acceleration
 from mmkd.distillers.freezing import freeze_all_but
@@ -43,6 +45,8 @@ class Distiller(BaseModel):
         data_preprocessor (dict, optional): The config's top-level one; the Runner passes it on.
         frozen_dtype (str, optional): While training, what is frozen of both networks runs in it, ``'bfloat16'`` or
             ``'float16'``; what learns, and all losses, stay in float32. Defaults to None: in float32, too.
+        cuda_graph (bool): Replay forward and backward of an iteration from a CUDA graph, where that is possible.
+            Defaults to False.
     """
 
     compares_scores = False  # of classes, which must then be the same in both networks
@@ -64,6 +68,7 @@ class Distiller(BaseModel):
         compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         frozen_dtype: str | None = None,
+        cuda_graph: bool = False,
     ):
         super().__init__()
         self.student = build_student(student, data_preprocessor)
@@ -76,7 +81,9 @@ class Distiller(BaseModel):
         parts = ('backbone', 'neck', *(scoring_parts() if self.compares_scores else ()))  # of the teacher, that run
         self.teacher = build_teacher(teacher, parts, self.student)
         self.networks = Networks(self.student, self.teacher, self.extras)
-        self.acceleration = Acceleration(self.networks, SpeedUps(channels_last, compile, frozen_dtype))
+        self.acceleration = Acceleration(
+            self.networks, SpeedUps(channels_last, compile, frozen_dtype), iteration_graphs(cuda_graph, compile)
+        )
         save_and_load_as_student(self)
         self.register_load_state_dict_post_hook(lambda distiller, _: distiller.acceleration.refresh())
 
@@ -122,6 +129,15 @@ class Distiller(BaseModel):
                 return self.loss(inputs, data_samples)
             return self._loss_of_both(Batch(inputs, data_samples), self.unlabelled)
         return self.student(inputs, data_samples, mode=mode)
+
+    def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """As mmengine's, or the same from a graph."""
+        graphs = self.acceleration.graphs
+        aside = 'images without labels lie beside the batch' if self.unlabelled is not None else ''
+        if graphs is None or not graphs.takes(optim_wrapper, aside):
+            return super().train_step(data, optim_wrapper)
+        choices = self.objective(self.current).choices(self.current, self.progress)
+        return graphs.train_step(self, data, optim_wrapper, (self.current, choices))
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The losses of the phase at hand."""

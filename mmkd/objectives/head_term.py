@@ -58,6 +58,10 @@ class HeadTerm(Term):
         """The soft loss."""
         return self.networks.extras[HEAD_SOFT_LOSS]
 
+    def choices(self, phase: Phase, progress: float) -> tuple:
+        """Whether the soft loss still acts."""
+        return (progress < self.soft_until,)
+
     @property
     def watched_modules(self) -> tuple[set[str], set[str]]:
         """Where heads sit."""

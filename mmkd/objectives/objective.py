@@ -67,6 +67,10 @@ class Objective(ABC):
     def losses(self, step: Step) -> dict:
         """The losses by the names under which they are logged."""
 
+    def choices(self, phase: Phase, progress: float) -> tuple:
+        """What else decides which losses an iteration has, at this part of the phase."""
+        return ()
+
     @abstractmethod
     def learns_from_images(self, phase: Phase) -> bool:
         """Whether one of its losses needs no labels."""

@@ -87,6 +87,10 @@ class OwnLoss(Objective):
             losses.update(term.losses(step, seen, teacher))
         return losses
 
+    def choices(self, phase: Phase, progress: float) -> tuple:
+        """Those of all terms."""
+        return tuple(term.choices(phase, progress) for term in self.terms)
+
     def learns_from_images(self, phase: Phase) -> bool:
         """The student's own loss does not; a term may."""
         return any(term.learns_from_images(phase) for term in self.terms)

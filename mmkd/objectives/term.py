@@ -49,6 +49,10 @@ class Term(ABC):
         """Whether it is computed in an iteration; if not, nothing runs for its sake. By default in the whole phase."""
         return self.acts_in(step.phase)
 
+    def choices(self, phase: Phase, progress: float) -> tuple:
+        """What else decides which losses it has, at this part of the phase."""
+        return ()
+
     @property
     def watched_modules(self) -> tuple[set[str], set[str]]:
         """Paths of the modules of the student and of the teacher whose output it may read."""

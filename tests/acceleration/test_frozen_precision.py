@@ -1,15 +1,17 @@
 """What is frozen in half the bits; what is around it knows nothing of that."""
 
 import copy
+from collections import Counter
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmkd.acceleration.batchnorm_folding import FrozenNorms, find_pairs
 from mmkd.acceleration.options import SpeedUps
 from mmkd.errors import UserError
-from mmkd.features.capture import run_to
+from mmkd.features.capture import ModuleOutput, run_to
 from mmkd.stages.plan import plan_stages
 from mmkd.teacher.network import freeze_modes
 from tests.acceleration.test_options import Chain, part
@@ -280,3 +282,88 @@ def test_a_processor_without_instructions_for_it_is_told_once(dtype, device, fou
 def test_off_is_off(chain, images):
     SpeedUps().apply('model.student', chain, images, ())
     assert all(module._compiled_call_impl is None for module in chain.modules())
+
+
+# Copies of weights
+
+
+class Casts(TorchDispatchMode):
+    """Counts what is cast to 16 bits, by its size."""
+
+    def __enter__(self):
+        self.sizes = Counter()
+        return super().__enter__()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default and (kwargs or {}).get('dtype') == HALF:
+            self.sizes[tuple(args[0].shape)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def weights_cast(network: nn.Module, images: torch.Tensor) -> int:
+    shapes = {tuple(p.shape) for p in network.parameters()}
+    with Casts() as casts:
+        network.extract_feat(images)
+    return sum(count for shape, count in casts.sizes.items() if shape in shapes)
+
+
+@pytest.mark.parametrize('folds', [False, True])
+def test_weights_are_cast_once_until_they_change(chain, images, folds):
+    freeze(chain)
+    twin = copy.deepcopy(chain)
+    norms, twins = (FrozenNorms(net, find_pairs(net, images) if folds else []) for net in (chain, twin))
+    speed_ups = put_on(chain, images)
+    norms.refresh()
+    speed_ups.renew()
+    first = weights_cast(chain, images)
+    assert first >= 4
+    assert weights_cast(chain, images) == 0
+    before, before_state = chain.extract_feat(images), copy.deepcopy(chain.state_dict())
+    assert {p.dtype for p in chain.parameters()} == {torch.float32}
+    for parameter in chain.parameters():
+        parameter.data.mul_(1.5)  # as swapping averages in does
+    norms.refresh()
+    speed_ups.renew()
+    changed = chain.extract_feat(images)
+    assert not torch.equal(changed, before)
+    for state, found in ((before_state, before), (chain.state_dict(), changed)):
+        twin.load_state_dict(state)
+        twins.refresh()
+        with torch.autocast('cpu', HALF):
+            assert torch.equal(twin.extract_feat(images).float(), found)
+
+
+def test_weights_are_their_own_again_after_a_forward_that_is_left_early(images):
+    network = Chain(nn.Sequential(part(), part()))
+    freeze(network)
+    own = dict(network.named_parameters())
+    put_on(network, images, {'parts.0.0.0'})
+    stage = ModuleOutput('parts.0.0.0')
+    run_to(network, [stage], images)
+    assert all(parameter is own[name] for name, parameter in network.named_parameters())
+
+
+def test_a_layer_that_computes_with_its_weights_gets_them_in_full(images):
+    class Standardised(nn.Conv2d):
+        def forward(self, x):
+            assert self.weight.dtype == torch.float32
+            return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+    network = Chain(nn.Sequential(Standardised(3, 3, 1)))
+    freeze(network)
+    put_on(network, images)
+    network.extract_feat(images)
+
+
+def test_folded_weights_under_autocast_are_those_that_it_casts(chain, images):
+    freeze(chain)
+    norms = FrozenNorms(chain, find_pairs(chain, images))
+    norms.refresh()
+    chain.extract_feat(images)
+    first = chain.parts[0][0]
+    forward = vars(first)['forward']
+    with torch.autocast('cpu', HALF):
+        found = first(images)
+        expected = first._conv_forward(images, forward.weight, forward.bias)
+    assert found.dtype == HALF
+    assert torch.equal(found, expected)

@@ -1,5 +1,6 @@
 """Classifiers learn on the device: every method and every way to run, and what is frozen keeps its bytes."""
 
+import copy
 import math
 import os
 import socket
@@ -11,6 +12,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
+from mmkd.acceleration.iteration_graphs import CudaGraph
 from mmkd.stages.phases import plan_phases
 from tests.conftest import ROOT
 from tests.distil import distil, distillation, plain, teacher  # noqa: F401  (fixtures)
@@ -42,6 +44,15 @@ ONLY_CUDA = {
     'bfloat16, KD, frozen_dtype': dict(optim_wrapper=BRAIN, model=dict(type='mmkd.KD', frozen_dtype='bfloat16')),
     'compiled': dict(model=dict(type='mmkd.KD', compile=True)),
 }
+GRAPHS = {
+    'KD': dict(model=dict(type='mmkd.KD')),
+    'FeatureKD': dict(model=dict(type='mmkd.FeatureKD')),
+    'SSKD': dict(hook=dict(stages=['layer2', 'head'], lengths=[4, 4])),
+    'SSKD, frozen_dtype': dict(
+        model=dict(frozen_dtype='bfloat16'), hook=dict(stages=['layer2', 'head'], lengths=[4, 4])
+    ),
+    'MHKD': dict(model=dict(type='mmkd.MHKD', heads=HEADS, soft_until=0.6)),
+}
 
 
 @pytest.mark.parametrize('case', [*CASES, *(pytest.param(case, marks=pytest.mark.only_cuda) for case in ONLY_CUDA)])
@@ -56,6 +67,27 @@ def test_every_way_to_train(distil, train, plain, tmp_path, case):  # noqa: F811
     student = get_model(plain.copy(), pretrained=False)
     saved = torch.load(tmp_path / 'run' / 'epoch_8.pth', map_location='cpu', weights_only=False)
     student.load_state_dict(saved['state_dict'])
+
+
+@pytest.mark.only_cuda
+@pytest.mark.parametrize('case', GRAPHS)
+def test_replayed_from_graphs(distil, train, case, monkeypatch):  # noqa: F811
+    """The same losses but for rounding, and iterations do come from a graph."""
+    said = []
+    monkeypatch.setattr('mmkd.acceleration.iteration_graphs.print_log', lambda text, **_: said.append(text))
+    replays, replay = [], CudaGraph.replay
+    monkeypatch.setattr(CudaGraph, 'replay', lambda graph: replays.append(replay(graph)))
+    losses = []
+    for graphs in (False, True):
+        changes = copy.deepcopy(GRAPHS[case])
+        changes['model'] = dict(changes.get('model', {}), cuda_graph=graphs)
+        runner = distil(f'run-{graphs}', **{'train_cfg.val_interval': 4}, **changes)
+        losses.append(train(runner))
+        assert bool(replays) is graphs, said
+    assert not said
+    for (current, plain_one), (current_there, other) in zip(*losses, strict=True):
+        assert current == current_there
+        assert other == pytest.approx(plain_one, rel=0.05, abs=1e-3)
 
 
 @pytest.mark.parametrize('method', ['SSKD', 'KD', 'MHKD'])

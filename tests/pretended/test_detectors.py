@@ -1,4 +1,4 @@
-"""A RetinaNet on a pretended GPU: all lies on one device, and where it waits mmdet asks."""
+"""Detectors on a pretended GPU: all lies on one device, and where it waits mmdet asks."""
 
 import pytest
 
@@ -14,10 +14,17 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize('kind', ['RetinaNet'], indirect=True, scope='session')
-@pytest.mark.parametrize('method', ['SSKD'])
+WHOLE = dict(stages=['all'], lengths=[6])
+
+
+@pytest.mark.parametrize('kind', ['RetinaNet', 'FasterRCNN'], indirect=True, scope='session')
+@pytest.mark.parametrize(
+    'method', ['SSKD', pytest.param('KD', marks=pytest.mark.long), pytest.param('MHKD', marks=pytest.mark.long)]
+)
 def test_phases(distil, tmp_path, kind, method):  # noqa: F811
-    phases = count_phases(distil, work_dir=tmp_path, model=dict(type=f'mmkd.{method}'), **CHANGES)
+    changes = CHANGES if method == 'SSKD' else dict(CHANGES, hook=WHOLE)
+    phases = count_phases(distil, work_dir=tmp_path, model=dict(type=f'mmkd.{method}'), **changes)
+    assert phases
     for phase, counted in phases.items():  # mmdet's own stay
         assert not [line for line in (*counted.waits, *counted.blocking) if 'mmkd/' in line.split(' < ')[0]], phase
-    compare(f'{method}, RetinaNet', phases)
+    compare(f'{method}, {kind}', phases)

@@ -72,6 +72,14 @@ CASES: dict[str, dict | Callable[[dict, Path], dict]] = {
     'KD, images on the device': on_the_device,
     'KD, clipped gradients': dict(model=KD, optim_wrapper=CLIPPED),
     'KD, --amp-dtype bfloat16': dict(model=KD, optim_wrapper=by_flag('bfloat16')),
+    'SSKD, frozen_dtype': dict(
+        model=dict(frozen_dtype='bfloat16'), hook=dict(stages=['layer1', 'layer4', 'head'], lengths=[1, 1, 4])
+    ),
+    'SSKD, channels_last': dict(model=dict(channels_last=True), hook=dict(stages=['layer4', 'head'], lengths=[2, 4])),
+    'SSKD, kept features': {
+        'hook': dict(stages=['layer4', 'head'], lengths=[2, 4]),
+        'default_hooks.cache': dict(type='mmkd.FeatureCacheHook', views=2),
+    },
     'SSKD, averaged weights': dict(
         hook=dict(stages=['layer1', 'layer4', 'head'], lengths=[1, 1, 4]), custom_hooks=[dict(type='EMAHook')]
     ),

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmkd.compat.mmcv_ops.precision import at_least_fp32
 
 _MAX = 0
+_MOST = 2**24  # values at once: of many RoIs with many samples some at a time
 
 
 def roi_align_forward(
@@ -33,17 +34,27 @@ def roi_align_forward(
             torchvision.ops.roi_align(feature, rois.to(feature.dtype), size, spatial_scale, sampling_ratio, aligned)
         )
         return
-    for i, roi in enumerate(rois):
-        y, x = _sample_coordinates(roi, size, spatial_scale, sampling_ratio, aligned)
-        if not y.numel():  # an empty RoI has no samples: nothing wins, as in mmcv
-            output[i], argmax_y[i], argmax_x[i] = -10000, -1, -1
+    y1, y2, x1, x2 = (side[:, None, None] for side in _sides(rois, spatial_scale, aligned))
+    pixels = feature.flatten(2).transpose(1, 2)  # (images, pixels, channels)
+    for which, rows, columns in _alike((y2 - y1) / aligned_height, (x2 - x1) / aligned_width, sampling_ratio):
+        if not rows * columns:  # an empty RoI has no samples: nothing wins, as in mmcv
+            output[which], argmax_y[which], argmax_x[which] = -10000, -1, -1
             continue
-        corners = _corners(y, x, *feature.shape[2:])
-        plane = feature[int(roi[0])].flatten(1)
-        best = torch.stack([weight * plane[:, index] for index, weight in corners]).sum(0).max(dim=-1)
-        output[i] = best.values
-        argmax_y[i] = _pick(y, best.indices)
-        argmax_x[i] = _pick(x, best.indices)
+        shape = aligned_height, aligned_width, rows, columns
+        most = max(1, _MOST // (feature.shape[1] * math.prod(shape)))
+        for some in which.split(most):
+            y = _samples_along(y1[some], y2[some], aligned_height, rows)[:, :, None, :, None].expand(-1, *shape)
+            x = _samples_along(x1[some], x2[some], aligned_width, columns)[:, None, :, None, :].expand(-1, *shape)
+            y, x = y.flatten(3), x.flatten(3)
+            image = rois[some, 0].long()[:, None, None, None]
+            corners = _corners(y, x, *feature.shape[2:])
+            best = torch.stack([weight[..., None] * pixels[image, index] for index, weight in corners]).sum(0).max(-2)
+            for result, values in (
+                (output, best.values),
+                (argmax_y, y.gather(-1, best.indices)),
+                (argmax_x, x.gather(-1, best.indices)),
+            ):
+                result[some] = values.movedim(-1, 1).to(result.dtype)
 
 
 def roi_align_backward(
@@ -76,32 +87,42 @@ def roi_align_backward(
             )
         )
         return
-    planes = torch.zeros_like(grad_input, dtype=grad.dtype).flatten(2)
-    batch = rois[:, 0].long()[:, None, None, None].expand_as(grad)
-    channel = torch.arange(grad.shape[1], device=grad.device)[:, None, None].expand_as(grad)
+    sums = torch.zeros_like(grad_input, dtype=grad.dtype)
+    plane = rois[:, 0].long()[:, None] * grad.shape[1] + torch.arange(grad.shape[1], device=grad.device)
     y, x = at_least_fp32(argmax_y), at_least_fp32(argmax_x)
-    won = y != -1
+    won = grad * (y != -1)
     for index, weight in _corners(y, x, *grad_input.shape[2:]):
-        planes.index_put_((batch[won], channel[won], index[won]), (weight * grad)[won], accumulate=True)
-    grad_input.copy_(planes.view_as(grad_input))
+        places = plane[:, :, None, None] * math.prod(grad_input.shape[2:]) + index
+        sums.view(-1).index_add_(0, places.flatten(), (weight * won).flatten())
+    grad_input.copy_(sums)
 
 
-def _sample_coordinates(
-    roi: Tensor, size: tuple[int, int], scale: float, sampling_ratio: int, aligned: bool
-) -> tuple[Tensor, Tensor]:
-    """The y and the x of every sample of one RoI, each of shape ``(height, width, samples)``."""
-    x1, y1, x2, y2 = roi[1:] * scale - (0.5 if aligned else 0)
-    rows = _samples_along(y1, y2, size[0], sampling_ratio, aligned)
-    columns = _samples_along(x1, x2, size[1], sampling_ratio, aligned)
-    shape = (size[0], size[1], rows.shape[1], columns.shape[1])
-    return (rows[:, None, :, None].expand(shape).flatten(2), columns[None, :, None, :].expand(shape).flatten(2))
+def _sides(rois: Tensor, scale: float, aligned: bool) -> list[Tensor]:
+    """Top, bottom, left and right of RoIs in pixels of the feature."""
+    x1, y1, x2, y2 = (rois[:, 1:] * scale - (0.5 if aligned else 0)).unbind(1)
+    if not aligned:
+        x2, y2 = torch.maximum(x2, x1 + 1), torch.maximum(y2, y1 + 1)
+    return [y1, y2, x1, x2]
 
 
-def _samples_along(start: Tensor, end: Tensor, bins: int, sampling_ratio: int, aligned: bool) -> Tensor:
-    length = end - start if aligned else (end - start).clamp(min=1)
-    step = length / bins
-    samples = sampling_ratio if sampling_ratio > 0 else math.ceil(float(step))
-    centres = (torch.arange(samples, device=start.device) + 0.5) * step / max(samples, 1)
+def _alike(height: Tensor, width: Tensor, sampling_ratio: int) -> list[tuple[Tensor, int, int]]:
+    """Which RoIs have as many rows and columns of samples in a bin, and how many; the device is asked once at most."""
+    everyone = torch.arange(len(height), device=height.device)
+    if sampling_ratio > 0 or not len(height):
+        return [(everyone, sampling_ratio, sampling_ratio)] if len(height) else []
+    counts = torch.cat([height, width], 1).flatten(1).ceil().clamp(min=0).int().tolist()
+    found: dict[tuple[int, int], list[int]] = {}
+    for place, (rows, columns) in enumerate(counts):
+        found.setdefault((rows, columns), []).append(place)
+    order = torch.tensor([place for places in found.values() for place in places])
+    groups = order.to(height.device, non_blocking=True).split([len(places) for places in found.values()])
+    return [(group, *sizes) for group, sizes in zip(groups, found)]
+
+
+def _samples_along(start: Tensor, end: Tensor, bins: int, samples: int) -> Tensor:
+    """Coordinates of the samples of each bin, (RoIs, bins, samples)."""
+    step = (end - start) / bins
+    centres = (torch.arange(samples, device=start.device) + 0.5) * step / samples
     return start + torch.arange(bins, device=start.device)[:, None] * step + centres
 
 
@@ -117,7 +138,3 @@ def _corners(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple[Tensor
         for row, row_weight in ((top, 1 - down), (bottom, down))
         for column, column_weight in ((left, 1 - along), (right, along))
     ]
-
-
-def _pick(coordinates: Tensor, winner: Tensor) -> Tensor:
-    return coordinates.expand(*winner.shape, -1).gather(-1, winner[..., None]).squeeze(-1)

@@ -1,0 +1,253 @@
+"""Iterations replayed from a graph are the plain ones, bit for bit, and where there can be no graph they go on."""
+
+import copy
+from collections import OrderedDict
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import nn
+
+from mmkd.acceleration.iteration_graphs import WARM_UP, CudaGraph, GraphedIterations, iteration_graphs
+from mmkd.errors import UserError
+from mmkd.features.least_squares import LeastSquares
+from tests.acceleration.recorded_graph import RecordedGraph
+
+DataSample = pytest.importorskip('mmpretrain.structures').DataSample
+
+
+@pytest.fixture
+def said_in_the_log(monkeypatch):
+    """What is logged, each sentence as often as it is said."""
+    said: list[str] = []
+    monkeypatch.setattr('mmkd.acceleration.iteration_graphs.print_log', lambda text, **_: said.append(text))
+    return lambda: said
+
+
+class Network(BaseModel):
+    """Learns labels or soft scores, next to a map that is fitted."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2))
+        self.head = nn.Linear(8, 5)
+        self.fit = LeastSquares(8, 3)
+        self.factor = 1.0  # decided on the host
+        self.asks = False
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        if self.asks:
+            float(inputs.sum())
+        feature = self.body(inputs).mean((2, 3))
+        self.fit.observe(feature.detach(), inputs.mean((2, 3)))
+        losses = dict(loss_fit=self.factor * self.fit(feature).square().mean())
+        if data_samples is not None:
+            samples = [sample.get('gt_score', sample.gt_label) for sample in data_samples]
+            target = torch.stack(samples) if samples[0].is_floating_point() else torch.cat(samples)
+            losses['loss_labels'] = nn.functional.cross_entropy(self.head(feature), target)
+        return losses
+
+
+def batch(index: int, count: int = 6, scores: bool = False, labels: bool = True) -> dict:
+    draw = torch.Generator().manual_seed(index)
+    samples = [DataSample().set_gt_label(int(torch.randint(5, (1,), generator=draw))) for _ in range(count)]
+    if scores:
+        samples = [sample.set_gt_score(torch.rand(5, generator=draw)) for sample in samples]
+    return dict(inputs=torch.randn(count, 3, 6, 6, generator=draw), data_samples=samples if labels else None)
+
+
+class Twins:
+    """The same network trained the plain way and with graphs."""
+
+    def __init__(self, **clip):
+        torch.manual_seed(0)
+        self.plain, self.ours = (network := Network()), copy.deepcopy(network)
+        self.wrappers = [self.wrapper(network, clip) for network in (self.plain, self.ours)]
+        self.graphs = GraphedIterations(self.make)
+        self.made: list[RecordedGraph] = []
+        self.random = [torch.get_rng_state()] * 2
+
+    def make(self) -> RecordedGraph:
+        self.made.append(RecordedGraph())
+        return self.made[-1]
+
+    def wrapper(self, network: nn.Module, clip: dict) -> OptimWrapper:
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.05)
+        return OptimWrapper(optimizer, clip_grad=dict(clip) or None)
+
+    @property
+    def is_captured(self) -> bool:
+        return self.graphs.captured is not None
+
+    def step(self, data: dict, kind=()) -> list[OrderedDict]:
+        def ours(network, data, wrapper):
+            assert self.graphs.takes(wrapper)
+            return self.graphs.train_step(network, data, wrapper, kind)
+
+        logs = []
+        for index, (network, step) in enumerate(((self.plain, Network.train_step), (self.ours, ours))):
+            torch.set_rng_state(self.random[index])
+            logs.append(step(network, copy.deepcopy(data), self.wrappers[index]))
+            self.random[index] = torch.get_rng_state()
+        return logs
+
+    def check(self, logs: list) -> None:
+        assert list(logs[0]) == list(logs[1])
+        assert all(torch.equal(logs[0][name], logs[1][name]) for name in logs[0])
+        for (name, one), other in zip(self.plain.state_dict().items(), self.ours.state_dict().values()):
+            assert torch.equal(one, other), name
+        assert self.wrappers[0]._inner_count == self.wrappers[1]._inner_count
+
+
+@pytest.mark.parametrize('clip', [{}, dict(max_norm=0.1)])
+@pytest.mark.parametrize('kind', [dict(), dict(scores=True), dict(labels=False)])
+def test_the_same_to_the_last_bit(clip, kind):
+    twins = Twins(**clip)
+    kept = []
+    for index in range(WARM_UP + 6):
+        kept.append(twins.step(batch(index, **kind)))
+        twins.check(kept[-1])
+        for wrapper in twins.wrappers:  # as a schedule does
+            wrapper.optimizer.param_groups[0]['lr'] *= 0.9
+        assert twins.is_captured is (index >= WARM_UP)
+    for logs in kept:  # also when it is read later
+        twins.check([logs[0], logs[0]])
+        assert all(torch.equal(logs[0][name], logs[1][name]) for name in logs[0])
+    assert sum(bool(graph.calls) for graph in twins.made) == 1
+
+
+def test_a_batch_of_another_size_goes_the_plain_way():
+    twins = Twins()
+    for index, count in enumerate([6] * (WARM_UP + 2) + [4, 4, 6, 6, 4, 6]):
+        twins.check(twins.step(batch(index, count)))
+    assert sum(bool(graph.calls) for graph in twins.made) == 1
+
+
+def test_batches_that_always_differ_are_never_captured():
+    twins = Twins()
+    for index, count in enumerate([6, 4] * (WARM_UP + 2)):
+        twins.check(twins.step(batch(index, count)))
+    assert not twins.is_captured
+
+
+def test_another_number_of_labels_is_another_size():
+    twins = Twins()
+    for index in range(WARM_UP + 2):
+        twins.step(batch(index))
+    data = batch(99)
+    assert twins.is_captured
+    logs = twins.step(dict(data, data_samples=None))
+    assert list(logs[1]) == ['loss', 'loss_fit']
+    twins.check(logs)
+
+
+def test_what_the_host_decides_is_said_by_the_kind():
+    twins = Twins()
+    for index in range(WARM_UP + 2):
+        twins.step(batch(index), kind='whole')
+    for network in (twins.plain, twins.ours):
+        network.factor = 0.5
+    stale = twins.step(batch(98), kind='whole')  # nobody said so
+    assert not torch.equal(stale[0]['loss_fit'], stale[1]['loss_fit'])
+    twins = Twins()
+    for index in range(2 * WARM_UP + 4):
+        if index == WARM_UP + 2:
+            for network in (twins.plain, twins.ours):
+                network.factor = 0.5
+        twins.check(twins.step(batch(index), kind='half' if index >= WARM_UP + 2 else 'whole'))
+
+
+def test_dropped_it_is_captured_anew():
+    twins = Twins()
+    for index in range(WARM_UP + 2):
+        twins.step(batch(index))
+    for network in (twins.plain, twins.ours):
+        network.head = nn.Linear(8, 5)
+        nn.init.ones_(network.head.weight)
+        nn.init.zeros_(network.head.bias)
+    twins.wrappers = [twins.wrapper(network, {}) for network in (twins.plain, twins.ours)]
+    twins.graphs.drop()
+    for index in range(WARM_UP + 3):
+        twins.check(twins.step(batch(index)))
+    assert twins.is_captured
+    assert sum(bool(graph.calls) for graph in twins.made) == 2
+
+
+def test_what_cannot_be_captured_goes_the_plain_way(said_in_the_log):
+    twins = Twins()
+    twins.plain.asks = twins.ours.asks = True
+    for index in range(2 * WARM_UP + 5):
+        twins.check(twins.step(batch(index)))
+        if index == WARM_UP + 1:
+            twins.graphs.drop()
+    (sentence,) = said_in_the_log()
+    assert 'since it cannot be captured (RuntimeError: operation not permitted when stream is capturing)' in sentence
+    assert sum(bool(graph.calls) for graph in twins.made) == 1  # it was tried once
+
+
+def test_samples_of_detectors_go_the_plain_way(said_in_the_log):
+    twins = Twins()
+    data = batch(0)
+    for sample in data['data_samples']:
+        sample.set_field(torch.zeros(2, 4), 'boxes')
+    for _ in range(WARM_UP + 2):
+        twins.check(twins.step(data))
+    (sentence,) = said_in_the_log()
+    assert 'samples hold more than labels' in sentence
+
+
+@pytest.mark.parametrize(
+    ('make', 'said'),
+    [
+        (lambda o: OptimWrapper(o, accumulative_counts=2), 'accumulative_counts adds up the gradients'),
+        (lambda o: AmpOptimWrapper.__new__(AmpOptimWrapper), 'optim_wrapper is an AmpOptimWrapper'),
+    ],
+)
+def test_optimizers_that_need_backward_go_the_plain_way(make, said, said_in_the_log):
+    wrapper = make(torch.optim.SGD(Network().parameters(), lr=0.1))
+    graphs = GraphedIterations(RecordedGraph)
+    assert not any(graphs.takes(wrapper) for _ in range(3))
+    (sentence,) = said_in_the_log()
+    assert said in sentence
+
+
+def test_after_a_failed_capture_nothing_is_left_of_it():
+    class Fails(RecordedGraph):
+        def capture(self, work):
+            ours.body[1].running_mean = torch.full_like(ours.body[1].running_mean, torch.nan)
+            ours.head.weight.grad = torch.full_like(ours.head.weight, torch.nan)
+            raise RuntimeError('out of memory')
+
+    twins = Twins()
+    ours = twins.ours
+    twins.graphs = GraphedIterations(Fails)
+    for index in range(WARM_UP + 2):
+        twins.check(twins.step(batch(index)))
+
+
+@pytest.mark.parametrize(
+    ('available', 'processes', 'said'), [(False, 1, 'there is no GPU'), (True, 2, 'there are several processes')]
+)
+def test_where_there_can_be_none_the_log_says_so(available, processes, said, monkeypatch, said_in_the_log):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: available)
+    monkeypatch.setattr('mmkd.acceleration.iteration_graphs.get_world_size', lambda: processes)
+    assert iteration_graphs(True) is None
+    (sentence,) = said_in_the_log()
+    assert sentence == f'model.cuda_graph: all iterations go the plain way, since {said}.'
+    assert iteration_graphs(False) is None
+    assert len(said_in_the_log()) == 1
+
+
+def test_with_a_gpu_there_are_graphs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert iteration_graphs(True).make is CudaGraph
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'compiles', 'said'),
+    [('yes', False, 'True or False'), (True, dict(), 'model.compile'), (1, False, 'not 1')],
+)
+def test_bad_options(wanted, compiles, said):
+    with pytest.raises(UserError, match=f'model.cuda_graph: .*{said}'):
+        iteration_graphs(wanted, compiles)

@@ -151,10 +151,21 @@ def test_mistakes_are_one_sentence(run_tool, tmp_path, checkpoint):
     assert 'p0_0001.jpg is not finite (5 of 5 are so bad); the network diverged' in said
 
 
-def test_sskd_is_verified_while_it_trains(run_tool, tmp_path, checkpoint):
+@pytest.mark.parametrize('people', [3, 7, None])
+def test_sskd_is_verified_while_it_trains(run_tool, tmp_path, checkpoint, people):
+    """The teacher may know other people than the student, or have no head: its embeddings are scored."""
     write_records(tmp_path / 'train.rec', [0, 0, 0, 1, 1, 1, 2, 2, 2, 2], cut=False)
     teacher = tmp_path / 'teacher.py'
-    teacher.write_text(f'default_scope = "mmpretrain"\nmodel = {model()!r}\ndata_preprocessor = {PREPROCESSOR!r}\n')
+    theirs = model()
+    state = torch.load(checkpoint)['state_dict']
+    weight = state.pop('head.norm_product.weight')
+    if people:
+        theirs['head']['num_classes'] = people
+        state['head.norm_product.weight'] = torch.randn(people, weight.shape[1])
+    else:
+        theirs['head'] = None
+    torch.save(dict(state_dict=state), checkpoint)
+    teacher.write_text(f'default_scope = "mmpretrain"\nmodel = {theirs!r}\ndata_preprocessor = {PREPROCESSOR!r}\n')
     (tmp_path / 'lfw').mkdir()
     validation = dict(lfw(tmp_path / 'lfw'), pipeline=[LOAD, PACK])
     loader = dict(batch_size=5, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))

@@ -31,8 +31,8 @@ EPOCHS = {'olivetti': 40, 'cifar100-identities': 10}
 TEXTS = {
     'olivetti': 'The Olivetti faces (credit: AT&T Laboratories Cambridge): 300 grey photos of 30 people to learn from, '
     '100 of 10 others to verify, 64x64 pixels. 40 epochs each.',
-    'cifar100-identities': "CIFAR-100's classes as people: 40,000 images of 80 classes to learn from, 2,000 test images "
-    'of 20 others to verify, 32x32 pixels. 10 epochs each.',
+    'cifar100-identities': "CIFAR-100's classes as people: 40,000 images of 80 classes to learn from, 2,000 test "
+    'images of 20 others to verify, 32x32 pixels. 10 epochs each.',
 }
 INTRO = """# Verification on small stand-ins
 

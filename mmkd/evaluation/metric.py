@@ -54,8 +54,10 @@ class FaceMetric(BaseMetric):
         indices = np.concatenate([part for part, _ in results])
         embeddings = np.empty((indices.max() + 1, results[0][1].shape[1]), np.float32)
         seen = np.zeros(len(embeddings), bool)
-        for part, vectors in results:  # several processes may have embedded the last images twice
-            embeddings[part], seen[part] = vectors, True
+        self.results.clear()
+        while results:  # a gigabyte on IJB-C, given back while it is copied
+            part, vectors = results.pop()
+            embeddings[part], seen[part] = vectors, True  # several processes may have embedded some images twice
         if not seen.all():
             raise UserError(
                 f'FaceMetric: {int((~seen).sum()):,} of {len(seen):,} images have no embedding; the sampler must take '

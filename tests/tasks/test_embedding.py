@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch.nn import functional as F
 
 from mmkd.errors import UserError
+from mmkd.heads.inherited import CannotInherit
 from mmkd.tasks import kind_of
 from mmkd.tasks.classification import Classification
 from mmkd.tasks.embedding import Embedding
@@ -169,6 +170,34 @@ def test_an_embedding_of_another_size_is_mimicked_by_the_best_map():
     ((own,), (target,)) = sskd.compare(images)['features']
     assert own.shape == target.shape == (64, 16, 1, 1)
     torch.testing.assert_close(loss, (1 - F.cosine_similarity(own, target, dim=1)).mean())
+
+
+def inheriting(theirs):
+    torch.manual_seed(0)
+    sskd = distiller('SSKD', teacher=model(theirs), pairs=PAIRS, stage_losses=COSINE)
+    images = torch.randn(64, 3, SIDE, SIDE)
+    sskd.prepare(images)
+    sskd.build_extras([*((name,) for name, _ in PAIRS), ('head',)])
+    for name, _ in PAIRS:
+        sskd.enter([name])
+        sskd.train()
+        sskd.loss(images, samples(64))  # fits the maps between the features
+    return sskd, sskd.student.head.norm_product.weight.clone(), images
+
+
+def test_the_margin_head_becomes_the_students_where_embeddings_are_of_one_size():
+    sskd, _, images = inheriting(dict(TEACHER, num_features=12))
+    assert "The student's head is now the teacher's." in sskd.inherit_head(images)
+    torch.testing.assert_close(
+        sskd.student.head.norm_product.weight, sskd.teacher.network.head.norm_product.weight, rtol=0, atol=0
+    )
+
+
+def test_a_margin_head_cannot_be_multiplied_with_a_map_between_embeddings():
+    sskd, own, images = inheriting(TEACHER)
+    with pytest.raises(CannotInherit, match='no bias takes up the constant of a map'):
+        sskd.inherit_head(images)
+    assert torch.equal(sskd.student.head.norm_product.weight, own)
 
 
 def test_without_heads_and_labels_the_embedding_is_mimicked(tmp_path, monkeypatch):

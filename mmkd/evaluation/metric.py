@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 
 from mmkd.errors import UserError
@@ -39,7 +40,7 @@ class FaceMetric(BaseMetric):
                     )
                 )
         indices = np.array([sample['sample_idx'] for sample in data_samples])
-        embeddings = np.stack([sample['embedding'].detach().float().cpu().numpy() for sample in data_samples])
+        embeddings = torch.stack([sample['embedding'] for sample in data_samples]).detach().float().cpu().numpy()
         check_embeddings(embeddings, lambda row: data_samples[row].get('img_path', f'image {indices[row]}'))
         self.results.append((indices, embeddings))
 

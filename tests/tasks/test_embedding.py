@@ -49,10 +49,11 @@ def distiller(method='KD', student=None, teacher=None, **options):
     return MODELS.build(copy.deepcopy(cfg))
 
 
-def test_only_heads_that_take_labels_make_it_this_task():
+def test_a_head_with_a_margin_or_a_prediction_makes_it_this_task():
     assert kind_of(MODELS.build(model(STUDENT))) is Embedding
     assert kind_of(MODELS.build(model(STUDENT, 'ImageClassifier'))) is Embedding
-    assert kind_of(MODELS.build(model(STUDENT, head='LinearClsHead'))) is Classification
+    assert kind_of(MODELS.build(model(STUDENT, head='LinearClsHead'))) is Embedding
+    assert kind_of(MODELS.build(model(STUDENT, 'ImageClassifier', head='LinearClsHead'))) is Classification
     without = MODELS.build(dict(model(STUDENT), head=None))
     assert kind_of(without) is None
 
@@ -91,7 +92,7 @@ def test_soft_loss_and_its_gradient_are_those_of_the_scores():
 
 @pytest.mark.parametrize(('own', 'theirs'), product(['ArcFaceClsHead', 'LinearClsHead'], repeat=2))
 def test_heads_with_and_without_a_margin_teach_each_other(own, theirs):
-    kd = distiller(student=model(STUDENT, head=own), teacher=model(TEACHER, head=theirs))
+    kd = distiller(student=model(STUDENT, 'ImageClassifier', own), teacher=model(TEACHER, 'ImageClassifier', theirs))
     assert type(kd.task) is (Embedding if own == 'ArcFaceClsHead' else Classification)
     kd.prepare(torch.randn(2, 3, SIDE, SIDE))
     assert kd.loss(torch.randn(4, 3, SIDE, SIDE), samples(4))['loss_soft'] > 0

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 
 from mmkd.errors import UserError
@@ -39,7 +40,7 @@ class FaceMetric(BaseMetric):
                     )
                 )
         indices = np.array([sample['sample_idx'] for sample in data_samples])
-        embeddings = np.stack([sample['embedding'].detach().float().cpu().numpy() for sample in data_samples])
+        embeddings = torch.stack([sample['embedding'] for sample in data_samples]).detach().float().cpu().numpy()
         check_embeddings(embeddings, lambda row: data_samples[row].get('img_path', f'image {indices[row]}'))
         self.results.append((indices, embeddings))
 
@@ -54,8 +55,10 @@ class FaceMetric(BaseMetric):
         indices = np.concatenate([part for part, _ in results])
         embeddings = np.empty((indices.max() + 1, results[0][1].shape[1]), np.float32)
         seen = np.zeros(len(embeddings), bool)
-        for part, vectors in results:  # several processes may have embedded the last images twice
-            embeddings[part], seen[part] = vectors, True
+        self.results.clear()
+        while results:  # a gigabyte on IJB-C, given back while it is copied
+            part, vectors = results.pop()
+            embeddings[part], seen[part] = vectors, True  # several processes may have embedded some images twice
         if not seen.all():
             raise UserError(
                 f'FaceMetric: {int((~seen).sum()):,} of {len(seen):,} images have no embedding; the sampler must take '

@@ -83,6 +83,8 @@ def _why_not(runner: Runner, distiller: Distiller) -> str:
     if getattr(student, 'with_mask', False) and not getattr(teacher, 'with_mask', False):
         return 'it predicts no masks, and the student does'
     own, needed = _classes(teacher), _classes(student)
+    if hasattr(student, 'embedding') and hasattr(teacher, 'embedding'):  # whoever they were trained to tell apart
+        return ''
     if own != needed or not own:
         return f'it tells {own or "an unknown number of"} classes apart, the student {needed or "an unknown number"}'
     return ''

@@ -1,4 +1,4 @@
-"""Embeddings: networks that end in a vector, and learn by a head with a margin."""
+"""Embeddings: networks that end in a vector, which is what they predict, or learn by a head with a margin."""
 
 import inspect
 from collections.abc import Sequence
@@ -14,18 +14,21 @@ HEAD = ModuleInput('head')
 
 
 class Embedding(Classification):
-    """As a classifier, but for its training the head makes the score of the right class worse by a margin.
+    """As a classifier, but while it trains its head may make the score of the right class worse by a margin.
 
     So does mmpretrain's ``ArcFaceClsHead``. With the margin, the student's scores would be lower than the teacher's
     where both are the same, and the soft loss would teach it to be surer of the right class than the teacher is. So the
     student's head is run once more, without the labels, for the scores that are compared. The student's own loss has
-    the margin as ever.
+    the margin as ever. Who is verified is not among the people whom the heads know, so these have no accuracy.
     """
+
+    has_accuracy = False
 
     @classmethod
     def parts_of(cls, network: nn.Module) -> list[str]:
-        """The head, if it takes the labels to make its scores."""
-        return [part for part in super().parts_of(network) if takes_labels(getattr(network, part))]
+        """The head, if it takes the labels to make its scores, or the network predicts an embedding."""
+        embeds = hasattr(network, 'embedding')
+        return [part for part in super().parts_of(network) if embeds or takes_labels(getattr(network, part))]
 
     def student_outcome(
         self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()

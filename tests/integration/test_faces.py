@@ -151,10 +151,21 @@ def test_mistakes_are_one_sentence(run_tool, tmp_path, checkpoint):
     assert 'p0_0001.jpg is not finite (5 of 5 are so bad); the network diverged' in said
 
 
-def test_sskd_is_verified_while_it_trains(run_tool, tmp_path, checkpoint):
+@pytest.mark.parametrize(('method', 'people'), [('SSKD', 3), ('SSKD', 7), ('SSKD', None), ('MHKD', 3)])
+def test_a_student_is_verified_while_it_trains(run_tool, tmp_path, checkpoint, method, people):
+    """The teacher may know other people than the student, or have no head: its embeddings are scored."""
     write_records(tmp_path / 'train.rec', [0, 0, 0, 1, 1, 1, 2, 2, 2, 2], cut=False)
     teacher = tmp_path / 'teacher.py'
-    teacher.write_text(f'default_scope = "mmpretrain"\nmodel = {model()!r}\ndata_preprocessor = {PREPROCESSOR!r}\n')
+    theirs = model()
+    state = torch.load(checkpoint)['state_dict']
+    weight = state.pop('head.norm_product.weight')
+    if people:
+        theirs['head']['num_classes'] = people
+        state['head.norm_product.weight'] = torch.randn(people, weight.shape[1])
+    else:
+        theirs['head'] = None
+    torch.save(dict(state_dict=state), checkpoint)
+    teacher.write_text(f'default_scope = "mmpretrain"\nmodel = {theirs!r}\ndata_preprocessor = {PREPROCESSOR!r}\n')
     (tmp_path / 'lfw').mkdir()
     validation = dict(lfw(tmp_path / 'lfw'), pipeline=[LOAD, PACK])
     loader = dict(batch_size=5, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
@@ -162,7 +173,9 @@ def test_sskd_is_verified_while_it_trains(run_tool, tmp_path, checkpoint):
     path = config(
         tmp_path,
         validation,
-        model=dict(type='mmkd.SSKD', student=student, teacher=dict(config=str(teacher), checkpoint=str(checkpoint))),
+        model=dict(
+            type=f'mmkd.{method}', student=student, teacher=dict(config=str(teacher), checkpoint=str(checkpoint))
+        ),
         train_dataloader=dict(
             loader,
             dataset=dict(type='mmkd.FaceRecords', ann_file=str(tmp_path / 'train.rec'), pipeline=[PACK]),
@@ -181,6 +194,10 @@ def test_sskd_is_verified_while_it_trains(run_tool, tmp_path, checkpoint):
     scalars = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text()
     rows = [json.loads(line) for line in scalars.splitlines()]
     assert sum('face/accuracy' in row for row in rows) >= 2
+    if method == 'MHKD':  # who is verified is none of the people whom the heads know
+        heads = {name for row in rows for name in row if name.startswith('val_')}
+        assert 'val_soft_layer1' in heads, heads
+        assert not any('student_heads' in name for name in heads)
     assert list((tmp_path / 'run').glob('best_face*.pth'))
     assert 'does not tell its labels' not in log
     state = torch.load(tmp_path / 'run' / 'epoch_12.pth', weights_only=False)['state_dict']

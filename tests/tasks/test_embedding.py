@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch.nn import functional as F
 
 from mmkd.errors import UserError
+from mmkd.heads.inherited import CannotInherit
 from mmkd.tasks import kind_of
 from mmkd.tasks.classification import Classification
 from mmkd.tasks.embedding import Embedding
@@ -48,10 +49,11 @@ def distiller(method='KD', student=None, teacher=None, **options):
     return MODELS.build(copy.deepcopy(cfg))
 
 
-def test_only_heads_that_take_labels_make_it_this_task():
+def test_a_head_with_a_margin_or_a_prediction_makes_it_this_task():
     assert kind_of(MODELS.build(model(STUDENT))) is Embedding
     assert kind_of(MODELS.build(model(STUDENT, 'ImageClassifier'))) is Embedding
-    assert kind_of(MODELS.build(model(STUDENT, head='LinearClsHead'))) is Classification
+    assert kind_of(MODELS.build(model(STUDENT, head='LinearClsHead'))) is Embedding
+    assert kind_of(MODELS.build(model(STUDENT, 'ImageClassifier', head='LinearClsHead'))) is Classification
     without = MODELS.build(dict(model(STUDENT), head=None))
     assert kind_of(without) is None
 
@@ -90,7 +92,7 @@ def test_soft_loss_and_its_gradient_are_those_of_the_scores():
 
 @pytest.mark.parametrize(('own', 'theirs'), product(['ArcFaceClsHead', 'LinearClsHead'], repeat=2))
 def test_heads_with_and_without_a_margin_teach_each_other(own, theirs):
-    kd = distiller(student=model(STUDENT, head=own), teacher=model(TEACHER, head=theirs))
+    kd = distiller(student=model(STUDENT, 'ImageClassifier', own), teacher=model(TEACHER, 'ImageClassifier', theirs))
     assert type(kd.task) is (Embedding if own == 'ArcFaceClsHead' else Classification)
     kd.prepare(torch.randn(2, 3, SIDE, SIDE))
     assert kd.loss(torch.randn(4, 3, SIDE, SIDE), samples(4))['loss_soft'] > 0
@@ -169,6 +171,34 @@ def test_an_embedding_of_another_size_is_mimicked_by_the_best_map():
     ((own,), (target,)) = sskd.compare(images)['features']
     assert own.shape == target.shape == (64, 16, 1, 1)
     torch.testing.assert_close(loss, (1 - F.cosine_similarity(own, target, dim=1)).mean())
+
+
+def inheriting(theirs):
+    torch.manual_seed(0)
+    sskd = distiller('SSKD', teacher=model(theirs), pairs=PAIRS, stage_losses=COSINE)
+    images = torch.randn(64, 3, SIDE, SIDE)
+    sskd.prepare(images)
+    sskd.build_extras([*((name,) for name, _ in PAIRS), ('head',)])
+    for name, _ in PAIRS:
+        sskd.enter([name])
+        sskd.train()
+        sskd.loss(images, samples(64))  # fits the maps between the features
+    return sskd, sskd.student.head.norm_product.weight.clone(), images
+
+
+def test_the_margin_head_becomes_the_students_where_embeddings_are_of_one_size():
+    sskd, _, images = inheriting(dict(TEACHER, num_features=12))
+    assert "The student's head is now the teacher's." in sskd.inherit_head(images)
+    torch.testing.assert_close(
+        sskd.student.head.norm_product.weight, sskd.teacher.network.head.norm_product.weight, rtol=0, atol=0
+    )
+
+
+def test_a_margin_head_cannot_be_multiplied_with_a_map_between_embeddings():
+    sskd, own, images = inheriting(TEACHER)
+    with pytest.raises(CannotInherit, match='no bias takes up the constant of a map'):
+        sskd.inherit_head(images)
+    assert torch.equal(sskd.student.head.norm_product.weight, own)
 
 
 def test_without_heads_and_labels_the_embedding_is_mimicked(tmp_path, monkeypatch):

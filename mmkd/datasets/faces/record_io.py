@@ -115,7 +115,7 @@ class RecordFile:
             parts.append(self._read(place + _FRAME.size, length))
             if kind in (_WHOLE, _END):
                 return struct.pack('<I', MAGIC).join(parts)
-            place += _FRAME.size + (length + 3) // 4 * 4
+            place += _FRAME.size + length  # a record is cut at multiples of four bytes only
 
     def _read(self, place: int, length: int) -> bytes:
         data = os.pread(self.descriptor, length, place)

@@ -35,10 +35,9 @@ def scope_of_its_module():
     """What fixtures of a module or of the session make the default scope is not the next module's."""
     from mmengine.registry import DefaultScope
 
-    before = DefaultScope._instance_dict.copy()
+    DefaultScope._instance_dict.clear()
     yield
     DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(autouse=True)

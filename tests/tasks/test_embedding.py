@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch.nn import functional as F
 
 from mmkd.errors import UserError
+from mmkd.objectives.objective import Step
 from mmkd.heads.inherited import CannotInherit
 from mmkd.tasks import kind_of
 from mmkd.tasks.classification import Classification
@@ -49,6 +50,14 @@ def distiller(method='KD', student=None, teacher=None, **options):
     return MODELS.build(copy.deepcopy(cfg))
 
 
+def learn_all(kd, images):
+    """Begin the phase in which everything learns."""
+    training = kd.training
+    kd.prepare(images)
+    kd.enter([stage.name for stage in kd.plan])
+    kd.train(training)
+
+
 def test_a_head_with_a_margin_or_a_prediction_makes_it_this_task():
     assert kind_of(MODELS.build(model(STUDENT))) is Embedding
     assert kind_of(MODELS.build(model(STUDENT, 'ImageClassifier'))) is Embedding
@@ -65,6 +74,7 @@ def test_soft_targets_are_compared_without_the_margin(kind):
     kd.teacher.network.load_state_dict(kd.student.state_dict())
     images = torch.randn(6, 3, SIDE, SIDE)
     kd.eval()  # norms as the teacher's
+    learn_all(kd, images)
     losses = kd.loss(images, samples(6))
     assert losses['loss_soft'].item() == pytest.approx(0, abs=1e-5)  # the same network
     own = kd.student.loss(images, samples(6))['loss']
@@ -94,7 +104,7 @@ def test_soft_loss_and_its_gradient_are_those_of_the_scores():
 def test_heads_with_and_without_a_margin_teach_each_other(own, theirs):
     kd = distiller(student=model(STUDENT, 'ImageClassifier', own), teacher=model(TEACHER, 'ImageClassifier', theirs))
     assert type(kd.task) is (Embedding if own == 'ArcFaceClsHead' else Classification)
-    kd.prepare(torch.randn(2, 3, SIDE, SIDE))
+    learn_all(kd, torch.randn(2, 3, SIDE, SIDE))
     assert kd.loss(torch.randn(4, 3, SIDE, SIDE), samples(4))['loss_soft'] > 0
 
 
@@ -168,7 +178,7 @@ def test_an_embedding_of_another_size_is_mimicked_by_the_best_map():
     sskd.enter(['features'])
     sskd.train()
     loss = sskd.loss(images, samples(64))['loss_mimic_features']
-    ((own,), (target,)) = sskd.compare(images)['features']
+    ((own,), (target,)) = sskd.mimicking.compare(Step(('features',), images, None))['features']
     assert own.shape == target.shape == (64, 16, 1, 1)
     torch.testing.assert_close(loss, (1 - F.cosine_similarity(own, target, dim=1)).mean())
 

@@ -475,7 +475,7 @@ def test_torchdistill_takes_a_step_when_it_is_told_to(speed, monkeypatch, tmp_pa
 
 def test_the_bare_loop_learns_the_same_in_the_runner(speed, tmp_path):
     host = speed('host')
-    product = speed('product').Product(host.PAIRS['ResNet-18, half as wide'], 'SSKD', tmp_path / 'mmkd', 4)
+    product = speed('mmkd_training').MmkdTraining(host.PAIRS['ResNet-18, half as wide'], 'SSKD', tmp_path / 'mmkd', 4)
     product.enter('layer2')
     step = host.in_the_runner(product, tmp_path / 'bare')
     bare = step.__self__.runner

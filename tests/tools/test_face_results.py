@@ -14,7 +14,7 @@ def faces(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     module = __import__('faces')
     yield module
-    for name in ('faces', 'cells', 'protocols', 'report', 'surroundings'):
+    for name in ('faces', 'files', 'surroundings'):
         sys.modules.pop(name, None)
 
 

@@ -12,15 +12,16 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
 
-from cells import ROOT, WORK_DIR, read_json, write_json, write_whole
-from report import spread
+from files import ROOT, read_json, write_json, write_whole
 from surroundings import surroundings
 
 from mmkd.errors import UserError
 
+WORK_DIR = Path('work_dirs')
 TEACHER, STUDENT = 'iresnet34-w16', 'iresnet18-w8'
 METHODS = dict(
     teacher=f'baselines/{TEACHER}', student=f'baselines/{STUDENT}',
@@ -41,6 +42,11 @@ method helps on people never seen, not what it reaches on faces. Per cent, last 
 the lowest and the highest. Each seed has a teacher of its own. The accuracy is that of `pairs.txt` in ten folds, TAR
 that of all pairs.
 """
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and the lowest and highest of several."""
+    return f'{mean(values):.2f}' + (f' ({min(values):.2f} to {max(values):.2f})' if len(values) > 1 else '')
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from measuring import Ratio, in_turn
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from page import Results
+from benchmark_page import Results
 from pairs import Pair
-from product import Product
+from mmkd_training import MmkdTraining
 from rivals import Floor
 from schedules import by_pair
 
@@ -54,13 +54,13 @@ class BareModel(BaseModel):
         return self
 
 
-def in_the_runner(product: Product, work_dir: Path) -> Callable[[], object]:
+def in_the_runner(run: MmkdTraining, work_dir: Path) -> Callable[[], object]:
     """An iteration of the bare loop with mmengine's loop, optimizer wrapper, schedulers, hooks and log."""
-    cfg = product.runner.cfg.copy()
+    cfg = run.runner.cfg.copy()
     cfg.default_hooks.pop('stages')
     names = ('train_dataloader', 'train_cfg', 'param_scheduler', 'default_hooks', 'log_level', 'default_scope')
-    floor = Floor(product)
-    clip = product.runner.optim_wrapper.clip_grad_kwargs
+    floor = Floor(run)
+    clip = run.runner.optim_wrapper.clip_grad_kwargs
     runner = Runner(
         BareModel(floor),
         str(work_dir),
@@ -76,12 +76,12 @@ def measure(name: str, pair: Pair, method: str, rounds: int) -> list[dict]:
     """Every phase of a method."""
     rows = []
     launches = count_launches(pair, method)
-    with training(pair, method, pair.batch[0]) as product:
-        for phase in product.phases:
-            product.enter(phase)
+    with training(pair, method, pair.batch[0]) as run:
+        for phase in run.phases:
+            run.enter(phase)
             with tempfile.TemporaryDirectory() as folder:
-                steps = {'mmkd': product.step, 'runner': in_the_runner(product, Path(folder))}
-                steps['bare'] = Floor(product).step
+                steps = {'mmkd': run.step, 'runner': in_the_runner(run, Path(folder))}
+                steps['bare'] = Floor(run).step
                 seconds = in_turn({who: partial(block, step) for who, step in steps.items()}, rounds)
             row = dict(pair=name, method=method, phase=phase, size=pair.size, batch=pair.batch[0])
             rows.append(dict(row, seconds=seconds, launches=launches[phase]))
@@ -100,10 +100,10 @@ def block(step: Callable[[], object]) -> float:
 def count_launches(pair: Pair, method: str) -> dict[str, dict[str, int]]:
     """What an iteration of each phase would ask a GPU for, counted without one."""
     found: dict[str, dict[str, int]] = {}
-    with pretend_cuda() as gpu, training(pair, method, pair.batch[0]) as product:
-        for phase in product.phases:
-            product.enter(phase)
-            for who, step in dict(mmkd=product.step, bare=Floor(product).step).items():
+    with pretend_cuda() as gpu, training(pair, method, pair.batch[0]) as run:
+        for phase in run.phases:
+            run.enter(phase)
+            for who, step in dict(mmkd=run.step, bare=Floor(run).step).items():
                 step()  # optimizers make what they keep
                 gpu.reset()
                 step()

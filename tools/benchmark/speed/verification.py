@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from page import Results
+from benchmark_page import Results
 
 from mmkd.errors import UserError
 

@@ -42,5 +42,5 @@ class CountPhases(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if batch_idx == 1:
             counted = Counted(Counter(self.gpu.launches), Counter(self.gpu.waits), Counter(self.gpu.blocking))
-            self.phases[self.schedule.name] = counted
+            self.phases[self.schedule.position.name] = counted
         self.gpu.reset()

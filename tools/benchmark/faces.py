@@ -21,7 +21,7 @@ from surroundings import surroundings
 
 from mmkd.errors import UserError
 
-WORK_DIR = Path('work_dirs')
+WORK_DIR = Path('work_dirs/results')
 TEACHER, STUDENT = 'iresnet34-w16', 'iresnet18-w8'
 METHODS = dict(
     teacher=f'baselines/{TEACHER}', student=f'baselines/{STUDENT}',

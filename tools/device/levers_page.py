@@ -193,7 +193,7 @@ def table(found: dict[str, list[dict]], titles: dict[str, str], factor: float, a
         costs = [cost for row in done if (cost := row.get('core_seconds', row.get('seconds'))) is not None]
         seconds = f'{mean(costs):.0f}' if costs else 'not measured'
         lines.append(
-            f'| {title} | {_listed(done)} | {mean(scores):.1f}{spread} | {mean(scores) - alone:+.1f} | '
+            f'| {title} | {_listed(done)} | {mean(scores):.1f}{spread} | {round(mean(scores) - alone, 1) + 0.0:+.1f} | '
             f'{_explained(done[0])} | {seconds} |'
         )
     return lines

@@ -166,6 +166,7 @@ TRIED = {
     'rate2': 'Twice the rate in all stages',
     'rate3': 'Three times the rate',
     'rate5': 'Five times the rate',
+    'overlap': 'Overlapping stages: 1, 1 + 2, 2 + 3, 3 + 4, 200 iterations each (by hand: the schedule cannot)',
     'miss': 'Lengths by what is missed: 123, 226, 287, 164 iterations instead of 200 each',
 }
 

@@ -157,7 +157,7 @@ and lengths by what each stage misses (1 - R2 at its end); one seed each. From `
 """
 TRIES = {  # prefix of the jobs: title, the arena of the student alone, the row to compare with, factor
     'trynl': ('The digits without a label', 'digits', 'digits_nolabels_s0', 1.0),
-    'trybccd': ('Blood cells, 36 epochs, the default', 'bccdcpu', 'bccdcpu_sskd_s2', 100.0),
+    'trybccd': ('Blood cells, 36 epochs, the default', 'bccdcpu', 'bccdcpu_sskd_s0', 100.0),
     'tryshort': ('CIFAR-100 short, the default', 'shortcpu', 'shortcpu_sskd_s0', 1.0),
 }
 TRIED = {

@@ -148,26 +148,21 @@ above. From `docs/device/short_cpu.jsonl`: {device}, {versions}, commits {commit
 
 """
 SHORT_ALONE = 60.27  # of docs/results.md, which is of the same data and torch; it was not trained again
-TRIES_TEXT = """## Rates and lengths of the stages
+TRIES_TEXT = """## Rates and stages that overlap
 
-The adapters have no rate: they are solved, not learned. What a rate of their own (`stages.overrides`) gives the stages,
-and lengths by what each stage misses (1 - R2 at its end); one seed each. From `docs/device/tries_cpu.jsonl`: {device},
-{versions}, commits {commits}. R2 is that at a stage's end.
+The adapters have no rate: they are solved for, not learned. What another rate (`stages.overrides`) gives the stages, and
+stages of which each is learned with the one before once more; one seed each. From `docs/device/tries_cpu.jsonl`:
+{device}, {versions}, commits {commits}. R2 is that at a stage's end.
 
 """
 TRIES = {  # prefix of the jobs: title, the arena of the student alone, the row to compare with, factor
     'trynl': ('The digits without a label', 'digits', 'digits_nolabels_s0', 1.0),
     'trybccd': ('Blood cells, 36 epochs, the default', 'bccdcpu', 'bccdcpu_sskd_s0', 100.0),
-    'tryshort': ('CIFAR-100 short, the default', 'shortcpu', 'shortcpu_sskd_s0', 1.0),
 }
 TRIED = {
     'default': 'As the config has it',
-    'ratehalf': 'Half of the rate in all stages',
-    'rate2': 'Twice the rate in all stages',
     'rate3': 'Three times the rate',
-    'rate5': 'Five times the rate',
     'overlap': 'Overlapping stages: 1, 1 + 2, 2 + 3, 3 + 4, 200 iterations each (by hand: the schedule cannot)',
-    'miss': 'Lengths by what is missed: 123, 226, 287, 164 iterations instead of 200 each',
 }
 
 
@@ -256,7 +251,7 @@ def short_part(rows: list[dict]) -> str:
 def tries_part(tries: list[dict], others: list[dict]) -> str:
     """Rates and lengths of the stages."""
     part = TRIES_TEXT.format(**shared(tries)) if tries else ''
-    alone = {'shortcpu': SHORT_ALONE}
+    alone = {}
     for arena, name, factor in ('digits', 'digits_alone5_', 1.0), ('bccdcpu', 'bccdcpu_alone24_', 100.0):
         alone[arena] = mean(factor * row['last'] for row in others if row['name'].startswith(name))
     for prefix, (title, arena, default, factor) in TRIES.items():

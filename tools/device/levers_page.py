@@ -150,8 +150,8 @@ above. From `docs/device/short_cpu.jsonl`: {device}, {versions}, commits {commit
 SHORT_ALONE = 60.27  # of docs/results.md, which is of the same data and torch; it was not trained again
 TRIES_TEXT = """## Rates and stages that overlap
 
-The adapters have no rate: they are solved for, not learned. What another rate (`stages.overrides`) gives the stages, and
-stages of which each is learned with the one before once more; one seed each. From `docs/device/tries_cpu.jsonl`:
+The adapters have no rate: they are solved for, not learned. What another rate (`stages.overrides`) gives the stages,
+and what each stage gains that is learned with the one before once more; one seed each. From `docs/device/tries_cpu.jsonl`:
 {device}, {versions}, commits {commits}. R2 is that at a stage's end.
 
 """

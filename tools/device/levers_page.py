@@ -151,8 +151,8 @@ SHORT_ALONE = 60.27  # of docs/results.md, which is of the same data and torch; 
 TRIES_TEXT = """## Rates and stages that overlap
 
 The adapters have no rate: they are solved for, not learned. What another rate (`stages.overrides`) gives the stages,
-and what each stage gains that is learned with the one before once more; one seed each. From `docs/device/tries_cpu.jsonl`:
-{device}, {versions}, commits {commits}. R2 is that at a stage's end.
+and what each stage gains that is learned with the one before once more; one seed each. From
+`docs/device/tries_cpu.jsonl`: {device}, {versions}, commits {commits}. R2 is that at a stage's end.
 
 """
 TRIES = {  # prefix of the jobs: title, the arena of the student alone, the row to compare with, factor

@@ -85,7 +85,7 @@ class StageReport:
     def warnings(self) -> list[str]:
         """What the stage that ended failed to learn, and the cures."""
         cures = (
-            'Give it more epochs (default_hooks.stages.lengths) or a higher rate '
+            'Give it longer (default_hooks.stages.lengths) or a higher rate '
             '(default_hooks.stages.overrides), or use mmkd.FeatureKD, which learns features and labels together.'
         )
         weak = [f'{name} explains {value:.2f}' for name, value in self.explained.items() if value < LEARNED]

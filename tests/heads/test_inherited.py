@@ -82,6 +82,13 @@ def test_classes_are_chosen_by_name(bias):
     torch.testing.assert_close(head(feature), theirs(feature)[:, [3, 0]])
 
 
+@torch.no_grad()
+def test_classes_are_chosen_of_a_head_that_is_multiplied(between):
+    own, theirs, feature = nn.Linear(3, 2), nn.Linear(5, 4), torch.randn(6, 3)
+    head = loaded(own, inherit(weights(fc=own), weights(fc=theirs), [between], [3, 0]))
+    torch.testing.assert_close(head(feature), theirs(between(feature))[:, [3, 0]], rtol=0, atol=1e-5)
+
+
 def test_classes_that_are_the_same_or_unknown():
     assert class_rows(('ant', 'bee'), ('ant', 'bee')) is None
     assert class_rows((), ('ant',)) is class_rows(('ant',), ()) is None

@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from torch.nn import functional as F
 
 from mmkd.errors import UserError
-from mmkd.objectives.objective import Step
 from mmkd.heads.inherited import CannotInherit
+from mmkd.objectives.objective import Step
 from mmkd.tasks import kind_of
 from mmkd.tasks.classification import Classification
 from mmkd.tasks.embedding import Embedding

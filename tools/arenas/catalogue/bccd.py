@@ -22,6 +22,7 @@ TOGETHER = {
     f'{STAGES}.stages': "[['layer1','layer2','layer3','layer4','neck'],'all']",
     f'{STAGES}.lengths': '[9,27]',
 }
+EPOCHS_18 = {'train_cfg.max_epochs': 18, 'train_cfg.val_interval': 18}
 IN_VARIANCES = {'model.mimic_loss.type': 'mmkd.FeatureMimicLoss', 'model.mimic_loss.scale': 'variance'}
 TEACHER = Row(
     'teacher',
@@ -40,7 +41,27 @@ BEST = Row(
 )
 ALONE = Row('alone', 'Student alone', 'baselines/gfl_r18-w8_bccd', teacher=None)
 MAIN = [TEACHER, BEST, ALONE, *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)]
+HEAD = {f'{STAGES}.stages': "['head']", 'model.head_from_teacher': False, **EPOCHS_18}
 LEVERS = [
+    Row(
+        'rate3',
+        'SSKD, three times the rate in its stages',
+        SSKD,
+        {f'{STAGES}.overrides.{stage}.lr': 3e-3 for stage in ('layer1', 'layer2', 'layer3', 'layer4', 'neck')},
+        (0,),
+    ),
+    Row('random', 'Control: the head learns on a random frozen backbone and neck, 18 epochs', SSKD, HEAD, (0,)),
+    Row(
+        'teachers',
+        "Control: the head learns on the teacher's own frozen backbone and neck, 18 epochs",
+        '../tools/arenas/bccd_teachers_own',
+        {
+            **HEAD,
+            'student.backbone.init_cfg.checkpoint': '{teacher}',
+            'student.neck.init_cfg.checkpoint': '{teacher}',
+        },
+        (0,),
+    ),
     Row(
         'stages-all',
         'Stages 2 + 2 + 2 + 3 + 3, everything learns from labels alone for 24 (`weight=0`)',

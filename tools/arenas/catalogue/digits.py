@@ -47,6 +47,8 @@ def levers() -> Table:
         'train_cfg.max_iters': 400,  # the last half of the 800
         'default_hooks.checkpoint.interval': 400,
     }
+    fast = {f'{STAGES}.overrides.layer{number}.lr': 0.3 for number in (1, 2, 3, 4)}
+    overlap = {f'{STAGES}.stages': "['layer1',['layer1','layer2'],['layer2','layer3'],['layer3','layer4']]"}
     wide = {
         'student.backbone.stem_channels': 32,
         'student.backbone.base_channels': 32,
@@ -60,6 +62,14 @@ def levers() -> Table:
     five = table(5, SEEDS).rows
     few = [
         *rows(SSKD, ['labels'], name='{}5', seeds=(0, 1)),
+        Row('nolabels-rate3', 'No labels, three times the rate', NO_LABELS, fast, (0,)),
+        Row(
+            'nolabels-overlap',
+            'No labels, stages that overlap: 1, 1 + 2, 2 + 3, 3 + 4, 200 iterations each',
+            NO_LABELS,
+            overlap,
+            (0,),
+        ),
         Row('slow5', 'The same at a tenth of the rate', SSKD, slow, (0,)),
         Row('six5', 'SSKD with weight 6', SSKD, {'model.weight': 6}, (1, 2)),
         Row('mimic5', 'SSKD with `mmkd.FeatureMimicLoss`, weight 1', SSKD, mimic, (0,)),

@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmark_page import Results
 from iterations import training
 from measuring import Ratio, in_turn
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from benchmark_page import Results
-from pairs import Pair
 from mmkd_training import MmkdTraining
+from pairs import Pair
 from rivals import Floor
 from schedules import by_pair
 

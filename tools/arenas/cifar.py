@@ -52,10 +52,10 @@ def maker(data: Path, side: int, classes: int = 100, source: Path = DATA) -> Cal
     """A function that makes the arena's own data file, unless it is there."""
 
     def make() -> None:
+        if data.is_file():
+            return
         if not source.is_file():
             raise UserError(f'{source} does not exist; write its images to it as docs/data.md says.')
-        if data == source or data.is_file():
-            return
         with np.load(source, allow_pickle=False) as arrays:
             reduced = reduce(dict(arrays), classes, side)
         part = data.with_name(f'.{os.getpid()}.npz')

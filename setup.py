@@ -23,7 +23,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=find_packages(include=['mmkd', 'mmkd.*']),
+    packages=find_packages(include=['mmkd', 'mmkd.*', 'mmkd_command']),
+    entry_points={'console_scripts': ['mmkd = mmkd_command.main:main']},
     # mmkd/.mim links to configs/, tools/ and model-index.yml, where mmengine and mim look for them.
     package_data={'mmkd': ['py.typed', '.mim/model-index.yml', '.mim/configs/**/*', '.mim/tools/**/*']},
     install_requires=requirements('core'),

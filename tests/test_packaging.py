@@ -84,6 +84,16 @@ def test_import_and_config_scope(installed, tmp_path):
     )
 
 
+def test_the_command_in_an_empty_folder(installed, tmp_path):
+    (entry,) = installed.glob('*.dist-info/entry_points.txt')
+    assert entry.read_text().split('\n')[:2] == ['[console_scripts]', 'mmkd = mmkd_command.main:main']
+    start = 'from mmkd_command.main import main; sys.argv = ["mmkd", {}]; main()'
+    assert run(installed, tmp_path, start.format('"configs", "sskd", "swin"')).startswith('mmkd::sskd/sskd_swin-small')
+    assert 'mmkd.FeatureKD' in run(installed, tmp_path, start.format('"methods"'))
+    assert '--amp-dtype' in run(installed, tmp_path, start.format('"train", "--help"'))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_core_requirements_name_neither_family(installed):
     (metadata,) = installed.glob('*.dist-info/METADATA')
     core = [

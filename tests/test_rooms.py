@@ -64,4 +64,4 @@ def test_each_room_is_told():
 
 def test_rooms_are_all_there_is():
     loose = sorted(name for name in FILES if '.' not in name and name not in ROOMS)
-    assert loose == ['__init__', 'errors', 'hooks', 'registry', 'version']
+    assert loose == ['__init__', '__main__', 'errors', 'hooks', 'registry', 'version']

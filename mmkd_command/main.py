@@ -9,8 +9,9 @@ COMMANDS = {
     'test': 'Evaluate a checkpoint, as tools/test.py does.',
     'methods': 'List the methods and the losses, with a sentence each.',
     'configs': 'List the shipped configs, or those that have all words given.',
+    'doctor': 'Tell what is installed, what is wrong or missing, and the command that mends it.',
 }
-LIGHT = {name: f'mmkd_command.{name}' for name in ('methods', 'configs')}  # these import nothing of mmkd
+LIGHT = {name: f'mmkd_command.{name}' for name in ('methods', 'configs', 'doctor')}  # work where mmkd cannot start
 
 
 def main() -> None:

@@ -10,10 +10,6 @@ from packaging.version import Version
 from mmkd.errors import UserError
 
 
-class VersionError(UserError, ImportError):
-    """A dependency is missing, or its version does not fit."""
-
-
 @dataclass(frozen=True)
 class Dependency:
     """A module that mmkd needs, and the distributions that may provide it; errors propose the first."""
@@ -31,21 +27,48 @@ DEPENDENCIES = (
 )
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What is installed of a dependency, by the names of distributions, and what is wrong with it."""
+
+    dependency: Dependency
+    found: dict[str, str]
+    problem: str | None
+
+
+class VersionError(UserError, ImportError):
+    """A dependency is missing, or its version does not fit.
+
+    Args:
+        message: All that is wrong, and the command that fixes it.
+        findings: Of all dependencies.
+    """
+
+    def __init__(self, message: str, findings: list[Finding]):
+        super().__init__(message)
+        self.findings = findings
+
+
 def check_versions() -> None:
     """Raise one error that names everything that is wrong and the command that fixes it."""
-    problems, remove, install = [], [], []
-    for dependency in DEPENDENCIES:
-        found = _installed(dependency.distributions)
-        problem = _problem(dependency, found)
-        if problem:
-            problems.append(problem)
+    findings, remove, install = look(), [], []
+    problems = [finding.problem for finding in findings if finding.problem]
+    for finding in findings:
+        if finding.problem:
+            dependency, found = finding.dependency, finding.found
             remove += [name for name in found if len(found) > 1 or name != dependency.distributions[0]]
             install.append(f'"{dependency.distributions[0]}{dependency.versions}"')
     if problems:
         command = f'pip install {" ".join(install)}'
         if remove:
             command = f'pip uninstall -y {" ".join(remove)} && {command}'
-        raise VersionError(f'mmkd cannot start: {"; ".join(problems)}. To fix it run: {command}')
+        raise VersionError(f'mmkd cannot start: {"; ".join(problems)}. To fix it run: {command}', findings)
+
+
+def look() -> list[Finding]:
+    """What is installed of each dependency."""
+    found = {dependency: _installed(dependency.distributions) for dependency in DEPENDENCIES}
+    return [Finding(dependency, names, _problem(dependency, names)) for dependency, names in found.items()]
 
 
 def _installed(distributions: tuple[str, ...]) -> dict[str, str]:

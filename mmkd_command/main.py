@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 COMMANDS = {
+    'distill': "Write a distillation's config, of a student's and a teacher's, and train it.",
     'train': 'Train or distil what a config describes, as tools/train.py does.',
     'test': 'Evaluate a checkpoint, as tools/test.py does.',
     'methods': 'List the methods and the losses, with a sentence each.',

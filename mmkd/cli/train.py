@@ -1,6 +1,8 @@
 """Trains or distils what a config describes."""
 
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -18,7 +20,13 @@ from mmkd.utils.locks import hold
 
 def main() -> None:
     """Train as the command line says."""
-    args = _parse()
+    with prepared(parse()) as runner:
+        runner.train()
+
+
+@contextmanager
+def prepared(args: Namespace) -> Iterator[Runner]:
+    """The Runner of a training that passed all checks; what goes wrong with it is told in a sentence."""
     prepare_launch(args.launcher, args.local_rank)
     cfg = load_config(args.config)
     flags.apply_common(cfg, args)
@@ -35,10 +43,11 @@ def main() -> None:
     with explained(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         data_checks.check_images(runner)
-        runner.train()
+        yield runner
 
 
-def _parse() -> Namespace:
+def parse() -> Namespace:
+    """The command line's arguments."""
     parser = flags.common_parser('Train or distil a model.')
     parser.add_argument(
         '--resume',

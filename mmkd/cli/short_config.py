@@ -1,0 +1,64 @@
+"""The config of a distillation in three statements, as a person would write it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+METHODS = {'sskd': 'SSKD', 'mhkd': 'MHKD', 'kd': 'KD', 'feature-kd': 'FeatureKD'}
+"""The classes of the methods, by their names in file names."""
+
+
+@dataclass(frozen=True)
+class ShortConfig:
+    """What distinguishes a distillation from its student's own config.
+
+    Args:
+        method: A key of METHODS.
+        student: The student's config: a path or ``package::path``.
+        teacher: The teacher's.
+        checkpoint: Its weights.
+        epochs: Of the training, if not the student's.
+    """
+
+    method: str
+    student: str
+    teacher: str
+    checkpoint: str
+    epochs: int | None
+
+    @property
+    def file_name(self) -> str:
+        """As the shipped configs are named."""
+        return f'{self.method}_{_stem(self.teacher)}_{_stem(self.student)}.py'
+
+    def text(self, folder: Path) -> str:
+        """The content of a file in this folder."""
+        lines = [
+            f'"""{METHODS[self.method]}: {_stem(self.teacher)} teaches {_stem(self.student)}."""',
+            f'_base_ = {self._base(folder)!r}',
+            'model = dict(',
+            '    _delete_=True,',
+            f"    type='mmkd.{METHODS[self.method]}',",
+            '    student={{_base_.model}},',
+            '    teacher=dict(',
+            f'        config={self.teacher!r},',
+            f'        checkpoint={self.checkpoint!r}))',
+        ]
+        if self.epochs is not None:
+            lines.append(f'train_cfg = dict(max_epochs={self.epochs})')
+        return '\n'.join(lines) + '\n'
+
+    def _base(self, folder: Path) -> str:
+        """The student as seen from there; a path that the user gave from the root stays one."""
+        if '::' in self.student:
+            return self.student
+        path = Path(self.student).expanduser()
+        return (
+            path.as_posix()
+            if path.is_absolute()
+            else Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+        )
+
+
+def _stem(config: str) -> str:
+    return Path(config.rpartition('::')[-1]).stem

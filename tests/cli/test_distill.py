@@ -1,0 +1,204 @@
+"""``mmkd distill``, in an empty folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmkd.checkpoints.safe_load import load_checkpoint
+from mmkd.cli.short_config import METHODS, ShortConfig
+from mmkd.distillers import __all__ as distillers
+from mmkd.utils.configs import load_config
+from mmkd_command.main import main
+
+pytest.importorskip('mmpretrain')
+pytest.importorskip('sklearn')
+STUDENT = 'mmkd::baselines/resnet18-w16_digits.py'
+SMALL = """
+_base_ = 'mmkd::baselines/resnet18-w16_digits.py'
+model = dict(
+    backbone=dict(stem_channels={width}, base_channels={width}),
+    head=dict(in_channels={width} * 8))
+train_dataloader = dict(batch_size=16, dataset=dict(indices=64))
+val_dataloader = dict(dataset=dict(indices=40))
+"""
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> Path:
+    """Of a small teacher."""
+    from mmpretrain import get_model
+
+    folder = tmp_path_factory.mktemp('teacher')
+    (folder / 'teacher.py').write_text(SMALL.format(width=12))
+    file = folder / 'teacher.pth'
+    torch.save(dict(state_dict=get_model(load_config(str(folder / 'teacher.py')), pretrained=False).state_dict()), file)
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, weights) -> Path:
+    """Configs and weights of a small student and its teacher, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'own').mkdir()
+    (tmp_path / 'own' / 'student.py').write_text(SMALL.format(width=8))
+    (tmp_path / 'teacher.py').write_text(SMALL.format(width=12))
+    (tmp_path / 'teacher.pth').symlink_to(weights)
+    return tmp_path
+
+
+@pytest.fixture
+def distill(monkeypatch):
+    """Run the command in this process and return its exit message, None for success."""
+
+    def run(student: str, *args: object, teacher=('teacher.py', 'teacher.pth')) -> str | None:
+        monkeypatch.setattr('sys.argv', ['mmkd', 'distill', student, '--teacher', *teacher, *map(str, args)])
+        try:
+            main()
+        except SystemExit as stop:
+            return str(stop.code)
+        return None
+
+    return run
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()}
+
+
+def test_every_method_has_a_name():
+    assert sorted(METHODS.values()) == sorted(distillers)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_config_is_one_as_they_are_shipped(method):
+    """But for its docstring, and how the student is named."""
+    shipped = f'{method.replace("-", "_")}/{method}_resnet56_resnet20_cifar100.py'
+    short = ShortConfig(
+        method,
+        'mmkd::baselines/resnet20_cifar100.py',
+        'mmkd::baselines/resnet56_cifar100.py',
+        'work_dirs/resnet56_cifar100/epoch_240.pth',
+        None,
+    )
+    text = Path(__file__).parents[2].joinpath('configs', shipped).read_text()
+    wanted = text.replace("'../baselines/", "'mmkd::baselines/").splitlines()
+    assert short.text(Path()).splitlines()[1:] == wanted[1:]
+    assert short.file_name == f'{method}_resnet56_cifar100_resnet20_cifar100.py'
+
+
+def test_the_student_is_named_as_seen_from_the_file(folder):
+    (folder / 'mine').mkdir()
+    student = Path('own', 'student.py')
+    whole = str(student.resolve())
+    for named, base in ((str(student), '../own/student.py'), (whole, whole), (STUDENT, STUDENT)):
+        text = ShortConfig('kd', named, 'teacher.py', "it's.pth", 3).text(Path('mine'))
+        assert f'_base_ = {base!r}\n' in text
+        if named == str(student):
+            (folder / 'mine' / 'my.py').write_text(text)
+    cfg = load_config('mine/my.py')
+    assert cfg.model.student.backbone.base_channels == 8
+    assert (cfg.model.teacher.checkpoint, cfg.train_cfg.max_epochs) == ("it's.pth", 3)
+
+
+SSKD_PLAN = (
+    '  layer2 ',
+    'mimics backbone.layer2 ((24, 8, 8),)',
+    'Schedule in epochs: layer1 2, layer2 1, layer3 1, layer4 2, all 6',
+    "Mimicked beside the student's own loss: layer1, layer2, layer3, layer4.",
+)
+
+
+@pytest.mark.parametrize(
+    ('method', 'told'),
+    [
+        ('sskd', SSKD_PLAN),
+        ('mhkd', ('Schedule in epochs: all 12', 'Auxiliary heads on backbone.layer1 (teacher: backbone.layer1), ')),
+    ],
+)
+def test_a_dry_run_tells_the_plan_and_leaves_nothing(folder, distill, capsys, method, told):
+    before = files(folder)
+    flags = '--work-dir', folder / 'run', '--cfg-options', 'train_dataloader.num_workers=0'
+    assert distill('own/student.py', '--method', method, '--epochs', 12, '--dry-run', '--', *flags) is None
+    said = capsys.readouterr().out
+    assert f"    type='mmkd.{METHODS[method]}',\n" in said
+    assert 'train_cfg = dict(max_epochs=12)\n' in said
+    for text in told:
+        assert text in said
+    assert files(folder) == before
+
+
+def test_it_writes_the_config_and_trains(folder, distill, capsys):
+    args = '--method', 'KD', '--epochs', 1, '--out', 'mine/my.py', '--', '--work-dir', 'run'
+    assert distill('own/student.py', *args) is None
+    assert (
+        'The config is mine/my.py; the training is: mmkd train mine/my.py --work-dir run\n' in capsys.readouterr().out
+    )
+    assert load_checkpoint('run/epoch_1.pth')['meta']['epoch'] == 1
+    assert (folder / 'mine' / 'my.py').read_text().startswith('"""KD: teacher teaches student."""\n_base_ = ')
+
+
+ITERATIONS = "_base_ = 'student.py'\ntrain_cfg = dict(_delete_=True, by_epoch=False, max_iters=9)\n"
+
+
+@pytest.mark.parametrize(
+    ('student', 'args', 'message'),
+    [
+        (
+            STUDENT,
+            ('--method', 'ssk'),
+            '--method: there is no ssk; it is one of sskd, mhkd, kd, feature-kd. Did you mean',
+        ),
+        (STUDENT, ('--epochs', '0'), '--epochs: it must be a whole number, 1 or more, not 0.'),
+        (STUDENT, ('--out', 'my.yaml'), '--out: my.yaml must end with .py.'),
+        (STUDENT, ('--out', 'teacher.py'), '--out: teacher.py is there already, with another content; name another'),
+        (STUDENT, ('--out', 'teacher.py/my.py'), '--out: teacher.py/my.py cannot be written ('),
+        ('own/studnt.py', (), 'config own/studnt.py does not exist in the current folder, '),
+        (
+            'mmkd::sskd/sskd_resnet56_resnet20_cifar100.py',
+            (),
+            'config mmkd::sskd/sskd_resnet56_resnet20_cifar100.py: it is',
+        ),
+        (
+            'mmkd::baselines/lazy/resnet18_w16_digits.py',
+            (),
+            'config mmkd::baselines/lazy/resnet18_w16_digits.py: it is a l',
+        ),
+        ('mmkd::_base_/datasets/digits.py', (), '_base_/datasets/digits.py: training needs model, '),
+        (
+            'own/iterations.py',
+            ('--epochs', '3'),
+            '--epochs: own/iterations.py counts iterations; leave it out, and end',
+        ),
+    ],
+)
+def test_mistakes(folder, distill, student, args, message):
+    (folder / 'own' / 'iterations.py').write_text(ITERATIONS)
+    before = files(folder)
+    said = distill(student, *args)
+    assert message in said
+    assert '\n' not in said
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'message'),
+    [
+        (
+            ('techer.py', 'teacher.pth'),
+            'error: model.teacher.config: config techer.py does not exist in the current folder',
+        ),
+        (
+            ('teacher.py', 'techer.pth'),
+            'error: --teacher: checkpoint techer.pth does not exist in the current folder, ',
+        ),
+        (
+            ('teacher.py', 'teacher.py'),
+            'error: --teacher: teacher.py is a config by its name; name the file of weights',
+        ),
+    ],
+)
+def test_teachers_that_are_not_there(folder, distill, teacher, message):
+    before = files(folder)
+    assert distill('own/student.py', teacher=teacher).startswith(message)
+    assert files(folder) == before

@@ -1,5 +1,6 @@
 """Finds the subcommand and starts it."""
 
+import signal
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -29,6 +30,7 @@ def main() -> None:
         )
     sys.argv = [f'mmkd {name}', *arguments]
     if name in LIGHT:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `mmkd configs | head` ends without a traceback
         import_module(LIGHT[name]).main()
     else:
         _run(f'mmkd.cli.{name}')

@@ -105,3 +105,12 @@ def test_train_and_test_are_the_tools(tmp_path, name):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == f'error: config nowhere.py does not exist in the current folder, {tmp_path}.'
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(tmp_path):
+    code = (
+        'import os, sys; sys.argv = ["mmkd", "configs"]\n'
+        'from mmkd_command.main import main\n'
+        'reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1); main()'
+    )
+    assert python(tmp_path, '-c', code).stderr == ''

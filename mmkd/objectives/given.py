@@ -148,6 +148,6 @@ def build_for(
 
 def norm_at(network: nn.Module, path: str) -> tuple[Tensor, Tensor] | None:
     """Weight and bias of the batch norm at a path, None if it is something else."""
-    module = network.get_submodule(path)
+    module: Any = network.get_submodule(path)
     is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine
     return (module.weight.detach().clone(), module.bias.detach().clone()) if is_norm else None  # type: ignore[operator]

@@ -2,20 +2,41 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
-from mmkd.objectives.feature_term import FeatureTerm
+from mmkd.objectives.feature_term import DefaultFeatureTerm, FeatureTerm
+from mmkd.objectives.given import reads_teacher_head
 from mmkd.objectives.mimicking import StageMimicking
 from mmkd.objectives.own_loss import OwnLoss
+from mmkd.objectives.soft_targets import SoftTargets
+from mmkd.objectives.term import Term
+from mmkd.objectives.term_options import read_terms
 from mmkd.registry import MODELS
+from mmkd.tasks import task_of
+from mmkd.utils.random_state import own_randomness
 
 
 @MODELS.register_module()
 class FeatureKD(Distiller):
-    """The student's own loss and, beside it, the distance of its features to the teacher's, from the start.
+    """The student's own loss and, beside it, distances of its features or scores to the teacher's, from the start.
 
     It has the options of :class:`SSKD`, and the same objectives, without stages that learn first. Where the schedule
-    has single stages, the two are the same.
+    has single stages, the two are the same. Any number of named terms may stand beside the student's own loss.
+
+    Args:
+        student (dict): The student's model config.
+        teacher (dict): ``dict(config=..., checkpoint=...)``.
+        weight (float, optional): Of each place that is mimicked by ``feature_loss``. Defaults to 2.0, and to 0 where
+            there are ``terms``.
+        terms (dict[str, dict], optional): By name, the options of :class:`mmkd.objectives.term_options.TermOptions`:
+            ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up`` and ``until``.
+        places, feature_loss, mimic_loss, stage_losses, pairs, head_from_teacher: As in :class:`SSKD`.
+        kwargs: The options of every :class:`Distiller`.
+
+    Example:
+        >>> terms = dict(attention=dict(loss=dict(type='mmkd.ATLoss'), places=['layer1', 'layer2', 'layer3']))
     """
 
     head_learns_from_features = True
@@ -25,18 +46,41 @@ class FeatureKD(Distiller):
         self,
         student: dict,
         teacher: dict,
-        weight: float = 2.0,
+        weight: float | None = None,
         places: Sequence[str] | None = None,
         feature_loss: dict | None = None,
         mimic_loss: dict | None = None,
         stage_losses: dict[str, dict] | None = None,
         pairs: Sequence[tuple[str, str]] | None = None,
         head_from_teacher: bool = True,
+        terms: dict[str, dict] | None = None,
         **kwargs,
     ):
+        wanted = read_terms(terms)
+        acting = [options for options in wanted.values() if options.weight]
+        self.compares_scores = any(options.of_scores or reads_teacher_head(options.loss) for options in acting)
         super().__init__(student, teacher, **kwargs)
         self.pairs = pairs
         self.inheritance = Inheritance(self, head_from_teacher)
-        self.features = FeatureTerm(self.networks, weight, places, feature_loss)
+        self.task = task_of(self.student, self.teacher) if any(one.of_scores for one in wanted.values()) else None
+        if weight is None:
+            weight = 0.0 if wanted else 2.0
+        self.features = DefaultFeatureTerm(self.networks, weight, places, feature_loss)
+        self.terms: dict[str, Term] = {}
+        for name, one in wanted.items():
+            if one.of_scores:
+                assert self.task is not None
+                self.terms[name] = SoftTargets(self.networks, self.task, one.loss, one.weight, name, one.when)
+            else:
+                self.terms[name] = FeatureTerm(self.networks, one, name)
         self.mimicking = StageMimicking(self.networks, mimic_loss, stage_losses, self.inheritance.reads_one_map)
-        self.objectives = [self.mimicking, OwnLoss(self.networks, [self.features])]
+        own_loss = OwnLoss(self.networks, [self.features, *self.terms.values()], forwards=self.task)
+        self.objectives = [self.mimicking, own_loss]
+
+    def find_stages(self, inputs: Tensor) -> None:
+        """Find the stages of both networks, and compare their classes where a term does."""
+        super().find_stages(inputs)
+        soft = [term for term in self.terms.values() if isinstance(term, SoftTargets) and term.weight]
+        if self.task is not None and soft:
+            with own_randomness():
+                self.task.check(inputs, self.teacher_inputs(inputs), own_scores=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
 from mmkd.errors import UserError
-from mmkd.objectives.feature_term import FeatureTerm
+from mmkd.objectives.feature_term import DefaultFeatureTerm
 from mmkd.objectives.head_term import HeadTerm
 from mmkd.objectives.heads import AuxiliaryHeads
 from mmkd.objectives.mimicking import StageMimicking
@@ -94,7 +94,7 @@ class MHKD(Distiller):
         self.inheritance = Inheritance(self, head_from_teacher)
         self.task = task_of(self.student, self.teacher)
         self.mimicking = StageMimicking(networks, mimic_loss, stage_losses, self.inheritance.reads_one_map)
-        nothing = FeatureTerm(networks, 0, places, feature_loss)
+        nothing = DefaultFeatureTerm(networks, 0, places, feature_loss)
         self.heads = AuxiliaryHeads(networks, self.task, heads, attach, teacher_heads)
         self.soft_targets = SoftTargets(networks, self.task, soft_loss, alpha)
         self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)

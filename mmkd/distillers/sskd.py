@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
-from mmkd.objectives.feature_term import FeatureTerm
+from mmkd.objectives.feature_term import DefaultFeatureTerm
 from mmkd.objectives.mimicking import StageMimicking
 from mmkd.objectives.own_loss import OwnLoss
 from mmkd.registry import MODELS
@@ -58,7 +58,7 @@ class SSKD(Distiller):
         self.pairs = pairs
         self.inheritance = Inheritance(self, head_from_teacher)
         self.mimicking = StageMimicking(self.networks, mimic_loss, stage_losses, self.inheritance.reads_one_map)
-        self.features = FeatureTerm(self.networks, weight, places, feature_loss)
+        self.features = DefaultFeatureTerm(self.networks, weight, places, feature_loss)
         self.objectives = [self.mimicking, OwnLoss(self.networks, [self.features])]
 
     def default_phases(self) -> list:

@@ -28,6 +28,10 @@ class Comparison:
         adapter = build_adapter(stage, self.networks.teacher_stages[stage.name], one_map)
         self.networks.extras[module_key(stage.name)] = adapter
 
+    def target_shapes(self, stage: Stage) -> list[tuple[int, ...]]:
+        """Of what each tensor of a stage is compared with, without the batch."""
+        return [self.networks.teacher_stages[stage.name].shapes[partner] for partner in self.adapter(stage).partners]
+
     def has(self, stage: Stage) -> bool:
         """Whether a stage has its adapter."""
         return module_key(stage.name) in self.networks.extras

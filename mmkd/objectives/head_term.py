@@ -6,14 +6,13 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.features.capture import run_to
+from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples
 from mmkd.objectives.heads import STUDENT_HEADS, TEACHER_HEADS, AuxiliaryHeads
 from mmkd.objectives.objective import Step
 from mmkd.objectives.options import check_dict, check_weight
 from mmkd.objectives.term import Seen, Term
-from mmkd.registry import MODELS
 from mmkd.stages.phases import Phase, check_name
 from mmkd.stages.plan import Stage
-from mmkd.utils.random_state import own_randomness
 
 HEAD_SOFT_LOSS = 'head_soft_loss'
 
@@ -43,8 +42,7 @@ class HeadTerm(Term):
     ):
         super().__init__(heads.networks)
         self.heads, self.target = heads, target
-        with own_randomness():
-            self.networks.extras[HEAD_SOFT_LOSS] = MODELS.build(loss)
+        self.networks.extras[HEAD_SOFT_LOSS] = build_loss('model.head_soft_loss', loss)
         self.weight = check_weight('model.beta', weight)
         self.ce_share = check_weight('model.ce_share', heads.task.ce_share if ce_share is None else ce_share, most=1)
         self.soft_until = check_weight('model.soft_until', soft_until, most=1)
@@ -81,10 +79,15 @@ class HeadTerm(Term):
             check_name(name, names, 'model.head_weights')
             check_weight(f'model.head_weights.{name}', weight)
         self.heads.sit_on([point for point in points if self.head_weights.get(point.name, 1)])
+        if self.heads.points and self.ce_share < 1:
+            check_given('model.head_soft_loss', self.loss, self.networks)
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the heads of both networks."""
         self.heads.build(phases)
+        if self.heads.points and self.ce_share < 1:
+            scores = [(self.heads.classes,)]
+            build_for('model.head_soft_loss', self.loss, self.networks, (scores, scores))
 
     def acts_in(self, phase: Phase) -> bool:
         """If there are heads."""
@@ -101,21 +104,29 @@ class HeadTerm(Term):
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
         """The losses of each head of the student, and of the teacher's where they learn along."""
         heads, losses = self.heads, {}
+        more = given(self.loss, self.networks, step) if self._softens(step) else {}
         theirs = heads.outputs(TEACHER_HEADS, teacher.of(heads.teacher_stages))
         for name, own in heads.outputs(STUDENT_HEADS, student.of(heads.student_stages)).items():
             weight = self.weight * self.head_weights.get(name, 1)
-            if self.ce_share < 1 and step.progress < self.soft_until:
+            if self._softens(step):
                 target = heads.scores(theirs[name]) if name in theirs else teacher.scores
-                losses[f'loss_soft_{name}'] = weight * (1 - self.ce_share) * self.loss(heads.scores(own), target)
+                losses[f'loss_soft_{name}'] = (
+                    weight * (1 - self.ce_share) * self.loss(heads.scores(own), target, **more)
+                )
             if self.ce_share and step.labelled:
                 losses[f'loss_own_{name}'] = weight * self.ce_share * heads.own_loss(own, step.data_samples)
         if heads.learn_along and step.labelled:
             losses.update(heads.teacher_losses(theirs, step.data_samples))
         return losses
 
+    def _softens(self, step: Step) -> bool:
+        """Whether the soft loss is computed."""
+        possible = step.labelled or not needs_samples(self.loss)
+        return possible and self.ce_share < 1 and step.progress < self.soft_until
+
     def learns_from_images(self, phase: Phase) -> bool:
-        """The soft loss does."""
-        return bool(self.heads.points) and self.ce_share < 1
+        """The soft loss does, unless it needs labels."""
+        return bool(self.heads.points) and self.ce_share < 1 and not needs_samples(self.loss)
 
     def trained_extras(self, phase: Phase) -> list[nn.Module]:
         """The student's heads, and the teacher's where they learn along."""

@@ -9,10 +9,10 @@ from mmkd.errors import UserError
 from mmkd.features.adapters import module_key
 from mmkd.features.explained_variance import R2, variance_parts
 from mmkd.objectives.comparison import Compared, Comparison
+from mmkd.objectives.given import build_for, build_loss, needs_of
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Objective, Step
 from mmkd.objectives.options import check_dict
-from mmkd.registry import MODELS
 from mmkd.stages.phases import Phase, check_name
 from mmkd.stages.plan import Stage
 from mmkd.utils.random_state import own_randomness
@@ -70,7 +70,7 @@ class StageMimicking(Objective):
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build an adapter and a loss for each stage that is mimicked."""
-        plan, extras = self.networks.plan, self.networks.extras
+        plan = self.networks.plan
         mimicked = {name for phase in phases if self.takes(phase) for name in phase}
         stages = [stage for stage in plan.stages if stage.name in mimicked]
         self._check_used({stage.name for stage in stages})
@@ -78,7 +78,21 @@ class StageMimicking(Objective):
         with own_randomness():
             for stage in stages:
                 self.comparison.build(stage, one_map=stage is plan.stages[-1] and self.shares_map())
-                extras[_loss_key(stage.name)] = MODELS.build(self.stage_losses.get(stage.name, usual))
+                self._build_loss(stage, usual)
+
+    def _build_loss(self, stage: Stage, usual: dict) -> None:
+        """Build the loss of a stage, for the student's feature in the shape of the teacher's."""
+        own = stage.name in self.stage_losses
+        key = f'model.stage_losses.{stage.name}' if own else 'model.mimic_loss'
+        loss = build_loss(key, self.stage_losses[stage.name] if own else usual)
+        if needs := [*needs_of(loss), *getattr(loss, 'build_needs', ())]:
+            raise UserError(
+                f'{key}: {type(loss).__name__} needs {" and ".join(needs)}, and a stage learns from images alone; take '
+                'another loss, or name it in the terms of mmkd.FeatureKD.'
+            )
+        shapes = self.comparison.target_shapes(stage)
+        build_for(key, loss, self.networks, (shapes, shapes))
+        self.networks.extras[_loss_key(stage.name)] = loss
 
     def loss_of(self, name: str) -> nn.Module:
         """The loss of a stage."""

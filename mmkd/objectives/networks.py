@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
@@ -23,6 +25,19 @@ NO_SCHEDULE = (
 )
 
 
+@dataclass(frozen=True)
+class TrainingSet:
+    """What is known of the training images before the training.
+
+    Args:
+        images: How many there are.
+        samples: The ground truth of a batch.
+    """
+
+    images: int
+    samples: Sequence[Any]
+
+
 class Networks:
     """The student, its teacher, and the modules that are trained beside the student and never saved with it.
 
@@ -32,6 +47,7 @@ class Networks:
         extras: Adapters, auxiliary heads and losses, by name.
     """
 
+    training_set: TrainingSet | None = None  # the schedule tells
     teacher_stages: dict[str, Stage]  # by the names of the student's; see pair_stages
 
     def __init__(self, student: BaseModel, teacher: Teacher, extras: nn.ModuleDict):

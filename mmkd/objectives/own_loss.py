@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from mmkd.features.capture import feature_of, recording, run_to
@@ -85,11 +86,20 @@ class OwnLoss(Objective):
             losses['loss_own'] = losses.pop('loss')  # mmengine calls the sum of all terms so
         for term in terms:
             losses.update(term.losses(step, seen, teacher))
+        if step.labelled and (idle := self._idle(step, terms)):
+            losses['loss_idle'] = torch.stack([0 * parameter.sum() for parameter in idle]).sum()
         return losses
 
     def choices(self, phase: Phase, progress: float) -> tuple:
-        """Those of all terms."""
-        return tuple(term.choices(phase, progress) for term in self.terms)
+        """Which terms act, and what these say."""
+        step = Step(phase, torch.empty(0), None, progress)
+        return tuple((term.acts_at(step), *term.choices(phase, progress)) for term in self.terms)
+
+    def _idle(self, step: Step, acting: Sequence[Term]) -> list[nn.Parameter]:
+        """What terms of this phase learn that do not act now; DDP waits for the gradients of all parameters."""
+        others = [term for term in self.terms if term.acts_in(step.phase) and term not in acting]
+        modules = [m for term in others for m in (*term.trained_extras(step.phase), *term.trained_losses(step.phase))]
+        return list({id(one): one for module in modules for one in module.parameters() if one.requires_grad}.values())
 
     def learns_from_images(self, phase: Phase) -> bool:
         """The student's own loss does not; a term may."""
@@ -99,7 +109,8 @@ class OwnLoss(Objective):
         """Those of all terms, the losses last: so they are in the optimizer's state, in older checkpoints too."""
         acting = [term for term in self.terms if term.acts_in(phase)]
         modules = [module for term in acting for module in term.trained_extras(phase)]
-        return modules + [loss for term in acting for loss in term.trained_losses(phase)]
+        modules += [loss for term in acting for loss in term.trained_losses(phase)]
+        return list({id(module): module for module in modules}.values())  # terms may share adapters
 
     def measures(self, phase: Phase) -> bool:
         """If a term does."""

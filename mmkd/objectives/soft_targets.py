@@ -1,15 +1,17 @@
 """The teacher's class scores as targets of the student's."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
 from mmkd.objectives.options import check_weight
 from mmkd.objectives.term import Seen, Term
-from mmkd.registry import MODELS
+from mmkd.objectives.term_options import When
 from mmkd.stages.phases import Phase
 from mmkd.tasks.base import Task
-from mmkd.utils.random_state import own_randomness
 
 SOFT_LOSS = 'soft_loss'
 
@@ -22,33 +24,64 @@ class SoftTargets(Term):
         task: Of both networks.
         loss (dict, optional): The distance. Defaults to the task's.
         weight (float, optional): Defaults to the task's ``alpha``.
+        name: Of a term that the user names; None for the distiller's own options.
+        when: The part of a phase in which it acts.
     """
 
     needs_teacher_scores = True
 
-    def __init__(self, networks: Networks, task: Task, loss: dict | None = None, weight: float | None = None):
+    def __init__(
+        self,
+        networks: Networks,
+        task: Task,
+        loss: dict | None = None,
+        weight: float | None = None,
+        name: str | None = None,
+        when: When | None = None,
+    ):
         super().__init__(networks)
-        self.task = task
-        with own_randomness():
-            networks.extras[SOFT_LOSS] = MODELS.build(loss or task.soft_loss)
+        self.task, self.when = task, when or When()
+        self.extra = SOFT_LOSS if name is None else f'term_{name}'
+        self.loss_key = 'model.soft_loss' if name is None else f'model.terms.{name}.loss'
+        self.logged = 'loss_soft' if name is None else f'loss_term_{name}'
+        networks.extras[self.extra] = build_loss(self.loss_key, loss or task.soft_loss)
         self.weight = check_weight('model.alpha', task.alpha if weight is None else weight)
 
     @property
     def loss(self) -> nn.Module:
         """The distance."""
-        return self.networks.extras[SOFT_LOSS]
+        return self.networks.extras[self.extra]
+
+    def prepare(self, inputs: Tensor) -> None:
+        """Refuse a loss that asks for what is not there."""
+        if self.weight:
+            check_given(self.loss_key, self.loss, self.networks)
+
+    def build_extras(self, phases: Sequence[Phase]) -> None:
+        """Let the loss make what it has to learn; detectors' losses have nothing."""
+        classes = self.task.num_classes(self.networks.student)
+        if self.weight and classes is not None:
+            build_for(self.loss_key, self.loss, self.networks, ([(classes,)], [(classes,)]))
 
     def acts_in(self, phase: Phase) -> bool:
-        """With a weight."""
+        """With the head, if it has a weight."""
         return bool(self.weight)
+
+    def acts_at(self, step: Step) -> bool:
+        """In its part of the phase, and where there are labels if its loss needs them."""
+        if needs_samples(self.loss) and not step.labelled:
+            return False
+        return self.acts_in(step.phase) and bool(self.when.share(step.progress))
 
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
         """The distance times the weight."""
-        return {'loss_soft': self.weight * self.loss(student.scores, teacher.scores)}
+        weight = self.weight * self.when.share(step.progress)
+        more = given(self.loss, self.networks, step)
+        return {self.logged: weight * self.loss(student.scores, teacher.scores, **more)}
 
     def learns_from_images(self, phase: Phase) -> bool:
-        """Scores need no labels."""
-        return bool(self.weight)
+        """Scores need no labels; some losses do."""
+        return bool(self.weight) and not needs_samples(self.loss)
 
     def trained_losses(self, phase: Phase) -> list[nn.Module]:
         """The distance."""

@@ -9,6 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
+from mmkd.objectives.networks import TrainingSet
 from mmkd.registry import HOOKS
 from mmkd.schedule.held_scalars import hold_scalars
 from mmkd.schedule.inheriting import Inheriting
@@ -89,6 +90,8 @@ class StageScheduleHook(Hook):
             check_scratch(model.student)
         with own_randomness():
             batch = first_batch(runner, model)
+            images = len(runner.train_dataloader.dataset)
+            model.networks.training_set = TrainingSet(images, batch.get('data_samples') or ())
             model.prepare(batch['inputs'])
         check_classes(model, runner.train_dataloader.dataset)
         if self.best is not None and runner.val_loop is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -36,37 +37,44 @@ def attach_points(
         student: The network and a batch as it gets it.
         teacher: The same of the teacher.
     """
-    names = [stage.name for stage in plan.stages]
     if not wanted or not isinstance(wanted, list | tuple):
         raise UserError(f'{KEY}: {wanted!r} must be a list of one place or more; for no heads at all use mmkd.KD.')
-    points = [_point(entry, plan, names, teacher_stages, student, teacher) for entry in wanted]
+    points = [attach_point(entry, plan, teacher_stages, student, teacher) for entry in wanted]
     found = [point.name for point in points]
     if len(set(found)) < len(found):
         raise UserError(f'{KEY}: {list(wanted)} names a place twice; each gets one head.')
     return points
 
 
-def _point(entry, plan: StagePlan, names: list[str], teacher_stages, student, teacher) -> Attachment:
+def attach_point(
+    entry: Any,
+    plan: StagePlan,
+    teacher_stages: Mapping[str, Stage],
+    student: tuple[nn.Module, Tensor],
+    teacher: tuple[nn.Module, Tensor],
+    key: str = KEY,
+) -> Attachment:
+    """One pair of stages; arguments as above, the key for messages."""
+    names = [stage.name for stage in plan.stages]
     if isinstance(entry, int) and not isinstance(entry, bool):
         if not -len(names) <= entry < len(names):
-            raise UserError(f'{KEY}: there is no stage {entry}; the student has {len(names)}: {", ".join(names)}.')
+            raise UserError(f'{key}: there is no stage {entry}; the student has {len(names)}: {", ".join(names)}.')
         entry = names[entry]
     if isinstance(entry, str) and entry in names:
         return Attachment(entry, plan.stages[names.index(entry)], teacher_stages[entry])
     paths = (entry, entry) if isinstance(entry, str) else entry
     if not isinstance(paths, tuple | list) or len(paths) != 2 or not all(isinstance(path, str) for path in paths):
-        raise UserError(f'{KEY}: {entry!r} must be the index or name of a stage, a module path or a pair of paths.')
-    own = _stage('student', student, paths[0], names)
-    theirs = _stage('teacher', teacher, paths[1], names)
+        raise UserError(f'{key}: {entry!r} must be the index or name of a stage, a module path or a pair of paths.')
+    own = _stage(f'{key}, student', student, paths[0], names)
+    theirs = _stage(f'{key}, teacher', teacher, paths[1], [])
     return Attachment(own.name, own, theirs)
 
 
-def _stage(whose: str, network: tuple[nn.Module, Tensor], path: str, names: list[str]) -> Stage:
+def _stage(key: str, network: tuple[nn.Module, Tensor], path: str, names: list[str]) -> Stage:
     try:
         stages = plan_stages(*network, [path]).stages
     except UserError as error:
-        hint = did_you_mean(path, names) if whose == 'student' else ''
-        raise UserError(f'{KEY}, {whose}: {error}{hint}') from error
+        raise UserError(f'{key}: {error}{did_you_mean(path, names)}') from error
     if not stages:
-        raise UserError(f'{KEY}, {whose}: nothing is learned before {path}.')
+        raise UserError(f'{key}: nothing is learned before {path}.')
     return stages[0]

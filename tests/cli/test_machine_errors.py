@@ -1,6 +1,8 @@
 import errno
 import io
 import logging
+import os
+import signal
 
 import pytest
 
@@ -21,6 +23,19 @@ def test_a_dead_worker_is_explained():
         raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
     with pytest.raises(UserError, match='a data loader worker died'), explain_dead_workers():
         _try_get_data(ConnectionResetError(104, 'Connection reset by peer'))
+
+
+def test_torch_does_not_interrupt_the_sentence_for_the_same_worker():
+    """Its handler raises wherever the program is when the signal comes."""
+    before = signal.signal(
+        signal.SIGCHLD, lambda *_: _try_get_data(RuntimeError('DataLoader worker (pid 7) is killed'))
+    )
+    try:
+        with pytest.raises(UserError), explain_dead_workers():
+            _try_get_data(ConnectionResetError(104, 'Connection reset by peer'))
+        os.kill(os.getpid(), signal.SIGCHLD)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.mark.parametrize('error', [RuntimeError('another'), ConnectionResetError('of a network')])

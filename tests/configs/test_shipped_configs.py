@@ -10,6 +10,7 @@ import yaml
 
 from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.default_hooks import add_schedule
+from mmkd.objectives.networks import TrainingSet
 from mmkd.stages.phases import plan_phases
 from mmkd.utils.configs import find_config, load_config
 from tests.conftest import ROOT
@@ -90,6 +91,7 @@ def test_parses_and_builds(path):
         add_schedule(cfg)
         assert 'stages' in cfg.default_hooks
         assert len(cfg.default_hooks) > 1  # the student's own are still there
+        model.networks.training_set = TrainingSet(50_000, ())
         model.prepare(torch.randn(2, 3, image_size(cfg), image_size(cfg)))
         assert len(model.plan.stages) >= 3
         stages = tuple(stage.name for stage in model.plan)

@@ -107,7 +107,7 @@ def test_sskd_mimics_beside_the_head_what_changes_and_nothing_in_the_papers_form
     data = model.data_preprocessor(next(iter(runner.train_dataloader)), True)
     mimicked = {f'loss_mimic_layer{i}' for i in range(1, 5)}
     assert set(model.loss(**data)) == {'loss_own', *mimicked}
-    assert len(model.trained_extras()) == 5
+    assert len(model.trained_extras()) == 8  # an adapter and a loss a place
     model.enter(('layer3', 'head'))
     assert set(model.loss(**data)) == {'loss_own', 'loss_mimic_layer3', 'loss_mimic_layer4'}
     model.enter(('head',))

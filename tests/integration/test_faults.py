@@ -110,7 +110,8 @@ def test_data_loader_worker_killed(training):
     training.options = ('train_dataloader.num_workers=1',)
     assert training.run(a(at_iteration, 14, faults.kill_workers)) == 1
     # behind it torch may tell of the same worker once more, from a destructor
-    assert any(line.startswith('error: train_dataloader.num_workers') for line in training.text().splitlines())
+    told = training.text()
+    assert any(line.startswith('error: train_dataloader.num_workers') for line in told.splitlines()), told
     assert training.checkpoint.name == 'epoch_3.pth'
     assert training.run() == 0, training.text()
 

@@ -47,6 +47,7 @@ class Distance(Term):
     def __init__(self, networks, name, after=0.0, places=('first',)):
         super().__init__(networks)
         self.name, self.after, self.places = name, after, [ModuleOutput(place) for place in places]
+        self.heads, self.loss = nn.Linear(1, 1), nn.Identity()
 
     def acts_in(self, phase):
         return 'first' in phase
@@ -67,10 +68,10 @@ class Distance(Term):
         return True
 
     def trained_extras(self, phase):
-        return [f'heads of {self.name}']
+        return [self.heads]
 
     def trained_losses(self, phase):
-        return [f'loss of {self.name}']
+        return [self.loss]
 
 
 @pytest.fixture
@@ -90,7 +91,10 @@ def test_terms_share_one_forward_of_each_network(networks):
 
 def test_no_teacher_runs_while_every_term_is_off(networks):
     objective = OwnLoss(networks, [Distance(networks, 'late', after=0.5)])
-    assert list(objective.losses(STEP)) == ['loss_own']  # by the same name in all of the phase
+    early = objective.losses(STEP)
+    assert list(early) == ['loss_own', 'loss_idle']  # by the same name in all of the phase
+    early['loss_idle'].backward()
+    assert early['loss_idle'] == objective.terms[0].heads.weight.grad == 0  # DDP waits for one
     assert list(objective.losses(replace(STEP, phase=('head',)))) == ['loss']
     assert networks.asked == []
     assert list(objective.losses(replace(STEP, progress=0.5))) == ['loss_own', 'loss_late']
@@ -105,8 +109,10 @@ def test_without_labels_the_student_runs_no_further_than_the_terms(networks):
 
 
 def test_what_has_parameters_is_ordered_as_in_older_checkpoints(networks):
-    objective = OwnLoss(networks, [Distance(networks, 'one'), Distance(networks, 'two')])
-    assert objective.trained_extras(STEP.phase) == ['heads of one', 'heads of two', 'loss of one', 'loss of two']
+    one, two = Distance(networks, 'one'), Distance(networks, 'two')
+    two.heads, three = one.heads, Distance(networks, 'three')  # two terms may share an adapter
+    objective = OwnLoss(networks, [one, two, three])
+    assert objective.trained_extras(STEP.phase) == [one.heads, three.heads, one.loss, two.loss, three.loss]
     assert objective.trained_extras(('head',)) == []
 
 

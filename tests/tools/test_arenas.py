@@ -252,6 +252,13 @@ def test_each_machine_has_its_table(small, lab):
     assert not any(each.startswith('| SSKD') for each in gpu)  # what was not run is listed once
 
 
+def test_a_machine_without_the_student_alone_has_no_table_beside_another(small, lab):
+    found = dict(cpu={'alone_s0': line('alone', 0, 6.0)}, gpu={'kd_s0': line('kd', 0, 7.0, device='GPU X')})
+    assert 'GPU X' not in lab.page.section(small, found, 'results')
+    found['cpu'] = {}
+    assert '| KD | 0 | 7.0 |' in lab.page.section(small, found, 'results')
+
+
 def test_the_pages_are_what_the_lines_say(lab, tmp_path):
     """Nobody has changed them by hand, and every line of results has its row."""
     (tmp_path / 'docs').mkdir()

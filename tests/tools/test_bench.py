@@ -506,6 +506,6 @@ def test_the_host_s_table_counts_who_reached_what_was_wanted(speed):
         for phase, own in (('a', 0.0114), ('b', 0.0120))
     ]
     text = '\n'.join(host.table(dict(host=rows)))
-    assert '| KD, a | 11.40 | 1.14 | 1.43 | 12 | 9 |' in text
+    assert '| KD, a | 11.40 | 1.14 (1.14-1.14) | 1.43 (1.43-1.43) | 12 | 9 |' in text
     assert 'of the loop in the Runner. Reached by 1 of 2 phases; the worst is p, KD, b with 1.20.' in text
     assert 'of the bare loop. Reached by 0 of 2 phases; the worst is p, KD, b with 1.50.' in text

@@ -61,7 +61,8 @@ def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) ->
             machine: {name: result for name, result in results.items() if name.rpartition('_s')[0] in keys}
             for machine, results in found.items()
         }
-        printed = [Printed(arena, table, results, machine) for machine, results in here.items() if results]
+        some = [Printed(arena, table, results, machine) for machine, results in here.items() if results]
+        printed = [part for part in some if part.of(table.alone)] or some[:1]  # else there is nothing to compare with
         if not printed:
             lines += [f'### {table.heading}', ''] if table.heading else []
             lines += ['Not run yet.', '']

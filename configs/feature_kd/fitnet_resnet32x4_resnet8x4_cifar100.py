@@ -1,0 +1,10 @@
+"""FitNet on CIFAR-100: resnet32x4 teaches resnet8x4. Train the teacher first.
+
+Hint and labels are learned together.
+"""
+_base_ = '../_base_/feature-kd_resnet32x4_resnet8x4_cifar100.py'
+model = dict(
+    terms=dict(
+        fitnet=dict(
+            loss=dict(type='mmkd.FitNetLoss'),
+            places=['layer2'])))

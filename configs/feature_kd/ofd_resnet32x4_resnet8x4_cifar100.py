@@ -1,0 +1,13 @@
+"""OFD on CIFAR-100: resnet32x4 teaches resnet8x4. Train the teacher first.
+
+Before the shortcut's sum.
+"""
+_base_ = '../_base_/feature-kd_resnet32x4_resnet8x4_cifar100.py'
+model = dict(
+    terms=dict(
+        ofd=dict(
+            loss=dict(type='mmkd.OFDLoss'),
+            places=[
+                ('layer1.0.bn2', 'layer1.4.bn2'),
+                ('layer2.0.bn2', 'layer2.4.bn2'),
+                ('layer3.0.bn2', 'layer3.4.bn2')])))

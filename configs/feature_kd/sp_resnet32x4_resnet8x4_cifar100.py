@@ -1,0 +1,7 @@
+"""SP on CIFAR-100: resnet32x4 teaches resnet8x4. Train the teacher first."""
+_base_ = '../_base_/feature-kd_resnet32x4_resnet8x4_cifar100.py'
+model = dict(
+    terms=dict(
+        sp=dict(
+            loss=dict(type='mmkd.SPLoss'),
+            places=['layer3'])))

@@ -1,0 +1,104 @@
+"""How a user writes a term beside the student's own loss."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mmkd.errors import UserError, did_you_mean
+from mmkd.objectives.options import check_dict, check_weight
+
+EMBEDDING, SCORES = 'embedding', 'scores'
+"""Places that are no module: the last feature averaged over its positions, and the class scores."""
+
+
+@dataclass(frozen=True)
+class When:
+    """The part of a phase in which a term acts.
+
+    Args:
+        warm_up: The part over which its weight grows from 0, linearly.
+        until: The part after which it stops.
+    """
+
+    warm_up: float = 0.0
+    until: float = 1.0
+
+    def share(self, progress: float) -> float:
+        """Of its weight, when so much of the phase is done."""
+        if progress >= self.until:
+            return 0.0
+        return min(progress / self.warm_up, 1.0) if self.warm_up else 1.0
+
+
+@dataclass(frozen=True)
+class TermOptions:
+    """One named term.
+
+    Args:
+        loss: The distance.
+        places: What it compares.
+        weight: Of the loss, beside the loss's own.
+        adapt: Whether adapters bring the student's features into the teacher's shape; None: where the loss needs it.
+        warm_up: The part of a phase over which the weight grows.
+        until: The part of a phase after which it stops.
+    """
+
+    loss: dict
+    places: Any = None
+    weight: float = 1.0
+    adapt: bool | None = None
+    warm_up: float = 0.0
+    until: float = 1.0
+
+    @property
+    def when(self) -> When:
+        """The part of a phase in which it acts."""
+        return When(self.warm_up, self.until)
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether it compares class scores."""
+        return self.places in (SCORES, [SCORES], (SCORES,))
+
+    def check(self, key: str) -> None:
+        """Raise an error for values that do not fit."""
+        check_weight(f'{key}.weight', self.weight)
+        for name in ('warm_up', 'until'):
+            check_weight(f'{key}.{name}', getattr(self, name), most=1)
+        if self.adapt not in (None, True, False):
+            raise UserError(f'{key}.adapt: it must be True or False, or be left out, not {self.adapt!r}.')
+        if self.of_scores:
+            if self.adapt:
+                raise UserError(f'{key}.adapt: class scores are compared as they are; leave it out.')
+            return
+        if self.places is None:
+            return
+        if not isinstance(self.places, list | tuple) or not self.places:
+            raise UserError(
+                f"{key}.places: it must be '{SCORES}' or a list of places (names or indices of stages, module paths, "
+                f"pairs of paths, '{EMBEDDING}'), not {self.places!r}."
+            )
+        if SCORES in self.places:
+            raise UserError(f"{key}.places: '{SCORES}' stands alone; give other places a term of their own.")
+
+
+def read_terms(terms: Any) -> dict[str, TermOptions]:
+    """The terms that a user names, checked."""
+    found = {}
+    for name, options in check_dict('model.terms', terms if terms is not None else {}).items():
+        key = f'model.terms.{name}'
+        if not isinstance(name, str) or not name.isidentifier():
+            raise UserError(f'{key}: a term is named by letters, digits and underscores, not {name!r}.')
+        found[name] = TermOptions(**_known(key, check_dict(key, options)))
+        found[name].check(key)
+    return found
+
+
+def _known(key: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    names: Sequence[str] = [field.name for field in fields(TermOptions)]
+    if unknown := [name for name in options if name not in names]:
+        near = did_you_mean(str(unknown[0]), names) or f' It takes {", ".join(names)}.'
+        raise UserError(f'{key}.{unknown[0]}: a term takes no {unknown[0]}.{near}')
+    if 'loss' not in options:
+        raise UserError(f"{key}: it has no loss; add one such as loss=dict(type='mmkd.ATLoss').")
+    return dict(options)

@@ -37,6 +37,10 @@ class TrainingSet:
     images: int
     samples: Sequence[Any]
 
+    def __deepcopy__(self, memo: dict) -> 'TrainingSet':
+        """Averages of weights copy the distiller; what is true of the data is not copied with it."""
+        return self
+
 
 class Networks:
     """The student, its teacher, and the modules that are trained beside the student and never saved with it.

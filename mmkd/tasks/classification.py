@@ -7,13 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.features.capture import ModuleOutput, feature_of, recording
+from mmkd.features.capture import ModuleOutput, StageEnd, feature_of, recording
 from mmkd.heads import build_head
 from mmkd.stages.plan import Stage, StagePlan
 from mmkd.stages.trace import unchanged
 from mmkd.tasks.base import Outcome, Scores, Task, total, weighted
-
-HEAD = ModuleOutput('head')
 
 
 class Classification(Task):
@@ -24,6 +22,7 @@ class Classification(Task):
     heads: ClassVar = dict(type='mmkd.AuxiliaryHead')
     soft_loss: ClassVar = dict(type='mmkd.SoftTargetLoss')
     has_accuracy = True
+    head_end: StageEnd = ModuleOutput('head')
 
     @classmethod
     def check_sample(cls, student: nn.Module, sample: Any) -> None:
@@ -73,14 +72,19 @@ class Classification(Task):
         self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
     ) -> Outcome:
         """All out of one forward."""
-        with recording(self.student, [*stages, HEAD]) as outputs:
+        with recording(self.student, [*stages, self.head_end]) as outputs:
             losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
             if not weight:
                 self.student(inputs, mode='tensor')
         losses = weighted(losses, weight)
         if 'loss' in losses:  # mmengine calls the sum of all terms so
             losses['loss_own'] = losses.pop('loss')
-        return Outcome(losses, outputs[HEAD.end], [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
+        features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
+        return Outcome(losses, self.own_scores(outputs[self.head_end.end]), features)
+
+    def own_scores(self, recorded: Any) -> Tensor:
+        """The student's scores, from what was recorded at ``head_end``."""
+        return recorded
 
     @torch.no_grad()
     def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:

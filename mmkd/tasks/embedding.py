@@ -1,16 +1,12 @@
 """Embeddings: networks that end in a vector, which is what they predict, or learn by a head with a margin."""
 
 import inspect
-from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
-from mmkd.features.capture import ModuleInput, feature_of, recording
-from mmkd.stages.plan import Stage
-from mmkd.tasks.base import Outcome, weighted
+from mmkd.features.capture import ModuleInput
 from mmkd.tasks.classification import Classification
-
-HEAD = ModuleInput('head')
 
 
 class Embedding(Classification):
@@ -23,6 +19,7 @@ class Embedding(Classification):
     """
 
     has_accuracy = False
+    head_end = ModuleInput('head')
 
     @classmethod
     def parts_of(cls, network: nn.Module) -> list[str]:
@@ -30,19 +27,9 @@ class Embedding(Classification):
         embeds = hasattr(network, 'embedding')
         return [part for part in super().parts_of(network) if embeds or takes_labels(getattr(network, part))]
 
-    def student_outcome(
-        self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
-    ) -> Outcome:
-        """All out of one forward, but for the head."""
-        with recording(self.student, [*stages, HEAD]) as outputs:
-            losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
-            if not weight:
-                self.student(inputs, mode='tensor')
-        losses = weighted(losses, weight)
-        if 'loss' in losses:  # mmengine calls the sum of all terms so
-            losses['loss_own'] = losses.pop('loss')
-        scores = self.student.get_submodule('head')(outputs[HEAD.end][0])
-        return Outcome(losses, scores, [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
+    def own_scores(self, recorded: Any) -> Tensor:
+        """Those of the head without the labels, from what went into it."""
+        return self.student.get_submodule('head')(recorded[0])
 
 
 def takes_labels(head: nn.Module) -> bool:

@@ -44,7 +44,7 @@ def test_the_host_waits_for_no_copy_and_the_batch_is_the_same(scores, options):
         for mine, theirs in zip(out['data_samples'], plain['data_samples'], strict=True):
             assert mine.metainfo == theirs.metainfo
             assert sorted(mine.keys()) == sorted(theirs.keys())
-            for key in theirs.keys():
+            for key in sorted(theirs.keys()):
                 assert mine.get(key).device.type == 'cuda'
                 assert torch.equal(mine.get(key).cpu(), theirs.get(key))
 

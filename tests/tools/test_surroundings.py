@@ -29,7 +29,8 @@ def surroundings(monkeypatch, tmp_path):
 
 def test_a_commit_is_with_changes_only_where_more_than_docs_differs(surroundings, tmp_path):
     head = surroundings.commit()
-    assert len(head) >= 7 and ' ' not in head
+    assert len(head) >= 7
+    assert ' ' not in head
     (tmp_path / 'docs' / 'results.md').write_text('another result')
     assert surroundings.commit() == head
     (tmp_path / 'code.py').write_text('another code')

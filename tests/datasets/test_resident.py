@@ -97,6 +97,13 @@ def test_indices_and_grey_images(build, arrays):
     assert labels(dataset.__getitems__([0, 1])) == [0, 1]
 
 
+def test_samples_know_their_place_if_they_are_packed_so(build):
+    samples = build(CROP, FLIP, PACK).__getitems__([6, 0, 3])
+    assert [sample['data_samples'].sample_idx for sample in samples] == [6, 0, 3]
+    assert 'sample_idx' in samples[0]['data_samples'].metainfo_keys()
+    assert 'sample_idx' not in build(dict(type='PackInputs', meta_keys=()))[6]['data_samples']
+
+
 @pytest.mark.parametrize(('prob', 'mirrored'), [(0.0, False), (1.0, True)])
 def test_flip_without_crop(build, arrays, prob, mirrored):
     images = pixels(build(dict(FLIP, prob=prob), PACK).__getitems__(range(N)))

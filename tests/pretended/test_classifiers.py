@@ -3,7 +3,7 @@
 import pytest
 
 from tests.distil import distil, plain, teacher  # noqa: F401  (fixtures)
-from tests.pretended.page import compare
+from tests.pretended.bounds import compare
 from tests.pretended.trainings import CASES, SHORT, count_phases
 
 

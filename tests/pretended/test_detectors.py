@@ -3,7 +3,7 @@
 import pytest
 
 from tests.distil_detectors import config_of, distil, few_digits, kind, plain, teacher  # noqa: F401  (fixtures)
-from tests.pretended.page import compare
+from tests.pretended.bounds import compare
 from tests.pretended.trainings import count_phases
 
 CHANGES = {

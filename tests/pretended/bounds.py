@@ -1,8 +1,8 @@
-"""The page that says what an iteration of each phase asks of a GPU: bounds for the tests, written by make counts."""
+"""What an iteration of each phase may ask of a GPU: bounds for the tests, in bounds.md, written by make counts."""
 
 import os
+from pathlib import Path
 
-from tests.conftest import ROOT
 from tests.pretended.counting import Counted
 
 BEGIN, END = '<!-- written by make counts -->', '<!-- counts: end -->'
@@ -10,7 +10,7 @@ HEAD = [
     '| | Launches, before | Now | Waits, before | Now | Blocking copies, before | Now |',
     '|---|---|---|---|---|---|---|',
 ]
-PAGE = ROOT / 'docs' / 'benchmarks.md'
+PAGE = Path(__file__).with_name('bounds.md')
 WRITES = bool(os.environ.get('MMKD_COUNTS'))
 
 

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from mmkd.datasets import ResidentArrayDataset
 from mmkd.datasets.digits import load_digits
 from mmkd.errors import UserError
+from tests.pretended import pretend_cuda
 
 pytest.importorskip('mmpretrain')
 N, HEIGHT, WIDTH, PADDING = 8, 4, 5, 2
@@ -55,6 +56,18 @@ def windows(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:
         for place, crop in cut.items()
         for flipped in (False, True)
     }
+
+
+def test_images_and_labels_lie_on_the_gpu(build):
+    with pretend_cuda() as gpu:
+        dataset = build(CROP, FLIP, PACK)
+        dataset.full_init()
+        gpu.reset()
+        samples = dataset.__getitems__([5, 1, 2])
+        assert {sample['inputs'].device.type for sample in samples} == {'cuda'}
+        assert {sample['data_samples'].gt_label.device.type for sample in samples} == {'cuda'}
+        assert not gpu.waits
+        assert labels(samples) == [2, 1, 2]
 
 
 def test_without_augmentation_they_are_the_files_images(build, arrays):

@@ -18,7 +18,7 @@ PACK = dict(type='PackInputs')
 
 @pytest.fixture
 def arrays():
-    """Every image has other pixels than every other, none of them black as the padding is."""
+    """All images differ in all pixels, and no pixel is black like the padding."""
     images = np.random.RandomState(0).randint(1, 256, (N, HEIGHT, WIDTH, 3)).astype(np.uint8)
     return dict(train_x=images, train_y=np.arange(N) % 3)
 
@@ -44,7 +44,7 @@ def labels(samples) -> list[int]:
 
 
 def windows(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:
-    """Every image that cropping and flipping can make of one, and how it is made."""
+    """Every image that cropping and flipping can make of one, with the way to make it."""
     padded = np.pad(image, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))
     cut = {
         (top, left): padded[top : top + HEIGHT, left : left + WIDTH]
@@ -155,7 +155,7 @@ def test_data_loader_and_preprocessor_of_mmpretrain(build, arrays):
     assert [tuple(batch['inputs'].shape) for batch in batches] == [(3, 3, HEIGHT, WIDTH)] * 2 + [(2, 3, HEIGHT, WIDTH)]
     seen = [sample.gt_label.item() for batch in batches for sample in batch['data_samples']]
     assert sorted(seen) == sorted(arrays['train_y'].tolist())
-    batch = preprocessor(loader.collate_fn([dataset[0]] * 2), False)  # as StageScheduleHook makes one
+    batch = preprocessor(loader.collate_fn([dataset[0]] * 2), False)  # StageScheduleHook makes one like this
     assert batch['inputs'].shape == (2, 3, HEIGHT, WIDTH)
 
 

@@ -1,4 +1,4 @@
-"""Classifiers on a pretended GPU: all lies on one device, and no iteration waits for it."""
+"""Classifiers on a pretended GPU: all tensors lie on one device, and no iteration waits for it."""
 
 import pytest
 

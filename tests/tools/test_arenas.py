@@ -1,4 +1,4 @@
-"""Arenas: what is trained, skipped, resumed, recorded and printed, mostly with a stub for the trainings."""
+"""Arenas: what is trained, skipped, resumed, recorded and printed, mostly with a stub in place of trainings."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ WHERE = dict(device='CPU, 2 cores', versions='torch 1', commit='abc', date='2026
 
 @pytest.fixture
 def lab(monkeypatch, tmp_path):
-    """The modules of the tool, in an empty folder."""
+    """The tool's modules, in an empty folder."""
     before = set(sys.modules)
     for folder in ('benchmark', 'arenas'):
         monkeypatch.syspath_prepend(ROOT / 'tools' / folder)
@@ -34,7 +34,7 @@ def lab(monkeypatch, tmp_path):
 
 @pytest.fixture
 def small(lab):
-    """A teacher, the student alone on two seeds, and two students of the teacher."""
+    """A teacher, the student alone with two seeds, and two students of the teacher."""
     row = lab.arena.Row
     rows = [
         row('teacher', 'Teacher', 'baselines/resnet18-w32_digits', {'train_cfg.max_epochs': 3}, (7,), None),
@@ -46,7 +46,7 @@ def small(lab):
 
 
 class Scripts:
-    """Stands in for tools/train.py: writes what mmengine logs, then runs the script of the row."""
+    """Stands in for tools/train.py: writes a log like mmengine's, then runs the row's script."""
 
     def __init__(self, **scripts: str):
         self.scripts = scripts
@@ -159,7 +159,7 @@ def test_costs_are_summed_and_unknown_after_a_kill(lab, tmp_path):
     second = lab.training.Costs(tmp_path)
     second.add(5, 2)
     assert second.total() == dict(seconds=15, core_seconds=6)
-    lab.training.Costs(tmp_path)  # killed before it could add
+    lab.training.Costs(tmp_path)  # killed before it could record anything
     last = lab.training.Costs(tmp_path)
     last.add(1, 1)
     assert last.total() == dict(seconds=None, core_seconds=None)
@@ -250,7 +250,7 @@ def test_each_machine_has_its_table(small, lab):
     ]
     gpu = lines[lines.index('### Few, trained on one GPU X') :]
     assert '| KD | 0 | 7.0 | +0.5 |  | 3 | a |' in gpu
-    assert not any(each.startswith('| SSKD') for each in gpu)  # what was not run is listed once
+    assert not any(each.startswith('| SSKD') for each in gpu)  # rows that were not run are listed once
 
 
 def test_a_machine_without_the_student_alone_has_no_table_beside_another(small, lab):
@@ -261,7 +261,7 @@ def test_a_machine_without_the_student_alone_has_no_table_beside_another(small, 
 
 
 def test_the_pages_are_what_the_lines_say(lab, tmp_path):
-    """Nobody has changed them by hand, and every line of results has its row."""
+    """The pages match the results: nobody has edited them, and every line of results has its row."""
     (tmp_path / 'docs').mkdir()
     lab.page.write_pages(ROOT / 'docs' / 'arenas', tmp_path / 'docs')
     for page in ('results', 'levers'):
@@ -336,7 +336,7 @@ def test_smaller_images(lab):
 
 
 def test_a_real_arena_on_a_few_images(run_tool, tmp_path, monkeypatch, capfd):
-    """A teacher and a distilled student, for real; then everything is there already."""
+    """Train a teacher and a distilled student for real; a second run trains nothing."""
     pytest.importorskip('mmpretrain')
     monkeypatch.chdir(tmp_path)
     command = ('arenas/run.py', ROOT / 'tools' / 'device' / 'dry_run.py', '--out', tmp_path / 'out')

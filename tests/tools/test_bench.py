@@ -1,4 +1,4 @@
-"""Nobody wins by computing less: mmkd, the floor and running everything have the same losses and gradients."""
+"""All competitors compute the same: mmkd, the floor and running everything have equal losses and gradients."""
 
 import importlib
 import json
@@ -88,7 +88,7 @@ def test_all_compute_the_same(method, pair, speed, tmp_path):
                 wanted, found = gradients(own), gradients(copied)
                 assert set(found) == set(wanted)
                 norm = torch.stack([torch.zeros(()), *(grad.norm() for grad in wanted.values())]).norm()
-                for name, grad in wanted.items():  # before a batch norm a bias has no gradient but rounding
+                for name, grad in wanted.items():  # a bias before a batch norm has only rounding errors as gradient
                     assert (found[name] - grad).norm() <= 10 * tolerance * grad.norm() + tolerance * norm, name
         distiller.zero_grad()
 
@@ -110,7 +110,7 @@ def test_in_half_the_bits_it_computes_nearly_the_same(method, speed, tmp_path):
 
 
 def test_the_floor_runs_no_hook_of_mmkd(speed, tmp_path, monkeypatch):
-    """It would be no floor if it called the code that it is compared with."""
+    """The floor must not call the code that it is compared with."""
     pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
     ours = speed('mmkd_training').MmkdTraining(pair, 'SSKD', tmp_path, 4)
     ours.enter('layer2')
@@ -224,7 +224,7 @@ def test_a_ratio_is_taken_round_by_round(speed):
 
 
 def place(part: str, content: str = 'old') -> str:
-    """Where the tables of a part stand on a page."""
+    """The place for a part's tables on a page."""
     return (
         f'above {part}\n<!-- cpu {part}: written by make bench -->\n{content}\n<!-- cpu {part}: end -->\nbelow {part}\n'
     )
@@ -232,7 +232,7 @@ def place(part: str, content: str = 'old') -> str:
 
 @pytest.fixture
 def bench(speed, monkeypatch, tmp_path):
-    """The tool, for a small pair, with a page to write."""
+    """The tool with a small pair, and a page."""
     module = speed('bench')
     monkeypatch.setattr(module, 'PAIRS', {'small': speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])})
     (tmp_path / 'benchmarks.md').write_text(''.join(place(part) for part in module.TABLES))
@@ -252,7 +252,7 @@ def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
     text, _ = run(bench, monkeypatch, tmp_path, 'kept', 'loading')
     assert '\n| `mmkd.ResidentArrayDataset` | ' in text
     assert '\n| small, 4 images of 16 pixels | ' in text
-    assert '\n| small | ' not in text  # nothing to compute a schedule from
+    assert '\n| small | ' not in text  # without iterations no schedule can be computed
     assert place('iterations') in text
     text, figures = run(bench, monkeypatch, tmp_path, 'iterations', '--methods', 'SSKD', 'MHKD')
     assert text.startswith(place('startup') + 'above loading\n<!-- cpu loading: written by make bench -->\nMeasured: ')
@@ -325,7 +325,7 @@ def fewer(code: str) -> str:
 
 
 def test_programs_reach_their_first_iteration(speed, tmp_path):
-    """Those of the benchmark stop there; this is what they would go on with."""
+    """The benchmark's programs stop at their first iteration; here they continue."""
     startup = speed('startup')
     seconds, on_cpu = startup._run(startup.PLAIN, startup.STUDENT, '--work-dir', str(tmp_path))
     assert seconds > 0 < on_cpu
@@ -337,7 +337,7 @@ def test_mistakes_are_told(bench, speed, monkeypatch, tmp_path):
     page = tmp_path / 'benchmarks.md'
     text = page.read_text().replace('<!-- cpu kept: end -->', '')
     page.write_text(text)
-    monkeypatch.setattr(speed('loading'), 'measure', None)  # before hours of measuring
+    monkeypatch.setattr(speed('loading'), 'measure', None)  # fails before hours of measuring
     with pytest.raises(bench.UserError, match='no place for tables between <!-- cpu kept: written'):
         run(bench, monkeypatch, tmp_path, 'loading')
     with pytest.raises(bench.UserError, match='--rounds: quartiles need 2 or more'):
@@ -379,7 +379,7 @@ def test_a_machine_is_named_once(speed):
 
 
 def row_of(pair: str, method: str, phase: str, second: float = 1.0) -> dict:
-    """As the iterations have it."""
+    """A row of the measured iterations."""
     seconds = {who: [second] * 3 for who in ('mmkd', 'frozen_dtype', 'floor', 'run everything')}
     memory = dict.fromkeys(('mmkd', 'frozen_dtype', 'run everything'), 2**20)
     return dict(pair=pair, method=method, phase=phase, size=1, batch=1, images=1, seconds=seconds, bytes=memory)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train networks for faces alone and distilled on small stand-ins, verify them, and write docs/results_faces.md.
+"""Train small face networks alone and distilled, verify them on small stand-ins, and write docs/results_faces.md.
 
 It goes on where it was stopped. The data are made by tools/dataset_converters/identities.py.
 """
@@ -45,13 +45,13 @@ that of all pairs.
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean, and the lowest and highest of several."""
+    """The mean, and the lowest and highest of several values."""
     return f'{mean(values):.2f}' + (f' ({min(values):.2f} to {max(values):.2f})' if len(values) > 1 else '')
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its test."""
+    """A training and its test."""
 
     data: str
     method: str
@@ -59,22 +59,22 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Its work dir."""
+        """The work dir."""
         return WORK_DIR / 'faces' / self.data / self.method / f'seed{self.seed}'
 
     @property
     def checkpoint(self) -> Path:
-        """What is tested."""
+        """The checkpoint that is tested."""
         return self.folder / f'epoch_{EPOCHS[self.data]}.pth'
 
     @property
     def result(self) -> dict | None:
-        """What came out; None if it is not finished."""
+        """The scores; None if the training is not finished."""
         return read_json(self.folder / 'result.json')
 
     @property
     def commands(self) -> list[list[str]]:
-        """The training, and the test of the plain student."""
+        """The commands of the training and of the plain student's test."""
         configs = ROOT / 'configs'
         options = [f'randomness.seed={self.seed}']
         if self.method not in ('teacher', 'student'):
@@ -86,14 +86,14 @@ class Run:
 
 
 def in_a_process(command: Sequence[str], log: Path) -> int:
-    """Run a tool; its output goes into a file."""
+    """Run a tool with its output in a file."""
     with log.open('a') as stream:
         program = [sys.executable, str(ROOT / 'tools' / command[0]), *command[1:]]
         return subprocess.run(program, stdout=stream, stderr=stream).returncode
 
 
 def finish(run: Run, start: Callable[[Sequence[str], Path], int] = in_a_process) -> str:
-    """Train and test, unless that is done; say how it went."""
+    """Train and test, unless both are done; describe the result."""
     if run.result:
         return 'is finished'
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def last(logs: Sequence[Path]) -> dict[str, float]:
 
 
 def section(data: str) -> str:
-    """The table of one set, of what is finished."""
+    """The table of one set, with the finished trainings."""
     rows: dict[str, dict[int, dict]] = {}
     for method in METHODS:
         seeds = sorted(int(path.name[4:]) for path in (WORK_DIR / 'faces' / data / method).glob('seed*'))

@@ -43,6 +43,11 @@ class Position:
         iterations = {False: self.iterations[self.index]}
         return iterations if self.per_count > 1 else {True: self.schedule.lengths[self.index], **iterations}
 
+    def epochs_with(self, name: str) -> float:
+        """Of the phase that has this name among its stages; of the run if there is none."""
+        phases = zip(self.schedule.phases, self.iterations)
+        return next((length for phase, length in phases if name in phase), sum(self.iterations)) / self.epoch_length
+
     def progress(self, done: int) -> tuple[int, int]:
         """Iterations done in the phase, done in the run, and of the whole phase."""
         return done - sum(self.iterations[: self.index]), self.iterations[self.index]

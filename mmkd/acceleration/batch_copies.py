@@ -63,7 +63,8 @@ class _SamplesAside:
 
     def give_back(self, preprocessor: Any, arguments: tuple, output: dict) -> dict | None:
         """After the forward."""
-        return None if self.samples is None else {**output, 'data_samples': self.samples}
+        samples, self.samples = self.samples, None  # a copy of the preprocessor holds no batch
+        return None if samples is None else {**output, 'data_samples': samples}
 
 
 def _is_ready(label: Any, device: torch.device) -> bool:

@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.data_checks import check_data
+from mmkd.cli.runner_checks import check_runner_keys
 from mmkd.errors import UserError, did_you_mean, in_current_folder
 from mmkd.teacher.network import check_teacher_keys, teacher_config
 from mmkd.utils.config_mistakes import FILE_TYPES
@@ -42,7 +43,7 @@ def check_training(cfg: Config) -> None:
     check_toolboxes(cfg)
     check_own_parts(cfg)
     check_amp(cfg)
-    check_budget(cfg)
+    check_runner_keys(cfg)
     check_optimizer(cfg)
     check_teacher(cfg)
     if isinstance(cfg.get('load_from'), str):
@@ -78,19 +79,6 @@ def check_amp(cfg: Config) -> None:
         )
     if get_device() == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
         raise UserError('optim_wrapper.dtype: this GPU does not support bfloat16; use --amp-dtype float16.')
-
-
-def check_budget(cfg: Config) -> None:
-    """Check that lengths and intervals of training and validation are valid, before other parts fail on them."""
-    if not isinstance(cfg.get('val_evaluator'), dict | list | None):
-        raise UserError(f'val_evaluator: it must be a dict or a list of them, not {cfg.val_evaluator!r}.')
-    for key in ('max_epochs', 'max_iters'):
-        budget = cfg.train_cfg.get(key, 1)
-        if isinstance(budget, int | float) and not budget > 0:
-            raise UserError(f'train_cfg.{key}: it must be above 0, not {budget}.')
-    interval = cfg.train_cfg.get('val_interval', 1)
-    if not isinstance(interval, int | float) or not interval > 0:
-        raise UserError(f'train_cfg.val_interval: it must be a number of epochs or iterations, not {interval!r}.')
 
 
 def check_optimizer(cfg: Config) -> None:

@@ -20,16 +20,12 @@ RUNNER_KEYS = {
     '__init__': 'the config',
     'setup_env': 'env_cfg',
     'set_randomness': 'randomness',
-    'build_logger': 'log_level',
-    'build_visualizer': 'visualizer',
     'build_log_processor': 'log_processor',
-    'build_model': 'model',
     '_init_model_weights': 'model',
     'wrap_model': 'model_wrapper_cfg',
     'build_optim_wrapper': 'optim_wrapper',
     'build_param_scheduler': 'param_scheduler',
     '_check_scheduler_cfg': 'param_scheduler',
-    'scale_lr': 'auto_scale_lr',
     'build_train_loop': 'train_cfg',
     'build_val_loop': 'val_cfg',
     'build_evaluator': 'val_evaluator',
@@ -37,7 +33,7 @@ RUNNER_KEYS = {
     'load_or_resume': 'load_from',
     'call_hook': '_hooks',
 }
-"""What mmengine's Runner reads, by its method; some serve several keys."""
+"""The keys that mmengine's Runner reads, by its method; runner_checks.py has checked others beforehand."""
 WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
 """What a hook raises for wrong arguments; a full disk raises something else."""
 STEPS = ('train_step', 'val_step', 'test_step')

@@ -42,14 +42,11 @@ class Comparison:
         assert isinstance(adapter, AdapterSet)
         return adapter
 
-    def partners(self, stages: Sequence[Stage]) -> list[Stage]:
-        """The teacher's partners of some of the student's stages."""
-        return [self.networks.teacher_stages[stage.name] for stage in stages]
-
     def run(self, stages: Sequence[Stage], inputs: Tensor, data_samples: list | None) -> Compared:
         """Run both networks no further than the last of these stages."""
         # the teacher first, while nothing of the student is stored for the gradient
-        targets = self.networks.run_teacher(self.partners(stages), inputs, data_samples)
+        partners = [self.networks.teacher_stages[stage.name] for stage in stages]
+        targets = self.networks.run_teacher(partners, inputs, data_samples)
         return self.adapted(stages, run_to(self.networks.student, stages, inputs), targets)
 
     def adapted(self, stages: Sequence[Stage], features: Sequence[Feature], targets: Sequence[Feature]) -> Compared:

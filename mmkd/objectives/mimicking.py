@@ -105,7 +105,8 @@ class StageMimicking(Objective):
 
     def compare(self, step: Step) -> Compared:
         """The adapted features of the stages, and what they mimic."""
-        return self.comparison.run(self._stages(step.phase), step.inputs, step.data_samples)
+        stages = [stage for stage in self.networks.plan.stages if stage.name in step.phase]
+        return self.comparison.run(stages, step.inputs, step.data_samples)
 
     def learns_from_images(self, phase: Phase) -> bool:
         """No mimic loss needs labels."""
@@ -126,9 +127,6 @@ class StageMimicking(Objective):
         losses = [self.loss_of(name)(own, target) for name, (own, target) in pairs.items()]
         parts = {f'{R2}{name}': variance_parts(own, target) for name, (own, target) in pairs.items()}
         return {MIMIC_LOSS: torch.stack(losses).sum(), **parts}
-
-    def _stages(self, phase: Phase) -> list[Stage]:
-        return [stage for stage in self.networks.plan.stages if stage.name in phase]
 
     def _check_used(self, mimicked: set[str]) -> None:
         """Refuse losses that the schedule never computes."""

@@ -58,7 +58,7 @@ class Networks:
     def __init__(self, student: BaseModel, teacher: Teacher, extras: nn.ModuleDict):
         self.student, self.teacher, self.extras = student, teacher, extras
         self.preprocessor: nn.Module = student.data_preprocessor
-        self.renormalise = Renormalise(self.preprocessor, teacher.network.get_submodule('data_preprocessor'))
+        self.teacher_inputs = Renormalise(self.preprocessor, teacher.network.get_submodule('data_preprocessor'))
         # the names of the parameters that the student's own config trains
         self.trainable = {name for name, parameter in student.named_parameters() if parameter.requires_grad}
         self._plan: StagePlan | None = None
@@ -86,10 +86,6 @@ class Networks:
         self.teacher_stages = {stage.name: theirs for stage, theirs in zip(self._plan.stages, teacher_plan.stages)}
         self.teacher_head = teacher_plan.head
         self.check_cut(self.teacher_stages.values())
-
-    def teacher_inputs(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
-        """A preprocessed batch as the teacher's input."""
-        return self.renormalise(inputs, data_samples)
 
     def padded_for_both(self, inputs: Tensor) -> Tensor:
         """A preprocessed batch, padded to a size that both networks' configs would leave as it is."""

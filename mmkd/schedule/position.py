@@ -13,15 +13,16 @@ class Position:
 
     def __init__(self, schedule: Schedule, epoch_length: int):
         self.schedule = schedule
-        self.epoch_length = epoch_length
         self.by_epoch = schedule.unit == 'epochs'
         self.per_count = 1 if self.by_epoch else epoch_length  # units of the schedule per unit of the loop
+        self.iterations = [length * epoch_length // self.per_count for length in schedule.lengths]  # of each phase
+        self.names = [schedule.name(index) for index in range(len(schedule.phases))]
         self.index = -1  # before the first phase
 
     @property
     def name(self) -> str:
-        """The names that are learned in the phase."""
-        return self.schedule.name(max(self.index, 0))
+        """The name of the phase for logs."""
+        return self.names[max(self.index, 0)]
 
     @property
     def is_last(self) -> bool:
@@ -31,11 +32,6 @@ class Position:
     def ends_at(self, done: int) -> bool:
         """Whether the phase ends after this many epochs or iterations of the run."""
         return done == self.schedule.starts[self.index] + self.schedule.lengths[self.index]
-
-    @property
-    def iterations(self) -> list[int]:
-        """The length of each phase."""
-        return [length * self.epoch_length // self.per_count for length in self.schedule.lengths]
 
     @property
     def length(self) -> dict[bool, int]:

@@ -9,7 +9,8 @@ from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
-from mmkd.acceleration.iteration_graphs import WARM_UP, CudaGraph, GraphedIterations, iteration_graphs
+from mmkd.acceleration.cuda_graph import CudaGraph
+from mmkd.acceleration.iteration_graphs import WARM_UP, GraphedIterations, iteration_graphs
 from mmkd.errors import UserError
 from mmkd.features.least_squares import LeastSquares
 from tests.acceleration.recorded_graph import RecordedGraph

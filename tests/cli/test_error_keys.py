@@ -101,7 +101,6 @@ def test_what_the_runner_reads_by_itself(plain_runner_config, tmp_path):
         ('train_cfg', dict(max_epoch=1), 'train_cfg does not fit'),
         ('param_scheduler', dict(no='type'), 'param_scheduler does not fit'),
         ('default_hooks', dict(checkpoint=3), 'default_hooks does not fit'),
-        ('log_level', 'LOUD', 'log_level does not fit'),
         ('val_cfg', dict(), 'the config does not fit'),
         ('train_dataloader', loader | dict(sampler={}), 'train_dataloader does not fit'),
         ('train_dataloader', loader | dict(collate_fn=dict(type=('a', 'b'))), 'train_dataloader does not fit'),

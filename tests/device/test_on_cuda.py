@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmkd.acceleration.iteration_graphs import CudaGraph
+from mmkd.acceleration.cuda_graph import CudaGraph
 from mmkd.stages.phases import plan_phases
 from tests.conftest import ROOT
 from tests.distil import distil, distillation, plain, teacher  # noqa: F401  (fixtures)

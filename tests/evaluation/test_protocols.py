@@ -14,9 +14,10 @@ from tests.evaluation import slow
 def log(monkeypatch):
     """The logged messages with their levels."""
     said = []
-    monkeypatch.setattr(
-        'mmkd.evaluation.protocols.print_log', lambda text, logger, level=logging.INFO: said.append((level, text))
-    )
+    for module in ('protocols', 'reporting'):
+        monkeypatch.setattr(
+            f'mmkd.evaluation.{module}.print_log', lambda text, logger, level=logging.INFO: said.append((level, text))
+        )
     return said
 
 
@@ -118,7 +119,7 @@ def test_probes_without_any_mate_are_said(log):
 
 
 def test_a_metric_that_not_all_splits_have_is_left_out(log):
-    from mmkd.evaluation.protocols import over_splits
+    from mmkd.evaluation.reporting import over_splits
 
     assert over_splits([dict(a=1.0, b=2.0), dict(a=3.0)]) == dict(a=2.0, a_std=1.0)
     assert log[-1][1] == 'b is not reported: only 1 of 2 splits have it.'

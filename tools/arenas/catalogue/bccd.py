@@ -66,6 +66,12 @@ LEVERS = [
         {f'{STAGES}.overrides.{stage}.lr': 3e-3 for stage in ('layer1', 'layer2', 'layer3', 'layer4', 'neck')},
         (0,),
     ),
+    Row(
+        'misses',
+        'SSKD, each stage as long as what it misses with equal lengths: 114, 114, 141, 167 and 130 iterations',
+        SSKD,
+        {f'{STAGES}.lengths': '[114,114,141,167,130,666]'},
+    ),
     Row('random', 'Control: the head learns on a random frozen backbone and neck, 18 epochs', SSKD, HEAD, (0,)),
     Row(
         'teachers',

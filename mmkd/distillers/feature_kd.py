@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.inheriting import Inheritance
+from mmkd.distillers.inheriting import START, Inheritance
 from mmkd.objectives.feature_term import DefaultFeatureTerm, FeatureTerm
 from mmkd.objectives.given import reads_teacher_head
 from mmkd.objectives.mimicking import StageMimicking
@@ -33,7 +33,9 @@ class FeatureKD(Distiller):
             there are ``terms``.
         terms (dict[str, dict], optional): By name, the options of :class:`mmkd.objectives.term_options.TermOptions`:
             ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up`` and ``until``.
-        places, feature_loss, mimic_loss, stage_losses, pairs, head_from_teacher: As in :class:`SSKD`.
+        head_from_teacher (bool | str): As in :class:`SSKD`; ``'start'`` also lets each layer of neck and head whose
+            shapes agree begin as the teacher's. Defaults to True.
+        places, feature_loss, mimic_loss, stage_losses, pairs: As in :class:`SSKD`.
         kwargs: The options of every :class:`Distiller`.
 
     Example:
@@ -53,16 +55,17 @@ class FeatureKD(Distiller):
         mimic_loss: dict | None = None,
         stage_losses: dict[str, dict] | None = None,
         pairs: Sequence[tuple[str, str]] | None = None,
-        head_from_teacher: bool = True,
+        head_from_teacher: bool | str = True,
         terms: dict[str, dict] | None = None,
         **kwargs,
     ):
         wanted = read_terms(terms)
         acting = [options for options in wanted.values() if options.weight]
-        self.compares_scores = any(one.compares_heads or reads_teacher_head(one.loss) for one in acting)
+        reads_head = any(one.compares_heads or reads_teacher_head(one.loss) for one in acting)
+        self.compares_scores = reads_head or head_from_teacher == START  # either way the classes must be the same
         super().__init__(student, teacher, **kwargs)
         self.pairs = pairs
-        self.inheritance = Inheritance(self, head_from_teacher)
+        self.inheritance = Inheritance(self, head_from_teacher, (True, False, START))
         self.task = task_of(self.student, self.teacher) if any(one.compares_heads for one in wanted.values()) else None
         if weight is None:
             weight = 0.0 if wanted else 2.0

@@ -7,4 +7,5 @@ model = dict(
     teacher=dict(
         config='mmdet::retinanet/retinanet_r101_fpn_2x_coco.py',
         checkpoint='https://download.openmmlab.com/mmdetection/v2.0/retinanet/retinanet_r101_fpn_2x_coco/retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth'),
+    head_from_teacher='start',
     terms=dict(mgd=dict(loss=dict(type='mmkd.MGDLoss'), places=['neck'])))

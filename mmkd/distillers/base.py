@@ -219,6 +219,10 @@ class Distiller(BaseModel):
         """Measures of the current phase, averaged over a validation batch."""
         return self.objective(self.current).measure(self._step(inputs, data_samples))
 
+    def inherit_layers(self) -> str:
+        """Let the student's layers behind the backbone begin as the teacher's where the user wants it; say so."""
+        return '' if self.inheritance is None else self.inheritance.layers()
+
     def inherit_neck(self) -> str:
         """Copy the teacher's neck to the student if both are alike; return a sentence about it, or ''."""
         return '' if self.inheritance is None else self.inheritance.neck()

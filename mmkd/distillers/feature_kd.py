@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
-from mmkd.distillers.inheriting import Inheritance
+from mmkd.distillers.inheriting import START, Inheritance
 from mmkd.objectives.feature_term import DefaultFeatureTerm, FeatureTerm
 from mmkd.objectives.given import reads_teacher_head
 from mmkd.objectives.mimicking import StageMimicking
 from mmkd.objectives.own_loss import OwnLoss
+from mmkd.objectives.prediction_term import PredictionTerm
 from mmkd.objectives.soft_targets import SoftTargets
 from mmkd.objectives.term import Term
 from mmkd.objectives.term_options import read_terms
@@ -32,7 +33,9 @@ class FeatureKD(Distiller):
             there are ``terms``.
         terms (dict[str, dict], optional): By name, the options of :class:`mmkd.objectives.term_options.TermOptions`:
             ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up`` and ``until``.
-        places, feature_loss, mimic_loss, stage_losses, pairs, head_from_teacher: As in :class:`SSKD`.
+        head_from_teacher (bool | str): As in :class:`SSKD`; ``'start'`` also lets each layer of neck and head whose
+            shapes agree begin as the teacher's. Defaults to True.
+        places, feature_loss, mimic_loss, stage_losses, pairs: As in :class:`SSKD`.
         kwargs: The options of every :class:`Distiller`.
 
     Example:
@@ -52,17 +55,18 @@ class FeatureKD(Distiller):
         mimic_loss: dict | None = None,
         stage_losses: dict[str, dict] | None = None,
         pairs: Sequence[tuple[str, str]] | None = None,
-        head_from_teacher: bool = True,
+        head_from_teacher: bool | str = True,
         terms: dict[str, dict] | None = None,
         **kwargs,
     ):
         wanted = read_terms(terms)
         acting = [options for options in wanted.values() if options.weight]
-        self.compares_scores = any(options.of_scores or reads_teacher_head(options.loss) for options in acting)
+        reads_head = any(one.compares_heads or reads_teacher_head(one.loss) for one in acting)
+        self.compares_scores = reads_head or head_from_teacher == START  # either way the classes must be the same
         super().__init__(student, teacher, **kwargs)
         self.pairs = pairs
-        self.inheritance = Inheritance(self, head_from_teacher)
-        self.task = task_of(self.student, self.teacher) if any(one.of_scores for one in wanted.values()) else None
+        self.inheritance = Inheritance(self, head_from_teacher, (True, False, START))
+        self.task = task_of(self.student, self.teacher) if any(one.compares_heads for one in wanted.values()) else None
         if weight is None:
             weight = 0.0 if wanted else 2.0
         self.features = DefaultFeatureTerm(self.networks, weight, places, feature_loss)
@@ -71,6 +75,9 @@ class FeatureKD(Distiller):
             if one.of_scores:
                 assert self.task is not None
                 self.terms[name] = SoftTargets(self.networks, self.task, one.loss, one.weight, name, one.when)
+            elif one.prediction:
+                assert self.task is not None
+                self.terms[name] = PredictionTerm(self.networks, self.task, one, name)
             else:
                 self.terms[name] = FeatureTerm(self.networks, one, name)
         self.mimicking = StageMimicking(self.networks, mimic_loss, stage_losses, self.inheritance.reads_one_map)
@@ -80,7 +87,8 @@ class FeatureKD(Distiller):
     def find_stages(self, inputs: Tensor) -> None:
         """Find the stages of both networks, and compare their classes where a term does."""
         super().find_stages(inputs)
-        soft = [term for term in self.terms.values() if isinstance(term, SoftTargets) and term.weight]
-        if self.task is not None and soft:
+        if self.task is not None and any(
+            term.needs_teacher_scores and term.acts_in(()) for term in self.terms.values()
+        ):
             with own_randomness():
                 self.task.check(inputs, self.teacher_inputs(inputs), own_scores=True)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmkd.errors import in_one_line
+from mmkd.errors import UserError, in_one_line
 from mmkd.features.adapters import module_key
 from mmkd.features.capture import Feature, StageEnd, replaced, run_to, tensors_in
 from mmkd.features.least_squares import LeastSquares
-from mmkd.heads.inherited import CannotInherit, class_rows, folded, inherit, state_of
+from mmkd.heads.inherited import CannotInherit, alike, class_rows, folded, inherit, layers_outside, state_of
 from mmkd.objectives.networks import Networks
 from mmkd.stages.pairing import in_neck
 from mmkd.teacher.pretrained import names_weights
@@ -19,6 +19,9 @@ from mmkd.utils.random_state import own_randomness
 if TYPE_CHECKING:
     from mmkd.distillers.base import Distiller
 
+START = 'start'
+NOT_TAKEN = ('backbone', 'data_preprocessor')
+NAMED = 6  # layers in the log
 _TOLERANCE = 1e-3  # relative to the largest score
 
 Scores = list[tuple[Tensor, Tensor]]  # the student's scores, and the expected ones
@@ -29,11 +32,16 @@ class Inheritance:
 
     Args:
         distiller: Has both networks, and the adapters between their features.
-        wanted: Whether the user wants it.
+        wanted: Whether the user wants it; with ``'start'`` all layers behind the backbone that are alike begin as the
+            teacher's, too.
+        choices: What a user may choose.
     """
 
-    def __init__(self, distiller: 'Distiller', wanted: bool):
-        self.distiller, self.wanted = distiller, wanted
+    def __init__(self, distiller: 'Distiller', wanted: bool | str, choices: Sequence[bool | str] = (True, False)):
+        if wanted not in choices:
+            words = ' or '.join(map(repr, choices))
+            raise UserError(f'model.head_from_teacher: it must be {words}, not {wanted!r}.')
+        self.distiller, self.wanted, self.at_start = distiller, bool(wanted), wanted == START
 
     def remember(self) -> None:
         """Keep the teacher's weights before its batch norms are folded; comes after the stages are found."""
@@ -42,6 +50,23 @@ class Inheritance:
         self.teacher_neck, self.teacher_head = (
             state_of(networks.teacher.network, stage) for stage in (last, networks.teacher_head)
         )
+
+        self.teacher_layers = layers_outside(networks.teacher.network, NOT_TAKEN) if self.at_start else {}
+
+    def layers(self) -> str:
+        """Let each of the student's layers behind the backbone begin as the teacher's, if both are alike; say so."""
+        if not self.at_start:
+            return ''
+        student = self.distiller.networks.student
+        own = layers_outside(student, NOT_TAKEN)
+        fresh = [path for path, layer in own.items() if not alike(layer, self.teacher_layers.get(path))]
+        for path in own.keys() - set(fresh):
+            student.get_submodule(path).load_state_dict(self.teacher_layers[path])
+        taken = f"{len(own) - len(fresh)} of {len(own)} layers of the student's neck and head begin as the teacher's"
+        if not fresh:
+            return f'{taken}.'
+        more = f' and {len(fresh) - NAMED} more' if len(fresh) > NAMED else ''
+        return f'{taken}; of other shapes, and so with weights of their own: {", ".join(fresh[:NAMED])}{more}.'
 
     def neck(self) -> str:
         """Copy the teacher's neck to the student if both are alike, and return a sentence about it; ``''`` otherwise.

@@ -1,6 +1,6 @@
 """Builds the student's head from the teacher's, where a linear map joins their features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,25 @@ def state_of(network: nn.Module, part: Stage) -> dict[str, Tensor]:
         for name in layers
         for key, value in network.get_submodule(name).state_dict().items()
     }
+
+
+def layers_outside(network: nn.Module, parts: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Copies of the weights and statistics of each layer that lies in none of these children."""
+    layers = {
+        path: layer
+        for path, layer in network.named_modules()
+        if path.split('.')[0] not in parts and [*layer.parameters(recurse=False)]
+    }
+    return {
+        path: {name: value.detach().clone() for name, value in layer.state_dict().items()}
+        for path, layer in layers.items()
+    }
+
+
+def alike(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor] | None) -> bool:
+    """Whether two layers have weights of the same names and shapes."""
+    shapes = [{name: value.shape for name, value in layer.items()} for layer in (own, theirs or {})]
+    return shapes[0] == shapes[1]
 
 
 def class_rows(own: Sequence[str], theirs: Sequence[str]) -> list[int] | None:

@@ -23,6 +23,8 @@ class LDLoss(nn.Module):
         loss_weight (float): Defaults to 0.25.
     """
 
+    compares = 'bins'
+
     def __init__(self, tau: float = 10.0, bins: str = 'mean', loss_weight: float = 0.25):
         super().__init__()
         self.tau = check_above_zero('LDLoss', 'tau', tau)

@@ -26,6 +26,11 @@ class ClassScores:
     sigmoid: bool
     objectness: Tensor | None = None
 
+    def first(self, count: int) -> 'ClassScores':
+        """Those of the first places."""
+        few = None if self.objectness is None else self.objectness[:count]
+        return ClassScores(self.logits[:count], self.sigmoid, few)
+
     def confidence(self) -> Tensor:
         """How sure it is of an object at each place, from 0 to 1."""
         logits = self.logits.float()
@@ -57,6 +62,8 @@ class ClassScoreLoss(nn.Module):
     Example:
         >>> dict(type='mmkd.ClassScoreLoss', by_confidence=True)
     """
+
+    compares = 'scores'
 
     def __init__(self, tau: float = 1.0, by_confidence: bool = False, loss_weight: float = 1.0):
         super().__init__()

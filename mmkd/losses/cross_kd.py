@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torchvision.ops import generalized_box_iou_loss
 
+from mmkd.errors import UserError
+from mmkd.losses.class_scores import ClassScores
 from mmkd.losses.common import check_weight, exact
 from mmkd.losses.pkd import standardised
 from mmkd.registry import MODELS
@@ -22,13 +24,23 @@ class CrossKDClassLoss(nn.Module):
         loss_weight (float): Defaults to 1.0.
     """
 
+    compares = 'scores'
+
     def __init__(self, beta: float = 1.0, loss_weight: float = 1.0):
         super().__init__()
         self.beta = check_weight('CrossKDClassLoss', 'beta', beta)
         self.loss_weight = check_weight('CrossKDClassLoss', 'loss_weight', loss_weight)
 
-    def forward(self, student: Tensor, teacher: Tensor, weights: Tensor, divisor: Tensor | float) -> Tensor:
+    def forward(
+        self, student: Tensor | ClassScores, teacher: Tensor | ClassScores, weights: Tensor, divisor: Tensor | float
+    ) -> Tensor:
         """The loss of scores (places, classes) before their sigmoid, weighted place by place, as a scalar."""
+        if isinstance(student, ClassScores) and not student.sigmoid:
+            raise UserError(
+                'CrossKDClassLoss: it compares a yes or no for each class, and these heads choose one class of all; '
+                'take mmkd.ClassScoreLoss.'
+            )
+        student, teacher = (x.logits if isinstance(x, ClassScores) else x for x in (student, teacher))
         with torch.autocast(student.device.type, enabled=False):
             own, target = exact(student), exact(teacher.detach()).sigmoid()
             focus = (own.sigmoid() - target).abs() ** self.beta
@@ -43,6 +55,8 @@ class CrossKDBoxLoss(nn.Module):
     Args:
         loss_weight (float): Defaults to 1.0, CrossKD's for RetinaNet and ATSS; for FCOS it takes 0.75.
     """
+
+    compares = 'boxes'
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()

@@ -5,16 +5,17 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.losses.common import check_weight
-from mmkd.losses.score_loss import ScoreLoss, check_labels
+from mmkd.losses.score_loss import LabelledScoreLoss, check_labels
 from mmkd.registry import MODELS
 
 
 @MODELS.register_module()
-class DKDLoss(ScoreLoss):
+class DKDLoss(LabelledScoreLoss):
     """Decoupled knowledge distillation: KL of target against rest, and KL among the other classes.
 
     Both are means over the batch times ``tau`` squared. The defaults are mdistiller's for ResNet32x4 to ResNet8x4 on
     CIFAR-100, where a warm-up of 20 epochs is part of the recipe; for ImageNet it takes ``tau=1`` and ``beta=0.5``.
+    Of detectors it compares proposals, a row each; there it takes ``tau=1`` and ``beta=0.25``.
 
     Args:
         alpha (float): The weight of target against rest. Defaults to 1.0.
@@ -23,8 +24,6 @@ class DKDLoss(ScoreLoss):
         loss_weight (float): Defaults to 1.0.
         standardise (bool): Standardise each image's scores first (see :class:`.SoftTargetLoss`). Defaults to False.
     """
-
-    needs = ('labels',)
 
     def __init__(
         self,

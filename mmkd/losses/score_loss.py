@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
+from mmkd.losses.class_scores import ClassScores
 from mmkd.losses.common import check_above_zero, check_given, check_weight, exact
 
 
@@ -22,6 +23,7 @@ class ScoreLoss(nn.Module):
             standardisation, Sun et al., arXiv 2403.01427). Gradients go through both.
     """
 
+    compares = 'scores'
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, tau: float, loss_weight: float, standardise: bool = False):
@@ -35,12 +37,9 @@ class ScoreLoss(nn.Module):
         """In messages."""
         return type(self).__name__
 
-    def forward(self, student: Tensor, teacher: Tensor, **given: Any) -> Tensor:
+    def forward(self, student: Tensor | ClassScores, teacher: Tensor | ClassScores, **given: Any) -> Tensor:
         """The loss of two networks' scores, as a scalar."""
-        if not isinstance(student, Tensor):
-            raise UserError(
-                f'{self.name}: it compares the scores of classifiers; for detectors take mmkd.ClassScoreLoss.'
-            )
+        student, teacher = (self.of_detector(x) if isinstance(x, ClassScores) else x for x in (student, teacher))
         check_given(self.name, self.needs, given)
         if student.shape != teacher.shape:
             raise UserError(
@@ -53,6 +52,10 @@ class ScoreLoss(nn.Module):
                 own, target = standardised(own), standardised(target)
             return self.loss_weight * self.compare(own, target, **given)
 
+    def of_detector(self, scores: ClassScores) -> Tensor:
+        """A detector's scores as those of a classifier, or an error."""
+        raise UserError(f'{self.name}: it compares the scores of classifiers; for detectors take mmkd.ClassScoreLoss.')
+
     def compare(self, student: Tensor, teacher: Tensor, *args: Any, **given: Any) -> Tensor:
         """The distance, without its weight."""
         raise NotImplementedError
@@ -61,6 +64,21 @@ class ScoreLoss(nn.Module):
         """What ``print`` shows of it."""
         more = ', standardise=True' if self.standardise else ''
         return f'tau={self.tau}, loss_weight={self.loss_weight}{more}'
+
+
+class LabelledScoreLoss(ScoreLoss):
+    """One that needs a label for each row, which a detector's own loss tells of its proposals."""
+
+    needs = ('labels',)
+
+    def of_detector(self, scores: ClassScores) -> Tensor:
+        """Of heads that choose one class of all, the background among them."""
+        if scores.sigmoid:
+            raise UserError(
+                f'{self.name}: it compares a choice of one class, and these heads say yes or no for each class; for '
+                'detectors take mmkd.ClassScoreLoss or mmkd.DISTLoss.'
+            )
+        return scores.logits
 
 
 def standardised(scores: Tensor) -> Tensor:

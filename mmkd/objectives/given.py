@@ -1,6 +1,6 @@
 """What losses ask for beside what they compare: of the data, and of the teacher."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from typing import Any
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from mmkd.errors import UserError
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
+from mmkd.objectives.term_options import PREDICTIONS
 from mmkd.registry import MODELS
+from mmkd.tasks.base import Scores
 from mmkd.utils.random_state import own_randomness
 
 
@@ -43,8 +45,14 @@ IN_SAMPLES = dict(labels='gt_label', indices='sample_idx', boxes='gt_instances',
 TEACHER_HEAD = 'teacher_head'
 
 
-def build_loss(key: str, cfg: dict) -> nn.Module:
-    """A loss of two arguments, or more that it names in ``needs``; what it draws changes no other number."""
+def build_loss(key: str, cfg: dict, known: Sequence[str] = ()) -> nn.Module:
+    """A loss of two arguments, or more that it names in ``needs``; what it draws changes no other number.
+
+    Args:
+        key: In messages.
+        cfg: Of the loss.
+        known: Other arguments that it gets.
+    """
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise UserError(f"{key}: it must be a loss such as dict(type='mmkd.PKDLoss'), not {cfg!r}.")
     with own_randomness():
@@ -54,14 +62,21 @@ def build_loss(key: str, cfg: dict) -> nn.Module:
         for name, parameter in list(signature(loss.forward).parameters.items())[2:]
         if parameter.default is Parameter.empty
         and parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        and name not in needs_of(loss)
+        and name not in (*needs_of(loss), *known)
     ]
     if lacking:
         raise UserError(
             f'{key}: {type(loss).__name__} needs {" and ".join(lacking)}, which nobody gives it here; take another '
-            'loss.'
+            f'loss{elsewhere(loss)}.'
         )
     return loss
+
+
+def elsewhere(loss: nn.Module) -> str:
+    """Where a loss of what detectors predict belongs, for messages."""
+    form = getattr(loss, 'compares', 'nothing')
+    places = [repr(place) for place, forms in PREDICTIONS.items() if form in forms]
+    return f', or a term of mmkd.FeatureKD with places={" or ".join(places)}' if places else ''
 
 
 def needs_of(loss: nn.Module) -> tuple[str, ...]:
@@ -81,10 +96,12 @@ def needs_samples(loss: nn.Module) -> bool:
     return any(name in OF_SAMPLES for name in needs_of(loss))
 
 
-def given(loss: nn.Module, networks: Networks, step: Step) -> dict[str, Any]:
-    """What a loss asks for in an iteration."""
+def given(loss: nn.Module, networks: Networks, step: Step, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a loss asks for in an iteration; some of it may be known already."""
     found: dict[str, Any] = {
-        name: OF_SAMPLES[name](step.data_samples or ()) for name in needs_of(loss) if name in OF_SAMPLES
+        name: known[name] if known and name in known else OF_SAMPLES[name](step.data_samples or ())
+        for name in needs_of(loss)
+        if name in OF_SAMPLES
     }
     if TEACHER_HEAD in needs_of(loss):
         head = networks.teacher.network.get_submodule('head')
@@ -92,8 +109,28 @@ def given(loss: nn.Module, networks: Networks, step: Step) -> dict[str, Any]:
     return found
 
 
-def check_given(key: str, loss: nn.Module, networks: Networks) -> None:
-    """Refuse a loss that asks for what the data, or the teacher, do not have."""
+def try_on(key: str, loss: nn.Module, scores: Scores | None) -> None:
+    """Refuse a loss that cannot compare scores of this kind; it is tried on a few of them, twice the same."""
+    if scores is None or hasattr(loss, 'build_for') or set(needs_of(loss)) - {'labels'}:
+        return
+    logits = scores if isinstance(scores, Tensor) else scores.logits
+    labels = {name: logits.new_zeros(len(logits), dtype=torch.long) for name in needs_of(loss)}
+    try:
+        with torch.no_grad(), own_randomness():
+            loss(scores, scores, **labels)
+    except UserError as error:
+        raise UserError(f'{key}: {error}') from error
+
+
+def check_given(key: str, loss: nn.Module, networks: Networks, known: Sequence[str] = ()) -> None:
+    """Refuse a loss that asks for what the data, or the teacher, do not have.
+
+    Args:
+        key: In messages.
+        loss: Any.
+        networks: Know the data.
+        known: What it gets from elsewhere.
+    """
     kind, network = type(loss).__name__, networks.teacher.network
     if TEACHER_HEAD in needs_of(loss) and not hasattr(getattr(network, 'head', None), 'fc'):
         raise UserError(
@@ -102,16 +139,17 @@ def check_given(key: str, loss: nn.Module, networks: Networks) -> None:
         )
     if networks.training_set is None:
         return
-    for name in needs_of(loss):
+    asked = [name for name in needs_of(loss) if name not in known]
+    for name in asked:
         if name in OF_SAMPLES and any(IN_SAMPLES[name] not in sample for sample in networks.training_set.samples):
             raise UserError(
                 f'{key}: {kind} needs {name.replace("_", " ")}, and the samples of train_dataloader have no '
                 f'{IN_SAMPLES[name]}; take another loss, or let the pipeline pack it.'
             )
-    if 'labels' in needs_of(loss) and any(sample.gt_label.numel() != 1 for sample in networks.training_set.samples):
+    if 'labels' in asked and any(sample.gt_label.numel() != 1 for sample in networks.training_set.samples):
         raise UserError(f'{key}: {kind} needs one label an image, and these have several; take another loss.')
     augments = getattr(getattr(networks.preprocessor, 'batch_augments', None), 'augments', ())
-    if 'labels' in needs_of(loss) and augments:
+    if 'labels' in asked and augments:
         raise UserError(
             f'{key}: {kind} needs one label an image, and model.student.train_cfg.augments mixes them '
             f'({", ".join(type(augment).__name__ for augment in augments)}); leave out one of the two.'

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.features.capture import run_to
-from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples
+from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples, try_on
 from mmkd.objectives.heads import STUDENT_HEADS, TEACHER_HEADS, AuxiliaryHeads
 from mmkd.objectives.objective import Step
 from mmkd.objectives.options import check_dict, check_weight
@@ -80,6 +80,7 @@ class HeadTerm(Term):
             check_weight(f'model.head_weights.{name}', weight)
         self.heads.sit_on([point for point in points if self.head_weights.get(point.name, 1)])
         if self.heads.points and self.ce_share < 1:
+            try_on('model.head_soft_loss', self.loss, self.heads.task.example_scores(own=False))
             check_given('model.head_soft_loss', self.loss, self.networks)
 
     def build_extras(self, phases: Sequence[Phase]) -> None:

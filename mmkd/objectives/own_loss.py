@@ -168,4 +168,4 @@ def _all(stages: Iterable[list[Stage]]) -> list[Stage]:
 
 def _seen(outcome: Outcome, stages: Sequence[Stage]) -> Seen:
     features = {stage.end: feature for stage, feature in zip(stages, outcome.features, strict=True)}
-    return Seen(outcome.scores, features)
+    return Seen(outcome.scores, features, outcome.labels, outcome.predictions)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples
+from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples, try_on
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
 from mmkd.objectives.options import check_weight
@@ -55,7 +55,8 @@ class SoftTargets(Term):
     def prepare(self, inputs: Tensor) -> None:
         """Raise an error for a loss that asks for missing inputs."""
         if self.weight:
-            check_given(self.loss_key, self.loss, self.networks)
+            try_on(self.loss_key, self.loss, self.task.example_scores())
+            check_given(self.loss_key, self.loss, self.networks, ['labels'] if self.task.tells_labels else [])
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the loss's own parameters; detectors' losses have none."""
@@ -77,7 +78,7 @@ class SoftTargets(Term):
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
         """The distance times the weight."""
         weight = self.weight * self.when.share(step.progress)
-        more = given(self.loss, self.networks, step)
+        more = given(self.loss, self.networks, step, dict(labels=student.labels) if self.task.tells_labels else None)
         return {self.logged: weight * self.loss(student.scores, teacher.scores, **more)}
 
     def learns_from_images(self, phase: Phase) -> bool:

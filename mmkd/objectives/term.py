@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,10 +22,14 @@ class Seen:
     Args:
         scores: Of the classes; None if no term asked for them.
         features: By the path of the module that ends a stage.
+        labels: The class of each row of scores, where the student's own loss tells.
+        predictions: Of a detector's dense head; None if no term asked for them.
     """
 
     scores: Scores | None
     features: dict[str, Feature]
+    labels: Tensor | None = None
+    predictions: Any = None
 
     def of(self, stages: Sequence[Stage]) -> list[Feature]:
         """The features at the ends of these stages."""

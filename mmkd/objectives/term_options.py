@@ -9,6 +9,8 @@ from mmkd.objectives.options import check_dict, check_weight
 
 EMBEDDING, SCORES = 'embedding', 'scores'
 """Places that are no module: the last feature averaged over its positions, and the class scores."""
+PREDICTIONS = dict(boxes=('bins',), cross_scores=('scores',), cross_boxes=('bins', 'boxes'))
+"""What a loss may compare at the places that are predictions of detectors' dense heads: its attribute ``compares``."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class TermOptions:
         adapt: Whether adapters bring the student's features into the teacher's shape; None: where the loss needs it.
         warm_up: How long the weight grows: a part of the phase, or ``dict(epochs=...)``.
         until: After what it stops, written in the same way.
+        own_convs: Of ``'cross_scores'`` and ``'cross_boxes'``: how many convolutions of the student's head come before
+            the teacher's; None: the teacher's but one.
     """
 
     loss: dict
@@ -55,6 +59,7 @@ class TermOptions:
     adapt: bool | None = None
     warm_up: float | dict = 0.0
     until: float | dict = 1.0
+    own_convs: int | None = None
 
     @property
     def when(self) -> When:
@@ -66,6 +71,16 @@ class TermOptions:
         """Whether it compares class scores."""
         return self.places in (SCORES, [SCORES], (SCORES,))
 
+    @property
+    def compares_heads(self) -> bool:
+        """Whether it compares what heads put out."""
+        return self.of_scores or self.prediction is not None
+
+    @property
+    def prediction(self) -> str | None:
+        """Which prediction of detectors' heads it compares, if it compares one."""
+        return next((name for name in PREDICTIONS if self.places in (name, [name], (name,))), None)
+
     def check(self, key: str) -> None:
         """Raise an error for values that do not fit."""
         check_weight(f'{key}.weight', self.weight)
@@ -73,6 +88,15 @@ class TermOptions:
             _check_time(f'{key}.{name}', getattr(self, name))
         if self.adapt not in (None, True, False):
             raise UserError(f'{key}.adapt: it must be True or False, or be left out, not {self.adapt!r}.')
+        crosses = (self.prediction or '').startswith('cross')
+        if self.own_convs is not None and not crosses:
+            raise UserError(f"{key}.own_convs: it belongs to places='cross_scores' and 'cross_boxes'; leave it out.")
+        if self.own_convs is not None and (not isinstance(self.own_convs, int) or self.own_convs < 0):
+            raise UserError(f'{key}.own_convs: it must be a whole number of 0 or more, not {self.own_convs!r}.')
+        if self.prediction and self.adapt and not crosses:
+            raise UserError(f'{key}.adapt: boxes are compared as they are; leave it out.')
+        if self.prediction:
+            return
         if self.of_scores:
             if self.adapt:
                 raise UserError(f'{key}.adapt: class scores are compared as they are; leave it out.')
@@ -82,10 +106,12 @@ class TermOptions:
         if not isinstance(self.places, list | tuple) or not self.places:
             raise UserError(
                 f"{key}.places: it must be '{SCORES}' or a list of places (names or indices of stages, module paths, "
-                f"pairs of paths, '{EMBEDDING}'), not {self.places!r}."
+                f"pairs of paths, '{EMBEDDING}'), of detectors also {' or '.join(map(repr, PREDICTIONS))}, not "
+                f'{self.places!r}.{did_you_mean(str(self.places), [SCORES, *PREDICTIONS])}'
             )
-        if SCORES in self.places:
-            raise UserError(f"{key}.places: '{SCORES}' stands alone; give other places a term of their own.")
+        for name in (SCORES, *PREDICTIONS):
+            if name in self.places:
+                raise UserError(f"{key}.places: '{name}' stands alone; give other places a term of their own.")
 
 
 def _check_time(key: str, value: Any) -> None:

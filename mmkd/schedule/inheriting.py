@@ -27,7 +27,10 @@ class Inheriting:
 
     def begin(self, runner: Runner) -> None:
         """Call before the first stage; a student with loaded weights inherits nothing."""
-        if self.completed is not None and runner._load_from is None and (said := self.distiller.inherit_neck()):
+        if runner._load_from is not None:
+            return
+        neck = self.distiller.inherit_neck() if self.completed is not None else ''
+        for said in filter(None, (neck, self.distiller.inherit_layers())):
             runner.logger.info(said)
 
     def end(self, runner: Runner, index: int) -> bool:

@@ -28,11 +28,16 @@ class Outcome:
         losses: The student's own; empty for the teacher.
         scores: Of the classes, before softmax or sigmoid; None if not requested.
         features: Of the stages asked for.
+        labels: The class of each row of scores, where the student's own loss of it tells.
+        predictions: What a detector's dense head says of all places, if requested; see
+            :class:`mmkd.tasks.predictions.Predictions`.
     """
 
     losses: dict
     scores: Scores | None
     features: list[Feature]
+    labels: Tensor | None = None
+    predictions: Any = None
 
 
 class Task(ABC):
@@ -52,6 +57,7 @@ class Task(ABC):
     heads: ClassVar[dict]  # the default auxiliary head
     soft_loss: ClassVar[dict]  # the default distance of scores
     has_accuracy: ClassVar[bool]  # whether a head's accuracy can be computed
+    tells_labels = False  # whether the student's outcome has the class of each row of scores
 
     def __init__(self, student: nn.Module, teacher: Teacher):
         self.student = student
@@ -97,6 +103,14 @@ class Task(ABC):
             teacher_inputs: The same, normalised for the teacher and not yet padded further.
             own_scores: Whether those of the networks' own heads are to be compared.
         """
+
+    def example_scores(self, own: bool = True) -> Scores | None:
+        """A few scores, once they are checked, for a loss to be tried on; None if there are none.
+
+        Args:
+            own: Of the student's own head; else of auxiliary heads.
+        """
+        return None
 
     @abstractmethod
     def places(self, plan: StagePlan) -> list[str]:

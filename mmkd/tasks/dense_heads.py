@@ -14,6 +14,8 @@ from mmkd.losses import ClassScores
 from mmkd.stages.trace import unchanged
 from mmkd.tasks.head_pair import LEAVE_OUT
 
+FEW = 4  # places
+
 
 class DenseHeads:
     """Both score the same anchors or points."""
@@ -36,6 +38,11 @@ class DenseHeads:
                 f"model.teacher: its head's scores are {_way(*their_way)}, the student's {_way(*own_way)}, so they "
                 f'cannot be compared; {LEAVE_OUT}.'
             )
+        self.example = own_scores.first(FEW)
+
+    def class_losses(self, student: nn.Module) -> list[str]:
+        """The one of the head."""
+        return ['bbox_head.loss_cls']
 
     def ends(self, student: nn.Module) -> list[StageEnd]:
         """The head's output."""

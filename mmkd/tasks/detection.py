@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.features.capture import feature_of, recording
+from mmkd.features.every_call import Call, every_call
 from mmkd.features.layout import Layout
 from mmkd.features.padding import Padded
 from mmkd.heads import DenseHead, build_dense_head, class_scores
@@ -18,6 +19,9 @@ from mmkd.stages.plan import Stage, StagePlan
 from mmkd.tasks.base import Outcome, Task, total, weighted
 from mmkd.tasks.detector_heads import pair_heads
 from mmkd.tasks.head_pair import HeadPair
+from mmkd.tasks.prediction_checks import check_cross, check_kinds, check_targets
+from mmkd.tasks.predictions import Predictions, predict
+from mmkd.tasks.targets import Targets
 
 T = TypeVar('T')
 
@@ -46,6 +50,7 @@ class Detection(Task):
     soft_loss: ClassVar = dict(type='mmkd.ClassScoreLoss')
     has_accuracy = False
     own: HeadPair | None = None  # how the networks' own heads are compared, if they are
+    reads: tuple[str, ...] | None = None  # modules of dense heads whose inputs are wanted; None: no predictions are
 
     @classmethod
     def check_sample(cls, student: nn.Module, sample: Any) -> None:
@@ -99,6 +104,38 @@ class Detection(Task):
         assert own is not None
         return own
 
+    def check_predicted(self, key: str, form: str) -> None:
+        """Refuse networks whose heads do not predict what a term compares."""
+        check_kinds(key, self.student, self.teacher.network, form)
+
+    def predict(self, key: str, inputs: Tensor) -> None:
+        """From now on outcomes have predictions."""
+        self.reads = self.reads or ()
+        check_targets(key, self.student, inputs)
+
+    def cross(
+        self, key: str, inputs: Tensor, teacher_inputs: Tensor, convs: int | None
+    ) -> tuple[int, dict[str, tuple[int, int]]]:
+        """From now on the predictions know what came into the convolutions at which a term changes heads.
+
+        See :func:`mmkd.tasks.prediction_checks.check_cross`.
+        """
+        own, theirs = Padded.to_multiples(inputs, 1), self.teacher.pad(teacher_inputs)
+        convs, widths = check_cross(key, (self.student, own), (self.teacher.network, theirs), convs)
+        self.reads = tuple(dict.fromkeys([*(self.reads or ()), *widths]))
+        return convs, widths
+
+    def example_scores(self, own: bool = True) -> ClassScores | None:
+        """Of a few places."""
+        if own:
+            return None if self.own is None else self.own.example
+        return ClassScores(torch.zeros(2, self.num_classes(self.student) or 1), sigmoid=True)
+
+    @property
+    def tells_labels(self) -> bool:  # type: ignore[override]
+        """Of proposals; the labels of anchors and points lie in another order than the scores."""
+        return self.own is not None and self.own.needs_proposals
+
     def places(self, plan: StagePlan) -> list[str]:
         """The stages of the backbone from stride 8 on; the pyramid has the detector's own head."""
         names = [s.name for s in plan.stages if s.stride and s.stride >= FINEST and s.end.split('.')[0] != 'neck']
@@ -126,13 +163,32 @@ class Detection(Task):
     ) -> Outcome:
         """All out of one forward."""
         ends = self.own.ends(self.student) if self.own else []
-        with recording(self.student, [*stages, *ends]) as outputs:
+        inside = [*self._class_losses, *(f'bbox_head.{path}' for path in self.reads or ())]
+        with every_call(self.student, inside) as calls, recording(self.student, [*stages, *ends]) as outputs:
             losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
             if not weight:
                 self._run_student(inputs, data_samples)
         features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
         scores, proposals = self.own.of_student(self.student, outputs) if self.own else (None, ())
-        return Proposed(weighted(losses, weight), scores, features, proposals)
+        more = self._told(outputs, calls)
+        return Proposed(weighted(losses, weight), scores, features, proposals=proposals, **more)
+
+    @property
+    def _class_losses(self) -> list[str]:
+        """The modules that are told the classes of the places that are compared."""
+        wanted = self.own is not None and (self.own.needs_proposals or self.reads is not None)
+        return [*self.own.class_losses(self.student)] if self.own is not None and wanted else []
+
+    def _told(self, outputs: dict[str, Any], calls: dict[str, list[Call]]) -> dict[str, Any]:
+        """What the student's own class loss compares its scores with, and of a dense head its predictions."""
+        classes = self.num_classes(self.student)
+        assert classes is not None
+        targets = Targets.of([call for path in self._class_losses for call in calls[path]], classes)
+        if self.reads is None:
+            return dict(labels=None if targets is None else targets.labels)
+        head = self.student.get_submodule('bbox_head')
+        inputs = {path: [call.first for call in calls[f'bbox_head.{path}']] for path in self.reads}
+        return dict(predictions=Predictions(head, outputs['bbox_head'], (), inputs, targets))
 
     def _run_student(self, inputs: Tensor, data_samples: list | None) -> None:
         """As far as the head that is compared, if one is; no boxes are needed."""
@@ -150,7 +206,11 @@ class Detection(Task):
         with recording(network, stages) as outputs:
             pyramid = network.extract_feat(padded.inputs)  # type: ignore[operator]
         features = [padded.cut(feature_of(outputs[stage.end], len(inputs))) for stage in stages]
-        return Outcome({}, self.own.of_teacher(network, padded.cut(pyramid), proposals), features)
+        if self.reads is None:
+            return Outcome({}, self.own.of_teacher(network, padded.cut(pyramid), proposals), features)
+        head = network.get_submodule('bbox_head')
+        said = predict(head, padded.cut(pyramid), self.reads)
+        return Outcome({}, class_scores(head, said.output), features, predictions=said)
 
     def scores(self, head: nn.Module, output: tuple) -> ClassScores:
         """Of a dense head."""

@@ -42,6 +42,10 @@ class ProposalHeads:
                     f'proposes ({why}); {LEAVE_OUT}.'
                 )
 
+    def class_losses(self, student: nn.Module) -> list[str]:
+        """That of each head."""
+        return [f'{path}.loss_cls' for path, _ in _box_heads(student)]
+
     def ends(self, student: nn.Module) -> list[StageEnd]:
         """Which proposals each head gets, and its scores."""
         return [end for path, _ in _box_heads(student) for end in (ModuleInput(_extractor(path)), ModuleOutput(path))]
@@ -77,6 +81,7 @@ class ProposalHeads:
                 shown = self.of_teacher(network, pyramid, proposals)
         except Exception as error:  # a toolbox's heads may raise anything
             return in_one_line(error)
+        self.example = own
         same = own.logits.shape == shown.logits.shape and torch.allclose(own.logits, shown.logits, 1e-3, 1e-4)
         return '' if same else 'its own scores of them are others'
 

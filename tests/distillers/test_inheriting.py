@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmkd.errors import UserError
 from mmkd.heads.inherited import CannotInherit
 from mmkd.objectives.objective import Step
 from tests.mmdet_detectors import as_in_a_run, plain_model
@@ -24,11 +25,11 @@ def detector(neck: int, levels: int = 1, norm: dict | None = None, depth: int = 
     return model
 
 
-def learned(student: dict, teacher: dict, side: int = 128):
+def learned(student: dict, teacher: dict, side: int = 128, method: str = 'SSKD', **options):
     """A distiller with maps fitted to a batch and a newly initialised head, and the batch."""
     as_in_a_run()
     teacher = dict(config=dict(model=teacher, default_scope='mmdet'), checkpoint=None)
-    distiller = MODELS.build(dict(type='mmkd.SSKD', student=student, teacher=teacher))
+    distiller = MODELS.build(dict(type=f'mmkd.{method}', student=student, teacher=teacher, **options))
     distiller.init_weights()
     for network in (distiller.student, distiller.teacher.network):
         for name, value in network.bbox_head.state_dict().items():  # biases of 0 would make all scores equal
@@ -198,3 +199,26 @@ def test_a_neck_unlike_the_teachers_begins_as_it_is(change):
     before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
     assert distiller.inherit_neck() == ''
     assert all(torch.equal(value, before[name]) for name, value in distiller.student.state_dict().items())
+
+
+def test_from_the_start_each_layer_that_is_alike_begins_as_the_teachers():
+    student, teacher = detector(neck=12, levels=2), detector(neck=12, levels=2, depth=34)
+    teacher['bbox_head']['feat_channels'] = 20
+    distiller, _ = learned(student, teacher, method='FeatureKD', head_from_teacher='start')
+    before = {name: value.clone() for name, value in distiller.student.state_dict().items()}
+    theirs = distiller.teacher.network.state_dict()
+    said = distiller.inherit_layers()
+    taken = {name for name, value in distiller.student.state_dict().items() if not torch.equal(value, before[name])}
+    after = distiller.student.state_dict()
+    assert taken == {name for name in taken if name.startswith('neck.') and torch.equal(after[name], theirs[name])}
+    assert len([name for name in taken if name.endswith('weight')]) == 4
+    assert said.startswith("4 of 8 layers of the student's neck and head begin as the teacher's; of other shapes, and")
+    assert 'bbox_head.retina_cls' in said
+
+
+def test_other_words_for_it_are_refused():
+    networks = detector(neck=12), detector(neck=12)
+    with pytest.raises(UserError, match=r"^model.head_from_teacher: it must be True or False or 'start', not 'begin'"):
+        learned(*networks, method='FeatureKD', head_from_teacher='begin')
+    with pytest.raises(UserError, match=r"^model.head_from_teacher: it must be True or False, not 'start'"):
+        learned(*networks, head_from_teacher='start')

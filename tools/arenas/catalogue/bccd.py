@@ -49,6 +49,16 @@ def term(key: str, title: str, places: str = "['neck']", **loss: object) -> Row:
     return Row(key, title, SSKD, {**FKD, f'model.terms.{key}.places': places, **options}, (0,))
 
 
+KL = dict(tau=1.0, bins='sum', loss_weight=4.0)
+
+
+def crossed(key: str, title: str, **boxes: object) -> Row:
+    """A row of CrossKD: its loss of classes, and one of boxes."""
+    options = {f'model.terms.boxes.loss.{name}': value for name, value in boxes.items()}
+    options.update({'model.terms.boxes.places': "'cross_boxes'", 'model.terms.classes.places': "'cross_scores'"})
+    return Row(key, title, SSKD, {**FKD, 'model.terms.classes.loss.type': 'mmkd.CrossKDClassLoss', **options}, (0,))
+
+
 OTHERS = [
     term('cwd', 'CWD, weight 10', type='mmkd.CWDLoss'),
     term('pkd', 'PKD, weight 6', type='mmkd.PKDLoss', loss_weight=6.0),
@@ -56,6 +66,9 @@ OTHERS = [
     term('fgd', 'FGD', type='mmkd.FGDLoss'),
     # of the four levels that were published the last three
     term('fbkd', 'FBKD', type='mmkd.FBKDLoss', reductions='(4,2,2)', strides='(4,2,2)'),
+    term('ld', 'LD, weight 0.25', "'boxes'", type='mmkd.LDLoss'),
+    crossed('cross-kd', 'CrossKD, boxes as distributions, a map between the widths', type='mmkd.LDLoss', **KL),
+    crossed('cross-kd-giou', 'CrossKD, boxes by GIoU, a map between the widths', type='mmkd.CrossKDBoxLoss'),
 ]
 HEAD = {f'{STAGES}.stages': "['head']", 'model.head_from_teacher': False, **EPOCHS_18}
 LEVERS = [

@@ -223,6 +223,11 @@ class Distiller(BaseModel):
         """Let the student's neck begin as the teacher's, if both are alike; say so."""
         return '' if self.inheritance is None else self.inheritance.neck()
 
+    def check_inheriting(self, inputs: Tensor, classes: Sequence[str] = ()) -> None:
+        """Refuse networks of which the student cannot take over what the method needs; comes before the training."""
+        if self.inheritance is not None:
+            self.inheritance.check(inputs, classes)
+
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
         """Make the teacher's head the student's when all features are learned; say in words what was done.
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmkd.errors import in_one_line
-from mmkd.features.adapters import module_key
+from mmkd.errors import UserError, in_one_line
+from mmkd.features.adapters import LinearMap, module_key
 from mmkd.features.capture import Feature, StageEnd, replaced, run_to, tensors_in
 from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit, class_rows, folded, inherit, state_of
@@ -30,10 +30,11 @@ class Inheritance:
     Args:
         distiller: Has both networks, and the adapters between their features.
         wanted: Whether the user wants it.
+        needed: Whether the method is nothing without the head.
     """
 
-    def __init__(self, distiller: 'Distiller', wanted: bool):
-        self.distiller, self.wanted = distiller, wanted
+    def __init__(self, distiller: 'Distiller', wanted: bool, needed: bool = False):
+        self.distiller, self.wanted, self.needed = distiller, wanted, needed
 
     def remember(self) -> None:
         """Keep the teacher's weights before its batch norms are folded; comes after the stages are found."""
@@ -66,6 +67,21 @@ class Inheritance:
         student.load_state_dict(taken, strict=False)
         return "The student's neck begins as the teacher's."
 
+    def check(self, inputs: Tensor, classes: Sequence[str]) -> None:
+        """Try before the training whether the teacher's head could be the student's, if the method needs it."""
+        if not self.needed:
+            return
+        networks = self.distiller.networks
+        own = state_of(networks.student, networks.plan.head)
+        try:
+            self.head(inputs, classes)
+        except CannotInherit as reason:
+            raise UserError(
+                f"model.type: {type(self.distiller).__name__} ends with the teacher's head times its projector as the "
+                f"student's head, which is not exact here ({reason}); take another method, such as mmkd.SSKD."
+            ) from reason
+        networks.student.load_state_dict(own, strict=False)
+
     def head(self, inputs: Tensor, classes: Sequence[str]) -> str:
         """Make the teacher's head the student's, and say in words what was done.
 
@@ -82,13 +98,15 @@ class Inheritance:
             return ''
         networks = self.distiller.networks
         own = state_of(networks.student, networks.plan.head)
-        maps = [module for module in networks.extras.modules() if isinstance(module, LeastSquares)]
+        maps = [module for module in networks.extras.modules() if isinstance(module, LinearMap)]
         rows = class_rows(classes, networks.teacher.classes)
         networks.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
-        multiplied = folded(own, self.teacher_head)
+        multiplied = folded(own, self.teacher_head, maps)
         try:
             scores = _tried(self.distiller, inputs, rows)
             border = _border(scores, padded=any(max(kernel, default=1) > 1 for kernel in multiplied))
+            if border and self.needed:
+                raise CannotInherit('zeros pad the feature, which the map between does not make zeros')
         except CannotInherit:
             networks.student.load_state_dict(own, strict=False)
             raise

@@ -27,6 +27,7 @@ class Inheriting:
 
     def begin(self, runner: Runner) -> None:
         """Before the first stage; a student that was loaded has weights of its own."""
+        self.distiller.check_inheriting(self.inputs, self.classes)
         if self.completed is not None and runner._load_from is None and (said := self.distiller.inherit_neck()):
             runner.logger.info(said)
 

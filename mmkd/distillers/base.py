@@ -227,6 +227,11 @@ class Distiller(BaseModel):
         """Copy the teacher's neck to the student if both are alike; return a sentence about it, or ''."""
         return '' if self.inheritance is None else self.inheritance.neck()
 
+    def check_inheriting(self, inputs: Tensor, classes: Sequence[str] = ()) -> None:
+        """Refuse networks of which the student cannot take over what the method needs; comes before the training."""
+        if self.inheritance is not None:
+            self.inheritance.check(inputs, classes)
+
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
         """Copy the teacher's head to the student when all features are learned; return a sentence about it.
 

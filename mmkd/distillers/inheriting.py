@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.features.adapters import module_key
+from mmkd.features.adapters import LinearMap, module_key
 from mmkd.features.capture import Feature, StageEnd, replaced, run_to, tensors_in
 from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit, alike, class_rows, folded, inherit, layers_outside, state_of
@@ -35,13 +35,21 @@ class Inheritance:
         wanted: Whether the user wants it; with ``'start'`` all layers behind the backbone that are alike begin as the
             teacher's, too.
         choices: What a user may choose.
+        needed: Whether the method is nothing without the head.
     """
 
-    def __init__(self, distiller: 'Distiller', wanted: bool | str, choices: Sequence[bool | str] = (True, False)):
+    def __init__(
+        self,
+        distiller: 'Distiller',
+        wanted: bool | str,
+        choices: Sequence[bool | str] = (True, False),
+        needed: bool = False,
+    ):
         if wanted not in choices:
             words = ' or '.join(map(repr, choices))
             raise UserError(f'model.head_from_teacher: it must be {words}, not {wanted!r}.')
         self.distiller, self.wanted, self.at_start = distiller, bool(wanted), wanted == START
+        self.needed = needed
 
     def remember(self) -> None:
         """Keep the teacher's weights before its batch norms are folded; comes after the stages are found."""
@@ -91,6 +99,21 @@ class Inheritance:
         student.load_state_dict(taken, strict=False)
         return "The student's neck begins as the teacher's."
 
+    def check(self, inputs: Tensor, classes: Sequence[str]) -> None:
+        """Try before the training whether the teacher's head could be the student's, if the method needs it."""
+        if not self.needed:
+            return
+        networks = self.distiller.networks
+        own = state_of(networks.student, networks.plan.head)
+        try:
+            self.head(inputs, classes)
+        except CannotInherit as reason:
+            raise UserError(
+                f"model.type: {type(self.distiller).__name__} ends with the teacher's head times its projector as the "
+                f"student's head, which is not exact here ({reason}); take another method, such as mmkd.SSKD."
+            ) from reason
+        networks.student.load_state_dict(own, strict=False)
+
     def head(self, inputs: Tensor, classes: Sequence[str]) -> str:
         """Copy the teacher's head to the student, and return a sentence about it.
 
@@ -107,13 +130,15 @@ class Inheritance:
             return ''
         networks = self.distiller.networks
         own = state_of(networks.student, networks.plan.head)
-        maps = [module for module in networks.extras.modules() if isinstance(module, LeastSquares)]
+        maps = [module for module in networks.extras.modules() if isinstance(module, LinearMap)]
         rows = class_rows(classes, networks.teacher.classes)
         networks.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
-        multiplied = folded(own, self.teacher_head)
+        multiplied = folded(own, self.teacher_head, maps)
         try:
             scores = _tried(self.distiller, inputs, rows)
             border = _border(scores, padded=any(max(kernel, default=1) > 1 for kernel in multiplied))
+            if border and self.needed:
+                raise CannotInherit('zeros pad the feature, which the map between does not make zeros')
         except CannotInherit:
             networks.student.load_state_dict(own, strict=False)
             raise

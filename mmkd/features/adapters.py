@@ -14,7 +14,7 @@ of the same images, and the student's number format. For each tensor, in this or
    have one: a head that reads all of them can be multiplied with one only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log2
 from typing import cast
 
@@ -25,20 +25,30 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from mmkd.features.capture import Feature
 from mmkd.features.layout import Layout, StageLike
 from mmkd.features.least_squares import LeastSquares
+from mmkd.features.projector import Projector
+
+LinearMap = LeastSquares | Projector
+MapOf = Callable[[int, int], LinearMap | None]
+"""Makes the map between features of two widths, if there is one."""
+
+
+def fitted_map(width: int, new_width: int) -> LeastSquares | None:
+    """The least-squares fit, where widths differ."""
+    return None if width == new_width else LeastSquares(width, new_width)
 
 
 class Adapter(nn.Module):
     """Brings one tensor of the student's feature into the shape of one of the teacher's."""
 
-    def __init__(self, student: Layout, teacher: Layout):
+    def __init__(self, student: Layout, teacher: Layout, map_of: MapOf = fitted_map):
         super().__init__()
         self.student, self.teacher = student, teacher
         self.shared = min(student.prefix or 0, teacher.prefix or 0)  # the number of prefix tokens that both have
         (height, columns), (teacher_height, teacher_columns) = student.grid, teacher.grid
         same_aspect = height * teacher_columns == teacher_height * columns
         self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
-        self.project = None if student.width == teacher.width else LeastSquares(student.width, teacher.width)
-        self.fits = True  # whether this adapter fits the map; otherwise the adapters that share it do
+        self.project = map_of(student.width, teacher.width)
+        self.fits = isinstance(self.project, LeastSquares)  # whether this adapter fits the map, or those that share it do
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The student's tensor in the shape of the teacher's; the same object if they do not differ."""
@@ -81,7 +91,7 @@ class Adapter(nn.Module):
         if self.project is None:
             return student
         if self.training and self.fits:
-            self.project.observe(rows_of(student), rows_of(target))
+            cast(LeastSquares, self.project).observe(rows_of(student), rows_of(target))
         weight = self.project.weight  # without autocast, layers accept only their own number format
         return self.project(student.to(weight.dtype)).to(student.dtype)
 
@@ -130,12 +140,14 @@ class AdapterSet(nn.ModuleList):
         cast(LeastSquares, levels[0].project).observe(torch.cat(own), torch.cat(theirs))
 
 
-def build_adapter(student: StageLike, teacher: StageLike, one_map: bool = False) -> AdapterSet:
+def build_adapter(
+    student: StageLike, teacher: StageLike, one_map: bool = False, map_of: MapOf = fitted_map
+) -> AdapterSet:
     """The adapter of a pair of stages: called with both features, it gives the student's in the teacher's shape.
 
     Of pyramids, each of the student's levels mimics the teacher's of the nearest stride, of two the coarser. It has no
     parameters where no widths differ, and returns the very tensors where nothing differs. With ``one_map`` all levels
-    of such a pyramid share one, if they can.
+    of such a pyramid share one, if they can. ``map_of`` makes other maps between the widths.
     """
     layouts = [Layout.of(student, shape) for shape in student.shapes]
     targets = [Layout.of(teacher, shape) for shape in teacher.shapes]
@@ -143,7 +155,7 @@ def build_adapter(student: StageLike, teacher: StageLike, one_map: bool = False)
     if len(layouts) > 1 or len(targets) > 1:
         strides, target_strides = level_strides(student, layouts), level_strides(teacher, targets)
         partners = [-min((abs(log2(s / t)), -i) for i, t in enumerate(target_strides))[1] for s in strides]
-    return AdapterSet(partners, [Adapter(layout, targets[i]) for layout, i in zip(layouts, partners)], one_map)
+    return AdapterSet(partners, [Adapter(layout, targets[i], map_of) for layout, i in zip(layouts, partners)], one_map)
 
 
 def level_strides(stage: StageLike, layouts: Sequence[Layout]) -> list[int]:

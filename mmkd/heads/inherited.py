@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmkd.features.least_squares import LeastSquares
+from mmkd.features.adapters import LinearMap
 from mmkd.stages.plan import Stage
 
 
@@ -53,7 +53,7 @@ def class_rows(own: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
 
 
 def inherit(
-    own: dict[str, Tensor], theirs: dict[str, Tensor], maps: Sequence[LeastSquares], classes: Sequence[int] | None
+    own: dict[str, Tensor], theirs: dict[str, Tensor], maps: Sequence[LinearMap], classes: Sequence[int] | None
 ) -> dict[str, Tensor]:
     """The teacher's weights in the student's shapes.
 
@@ -64,7 +64,7 @@ def inherit(
     Args:
         own: Weights of the student's layers, by name.
         theirs: Of the teacher's.
-        maps: From the student's features to the teacher's; none where the widths are the same.
+        maps: From the student's features to the teacher's; a fit only where the widths differ.
         classes: The teacher's indices of the student's classes, where they differ.
 
     Raises:
@@ -76,7 +76,7 @@ def inherit(
         raise CannotInherit(f'the {whose} has no {lacking[0]}')
     result = {name: _chosen(theirs[name].to(value), value, classes) for name, value in own.items()}
     for name, value in own.items():
-        if result[name].shape == value.shape:
+        if result[name].shape == value.shape and not _fitting(result[name], value, maps):
             continue
         weight, constant = _folded(name, result[name], value, maps)
         bias, mean = name.removesuffix('weight') + 'bias', _mean_behind(name, own)
@@ -101,9 +101,14 @@ def _mean_behind(name: str, own: dict[str, Tensor]) -> str:
     return fitting[0] if len(fitting) == 1 else ''
 
 
-def folded(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[tuple[int, ...]]:
+def folded(own: dict[str, Tensor], theirs: dict[str, Tensor], maps: Sequence[LinearMap]) -> list[tuple[int, ...]]:
     """The kernels of the layers that :func:`inherit` multiplies with a map; ``()`` is a linear layer's."""
-    return [tuple(value.shape[2:]) for name, value in own.items() if value.shape[1:] != theirs[name].shape[1:]]
+    pairs = [(value, theirs[name]) for name, value in own.items()]
+    return [
+        tuple(value.shape[2:])
+        for value, weight in pairs
+        if value.shape[1:] != weight.shape[1:] or _fitting(weight, value, maps)
+    ]
 
 
 def _chosen(theirs: Tensor, own: Tensor, classes: Sequence[int] | None) -> Tensor:
@@ -117,9 +122,15 @@ def _shapes(name: str, own: Tensor, theirs: Tensor) -> str:
     return f'{name} is {tuple(own.shape)} in the student and {tuple(theirs.shape)} in the teacher'
 
 
-def _folded(name: str, weight: Tensor, own: Tensor, maps: Sequence[LeastSquares]) -> tuple[Tensor, Tensor]:
-    fitting = [m for m in maps if weight.shape[:2] == (own.shape[0], len(m.weight)) and own.shape[1] == m.width]
-    if not fitting or weight.shape[2:] != own.shape[2:]:
+def _fitting(weight: Tensor, own: Tensor, maps: Sequence[LinearMap]) -> list[LinearMap]:
+    """The maps between what two layers read."""
+    widths = own.shape[1:2], weight.shape[1:2]
+    return [m for m in maps if widths == ((m.width,), (len(m.weight),))]
+
+
+def _folded(name: str, weight: Tensor, own: Tensor, maps: Sequence[LinearMap]) -> tuple[Tensor, Tensor]:
+    fitting = _fitting(weight, own, maps)
+    if not fitting or (weight.shape[:1], weight.shape[2:]) != (own.shape[:1], own.shape[2:]):
         raise CannotInherit(_shapes(name, own, weight))
     if len(fitting) > 1:
         raise CannotInherit(f'{_shapes(name, own, weight)}, and of {len(fitting)} maps it is not known which it reads')

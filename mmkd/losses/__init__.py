@@ -25,6 +25,7 @@ from mmkd.losses.pkt import PKTLoss
 from mmkd.losses.review_kd import ReviewKDLoss
 from mmkd.losses.rkd import RKDLoss
 from mmkd.losses.score_loss import ScoreLoss
+from mmkd.losses.simkd import SimKDLoss
 from mmkd.losses.soft_target import SoftTargetLoss
 from mmkd.losses.sp import SPLoss
 from mmkd.losses.srrl import SRRLLoss
@@ -62,6 +63,7 @@ __all__ = [
     'SPLoss',
     'SRRLLoss',
     'ScoreLoss',
+    'SimKDLoss',
     'SoftTargetLoss',
     'VIDLoss',
     'WSLDLoss',

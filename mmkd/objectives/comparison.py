@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from mmkd.features.adapters import AdapterSet, build_adapter, module_key
+from mmkd.features.adapters import AdapterSet, MapOf, build_adapter, fitted_map, module_key
 from mmkd.features.capture import Feature, run_to
 from mmkd.objectives.networks import Networks
 from mmkd.stages.plan import Stage
@@ -18,14 +18,15 @@ class Comparison:
 
     Args:
         networks: Both, with their stages paired.
+        map_of: Makes the map between two widths.
     """
 
-    def __init__(self, networks: Networks):
-        self.networks = networks
+    def __init__(self, networks: Networks, map_of: MapOf = fitted_map):
+        self.networks, self.map_of = networks, map_of
 
     def build(self, stage: Stage, one_map: bool = False) -> None:
         """Build the adapter of a stage."""
-        adapter = build_adapter(stage, self.networks.teacher_stages[stage.name], one_map)
+        adapter = build_adapter(stage, self.networks.teacher_stages[stage.name], one_map, self.map_of)
         self.networks.extras[module_key(stage.name)] = adapter
 
     def target_shapes(self, stage: Stage) -> list[tuple[int, ...]]:

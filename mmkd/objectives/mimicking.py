@@ -28,6 +28,7 @@ class StageMimicking(Objective):
         mimic_loss (dict): The distance between features. Defaults to ``dict(type='mmkd.FeatureMimicLoss')``.
         stage_losses (dict[str, dict]): Other losses for single stages, by stage name.
         shares_map (Callable): Whether all levels of the last feature share one linear map.
+        comparison: With adapters of another kind.
     """
 
     needs_labels = False
@@ -38,9 +39,10 @@ class StageMimicking(Objective):
         mimic_loss: dict | None = None,
         stage_losses: dict[str, dict] | None = None,
         shares_map: Callable[[], bool] = lambda: False,
+        comparison: Comparison | None = None,
     ):
         super().__init__(networks)
-        self.comparison = Comparison(networks)
+        self.comparison = comparison or Comparison(networks)
         self.mimic_loss = check_dict('model.mimic_loss', mimic_loss or {})
         self.stage_losses = check_dict('model.stage_losses', stage_losses or {})
         for name, loss in self.stage_losses.items():

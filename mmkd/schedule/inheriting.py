@@ -27,6 +27,7 @@ class Inheriting:
 
     def begin(self, runner: Runner) -> None:
         """Call before the first stage; a student with loaded weights inherits nothing."""
+        self.distiller.check_inheriting(self.inputs, self.classes)
         if runner._load_from is not None:
             return
         neck = self.distiller.inherit_neck() if self.completed is not None else ''

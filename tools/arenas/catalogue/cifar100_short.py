@@ -134,6 +134,7 @@ EVERY = [
     *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd'), changes=NARROW),
     Row('kd-standardised', 'KD, logit standardisation', SSKD, {**METHODS['kd'][1], **STANDARDISED}),
     *map(other, OTHERS),
+    Row('simkd', 'SimKD without labels, linear projector', SSKD, {'model.type': 'mmkd.SimKD'}),
     Row('fitnet-first', 'FitNet in two phases: the hint for 5, labels alone for 15', SSKD, HINT_FIRST),
 ]
 LABELS = 50  # a class, of 500

@@ -1,4 +1,4 @@
-"""The small verification runs: what is trained, tested and written, with a stub for the tools."""
+"""The small verification runs: what is trained, tested and written, with a stub in place of the tools."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ def faces(monkeypatch, tmp_path):
 
 
 class Tools:
-    """Stands in for tools/train.py and tools/test.py: writes what mmengine logs."""
+    """Stands in for tools/train.py and tools/test.py: writes logs like mmengine's."""
 
     def __init__(self, code: int = 0):
         self.code = code
@@ -66,9 +66,9 @@ def test_each_seed_has_its_teacher_and_a_table_is_written(faces, monkeypatch, tm
     assert '| | Seeds | Accuracy | TAR at FAR 0.1 | TAR at FAR 0.01 |' in page
     assert '| KD | 0, 1 | 80.50 (80.00 to 81.00) | 60.00 (60.00 to 60.00) | 31.00 (30.00 to 32.00) |' in page
     assert '| Student alone |  | not run |  |  |' in page
-    assert page.rstrip().endswith('Not run.')  # CIFAR-100's classes
+    assert page.rstrip().endswith('Not run.')  # the classes of CIFAR-100
     run(faces, monkeypatch, tools, '--data', 'olivetti', '--seeds', '0', '1', '--methods', 'kd')
-    assert len(tools.commands) == 8  # it was finished
+    assert len(tools.commands) == 8  # this training was finished
 
 
 def test_what_fails_is_told(faces, monkeypatch):

@@ -14,6 +14,7 @@ Table = Callable[[Results], list[str]]
 """Makes the lines of a part from all results, its own among them."""
 WHAT = ('pair', 'method', 'phase', 'group', 'program', 'dataset')  # what a row is of: it replaces such a one
 WHERE = dict(device='{}', versions='{}', date='{}', commit='commit {}', rounds='{} rounds')
+MACHINE = ('device', 'versions')
 
 
 class Page:
@@ -31,9 +32,9 @@ class Page:
         self.results: dict[str, list[dict]] = read_json(self.figures) or {}
         if not path.parent.is_dir():
             raise UserError(f'--out: there is no folder {path.parent}.')
-        if not path.exists():
-            places = ''.join('{}\n{}\n\n'.format(*self._marks(part)) for part in tables)
-            write_whole(path, f'# Benchmarks\n\n{places}')
+        text = path.read_text() if path.exists() else '# Benchmarks\n'
+        if f'<!-- {self.device} ' not in text:  # the first measurement on such a device
+            write_whole(path, '\n'.join([text, *('{}\n{}\n'.format(*self._marks(part)) for part in tables)]))
         self._text(self.results)
         for part in tables:
             self._around(part, path.read_text())
@@ -54,9 +55,10 @@ class Page:
 
     def _text(self, results: dict[str, list[dict]]) -> str:
         text = self.path.read_text()
-        for part, rows in results.items():
+        said: set[str] = set()
+        for part in sorted(results, key=lambda part: text.find(self._marks(part)[0])):
             before, after = self._around(part, text)
-            text = '\n'.join([before, *_where(rows), *self.tables[part](results), after])
+            text = '\n'.join([before, *_where(results[part], said), *self.tables[part](results), after])
         return text
 
     def _around(self, part: str, text: str) -> tuple[str, str]:
@@ -75,7 +77,9 @@ def _what(row: dict) -> tuple:
     return tuple(row.get(key) for key in WHAT)
 
 
-def _where(rows: Sequence[dict]) -> list[str]:
-    """The environments in which they were measured."""
-    found = [dict.fromkeys(form.format(row[key]) for row in rows) for key, form in WHERE.items()]
-    return [f'Measured: {"; ".join(value for values in found for value in values)}.', '']
+def _where(rows: Sequence[dict], said: set[str]) -> list[str]:
+    """The environments in which they were measured; the page says each machine once."""
+    found = {key: dict.fromkeys(form.format(row[key]) for row in rows) for key, form in WHERE.items()}
+    new = [value for key, values in found.items() for value in values if key not in MACHINE or value not in said]
+    said.update(new)
+    return [f'Measured: {"; ".join(new)}.', '']

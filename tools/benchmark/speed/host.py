@@ -28,7 +28,6 @@ PAIRS = {
         'mmkd::sskd/sskd_retinanet_r18-w32_r18-w16_digits-coco.py', 32, (2, 2), 10, boxes=3
     ),
 }
-WANTED = 1.15
 BLOCK = 10  # iterations that are timed at once
 HEAD = (
     '| | mmkd, ms | Against the loop in the Runner | Against the bare loop | Launches | of the bare loop |\n'
@@ -112,15 +111,12 @@ def count_launches(pair: Pair, method: str) -> dict[str, dict[str, int]]:
 
 
 def table(results: Results) -> list[str]:
-    """Each pair, and what was wanted."""
+    """Each pair."""
     rows, lines = results['host'], []
     for pair, those in by_pair(rows).items():
         lines += [f'{pair}, {those[0]["batch"]} images of {those[0]["size"]} pixels:', '', HEAD]
         lines += [*map(line, those), '']
-    return [
-        *lines,
-        *(verdict(rows, *what) for what in (('runner', 'the loop in the Runner'), ('bare', 'the bare loop'))),
-    ]
+    return lines[:-1]
 
 
 def line(row: dict) -> str:
@@ -134,19 +130,3 @@ def line(row: dict) -> str:
         str(launches['bare']),
     ]
     return f'| {" | ".join(cells)} |'
-
-
-def verdict(rows: list[dict], other: str, words: str) -> str:
-    """How many phases reach what was wanted, and the worst."""
-    ratios = {
-        f'{row["pair"]}, {row["method"]}, {row["phase"]}': Ratio.of(
-            row['seconds']['mmkd'], row['seconds'][other]
-        ).median
-        for row in rows
-    }
-    reached = sum(round(ratio, 2) <= WANTED for ratio in ratios.values())
-    worst = max(ratios, key=lambda name: ratios[name])
-    return (
-        f'- Wanted: at most {WANTED} of {words}. Reached by {reached} of {len(rows)} phases; '
-        f'the worst is {worst} with {ratios[worst]:.2f}.'
-    )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, LoggerHook
 
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
@@ -12,6 +12,7 @@ from mmkd.registry import MODELS
 
 SCHEDULE = dict(type='mmkd.StageScheduleHook')
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy configs name the class
+LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 
 
 def add_schedule(cfg: Config) -> None:
@@ -36,6 +37,9 @@ def add_safe_hooks(cfg: Config) -> None:
     checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))  # mmengine's default; None: no hook
     if isinstance(checkpoint, dict) and checkpoint.get('type') in PLAIN:
         hooks['checkpoint'] = dict(checkpoint, type='mmkd.SafeCheckpointHook')
+    logger = hooks.get('logger', dict(type='LoggerHook'))
+    if isinstance(logger, dict) and logger.get('type') in LOGGERS:  # else metrics are drawn over epochs, losses not
+        hooks['logger'] = dict(dict(log_metric_by_epoch=False), **logger)
     hooks.setdefault('preemption', dict(type='mmkd.PreemptionHook'))
     if hooks['preemption'] is None:  # mmengine knows None for its own hooks only
         hooks.pop('preemption')

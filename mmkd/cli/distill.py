@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,6 +11,7 @@ from mmkd.checkpoints.atomic_files import put_whole
 from mmkd.cli import checks, train
 from mmkd.cli.dry_run import plan
 from mmkd.cli.short_config import METHODS, ShortConfig
+from mmkd.cli.stretching import stretch
 from mmkd.errors import UserError, did_you_mean, in_one_line
 from mmkd.teacher.network import teacher_config
 from mmkd.utils.configs import find_config, load_config
@@ -22,7 +24,7 @@ def main() -> None:
     args, flags = _parse(words[:cut]), words[cut + 1 :]
     teacher, checkpoint = args.teacher
     config = ShortConfig(args.method, args.student, teacher, checkpoint, args.epochs)
-    check(config)
+    config = replace(config, schedulers=check(config))
     out = Path(args.out or config.file_name).expanduser()
     text = config.text(out.parent)
     if args.dry_run:
@@ -35,8 +37,12 @@ def main() -> None:
     train.main()
 
 
-def check(config: ShortConfig) -> None:
-    """Find the mistakes of the command line before anything is written."""
+def check(config: ShortConfig) -> list[dict]:
+    """Find the mistakes of the command line before anything is written.
+
+    Returns:
+        The student's learning rate policy over as many epochs as are wanted, if these are not its own.
+    """
     student = load_config(config.student)
     if Config._is_lazy_import(str(find_config(config.student))):
         raise UserError(
@@ -56,6 +62,9 @@ def check(config: ShortConfig) -> None:
         )
     teacher_config(config.teacher)
     checks.check_checkpoint('--teacher', config.checkpoint, config.teacher)
+    if config.epochs in (None, student.train_cfg.get('max_epochs')):
+        return []
+    return stretch(student.get('param_scheduler'), student.train_cfg.max_epochs, config.epochs)
 
 
 def write(out: Path, text: str) -> None:
@@ -80,7 +89,9 @@ def _parse(words: list[str]) -> Namespace:
         '--teacher', nargs=2, required=True, metavar=('CONFIG', 'CHECKPOINT'), help='its config, and a file or a URL'
     )
     parser.add_argument('--method', type=_method, default='sskd', help=f'{", ".join(METHODS)} [sskd]')
-    parser.add_argument('--epochs', type=_epochs, metavar='N', help="of the training [the student's]")
+    parser.add_argument(
+        '--epochs', type=_epochs, metavar='N', help="of the training; its policy is stretched [the student's]"
+    )
     parser.add_argument('--out', metavar='FILE.py', help='the config to write [METHOD_TEACHER_STUDENT.py]')
     parser.add_argument(
         '--dry-run', action='store_true', help='build both networks, tell what would be learned when, and stop'

@@ -1,6 +1,7 @@
 """The config of a distillation in three statements, as a person would write it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class ShortConfig:
         teacher: The teacher's.
         checkpoint: Its weights.
         epochs: Of the training, if not the student's.
+        schedulers: The student's learning rate policy over that many epochs.
     """
 
     method: str
@@ -25,6 +27,7 @@ class ShortConfig:
     teacher: str
     checkpoint: str
     epochs: int | None
+    schedulers: Sequence[dict] = ()
 
     @property
     def file_name(self) -> str:
@@ -46,6 +49,12 @@ class ShortConfig:
         ]
         if self.epochs is not None:
             lines.append(f'train_cfg = dict(max_epochs={self.epochs})')
+        if self.schedulers:
+            lines.append('param_scheduler = [')
+            lines += [
+                f'    dict({", ".join(f"{key}={value!r}" for key, value in one.items())}),' for one in self.schedulers
+            ]
+            lines.append(']')
         return '\n'.join(lines) + '\n'
 
     def _base(self, folder: Path) -> str:

@@ -48,7 +48,7 @@ class Adapter(nn.Module):
         same_aspect = height * teacher_columns == teacher_height * columns
         self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
         self.project = map_of(student.width, teacher.width)
-        self.fits = isinstance(self.project, LeastSquares)  # whether this adapter fits the map, or those that share it do
+        self.fits = isinstance(self.project, LeastSquares)  # else the adapters that share it do, or nothing
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The student's tensor in the shape of the teacher's; the same object if they do not differ."""

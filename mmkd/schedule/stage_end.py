@@ -38,7 +38,8 @@ class StageEnd:
         validates = runner.val_loop is not None and self.distiller.measures
         if validates and (ends or done % (runner.train_loop.val_interval * self.position.per_count) == 0):
             self.report.stop()
-            means = validate_stages(runner, self.distiller, self.position.name)
+            iterations = runner.iter if self.position.by_epoch else done
+            means = validate_stages(runner, self.distiller, self.position.name, iterations)
             self.report.explain(means)
             if self.best is not None:
                 self.best.offer(means, self.distiller)

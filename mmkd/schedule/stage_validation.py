@@ -14,10 +14,16 @@ from mmkd.schedule.process_states import learned_buffers
 from mmkd.utils.random_state import own_randomness
 
 
-def validate_stages(runner: Runner, distiller: Distiller, name: str) -> dict[str, float]:
+def validate_stages(runner: Runner, distiller: Distiller, name: str, step: int) -> dict[str, float]:
     """Logs the means of ``distiller.measure`` over the validation set as scalars.
 
     They are no metrics, so that nothing (``save_best``, early stopping) can lock onto them.
+
+    Args:
+        runner: Has the validation set.
+        distiller: Is measured.
+        name: Of the stage.
+        step: The iterations of the run that are done.
     """
     distiller.eval()
     sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
@@ -32,7 +38,7 @@ def validate_stages(runner: Runner, distiller: Distiller, name: str) -> dict[str
     distiller.train()
     all_reduce_dict(sums)
     means = {key: _told(value / sums['images']) for key, value in sums.items() if key != 'images'}
-    runner.visualizer.add_scalars({f'val_{key}': value for key, value in means.items()}, step=runner.iter + 1)
+    runner.visualizer.add_scalars({f'val_{key}': value for key, value in means.items()}, step=step)
     said = ', '.join(f'{key} {value:.5g}' for key, value in means.items())
     runner.logger.info(f'Stage {name} on the validation set: {said}')
     return means

@@ -1,6 +1,6 @@
 import pytest
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, LoggerHook
 
 from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
 from mmkd.distillers import SSKD
@@ -87,3 +87,17 @@ def test_signals_are_minded_unless_the_config_says_otherwise():
     cfg = Config(dict(default_hooks=dict(preemption=None)))
     add_safe_hooks(cfg)
     assert 'preemption' not in cfg.default_hooks
+
+
+@pytest.mark.parametrize('kind', ['LoggerHook', 'mmengine.LoggerHook', LoggerHook])
+def test_metrics_are_drawn_over_iterations_unless_the_config_says_otherwise(kind):
+    cfg = Config(dict(default_hooks=dict(logger=dict(type=kind, interval=3))))
+    add_safe_hooks(cfg)
+    assert cfg.default_hooks.logger == dict(type=kind, interval=3, log_metric_by_epoch=False)
+    cfg = Config(dict(default_hooks=dict(logger=dict(type=kind, log_metric_by_epoch=True))))
+    add_safe_hooks(cfg)
+    assert cfg.default_hooks.logger.log_metric_by_epoch
+    for hooks in (dict(), dict(logger=None), dict(logger=dict(type='Mine'))):
+        cfg = Config(dict(default_hooks=hooks))
+        add_safe_hooks(cfg)
+        assert cfg.default_hooks.logger == hooks.get('logger', dict(type='LoggerHook', log_metric_by_epoch=False))

@@ -101,6 +101,22 @@ def test_the_student_is_named_as_seen_from_the_file(folder):
     assert (cfg.model.teacher.checkpoint, cfg.train_cfg.max_epochs) == ("it's.pth", 3)
 
 
+@pytest.mark.parametrize(('epochs', 'counts'), [(25, [225, 25]), (None, [90, 10]), (10, [90, 10])])
+def test_other_epochs_stretch_the_policy(folder, distill, epochs, counts):
+    """As the config that is written says, which takes the place of the student's list."""
+    (folder / 'own' / 'student.py').write_text(
+        SMALL.format(width=8)
+        + "param_scheduler = [dict(type='LinearLR', by_epoch=False, end=90), dict(type='CosineAnnealingLR', T_max=10)]"
+    )
+    args = ['--epochs', epochs] * (epochs is not None)
+    assert 'batch_size' in distill('own/student.py', *args, '--', '--cfg-options', 'train_dataloader.batch_size=0')
+    cfg = load_config('sskd_teacher_student.py')
+    assert cfg.train_cfg.max_epochs == (epochs or 10)
+    assert [cfg.param_scheduler[0].end, cfg.param_scheduler[1].T_max] == counts
+    text = Path('sskd_teacher_student.py').read_text()
+    assert ('param_scheduler' in text) == (epochs == 25)
+
+
 SSKD_PLAN = (
     '  layer2 ',
     'mimics backbone.layer2 ((24, 8, 8),)',
@@ -150,6 +166,11 @@ ITERATIONS = "_base_ = 'student.py'\ntrain_cfg = dict(_delete_=True, by_epoch=Fa
             '--method: there is no ssk; it is one of sskd, mhkd, kd, feature-kd. Did you mean',
         ),
         (STUDENT, ('--epochs', '0'), '--epochs: it must be a whole number, 1 or more, not 0.'),
+        (
+            'mmkd::baselines/resnet20_cifar100.py',
+            ('--epochs', '5'),
+            "--epochs: the student's param_scheduler.milestones, [150, 180, 210] of 240 epochs, would be [3, 4, 4]",
+        ),
         (STUDENT, ('--out', 'my.yaml'), '--out: my.yaml must end with .py.'),
         (STUDENT, ('--out', 'teacher.py'), '--out: teacher.py is there already, with another content; name another'),
         (STUDENT, ('--out', 'teacher.py/my.py'), '--out: teacher.py/my.py cannot be written ('),

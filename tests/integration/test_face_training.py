@@ -10,7 +10,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmkd.datasets import IJBA, IJBC, FaceBin, FacePairs
-from tests.datasets.faces import SIDE, write_bin, write_ijba, write_ijbc, write_lfw, write_records
+from tests.datasets.faces import LANDMARKS, SIDE, write_bin, write_ijba, write_ijbc, write_lfw, write_records
 
 BACKBONE = dict(type='mmkd.IResNet', depth=18, num_features=8, widths=(4, 4, 6, 8, 10), image_size=SIDE)
 PREPROCESSOR = dict(mean=[120.0, 125.0, 130.0], std=[60.0, 55.0, 50.0], to_rgb=True)
@@ -69,6 +69,25 @@ def lfw(folder):
     return dict(type='mmkd.FacePairs', data_root=str(folder), ann_file='pairs.txt', data_prefix='images', rates=(0.1,))
 
 
+def aligned_lfw(folder):
+    """Its images are not aligned, and a list has their landmarks."""
+    pairs = write_lfw(folder)
+    images = sorted({image for pair in pairs for image in pair[:2]})
+    lines = []
+    for person, photo in images:
+        numbers = ' '.join(f'{x:.1f}' for x in (LANDMARKS + photo).ravel())
+        lines.append(f'p{person}/p{person}_{photo:04d}.jpg {numbers}')
+    (folder / 'landmarks.txt').write_text('\n'.join(lines))
+    return dict(
+        type='mmkd.FacePairs',
+        data_root=str(folder),
+        ann_file='pairs.txt',
+        data_prefix='images',
+        landmarks='landmarks.txt',
+        rates=(0.1,),
+    )
+
+
 def a_bin(folder):
     write_bin(folder / 'lfw.bin')
     return dict(type='mmkd.FaceBin', ann_file=str(folder / 'lfw.bin'), folds=4, rates=(0.5, 1e-4))
@@ -109,12 +128,13 @@ def image(info):
     ('write', 'kind', 'steps', 'names'),
     [
         (lfw, FacePairs, [LOAD], {'accuracy', 'accuracy_std', 'TAR@FAR=0.1'}),
+        (aligned_lfw, FacePairs, [LOAD, dict(type='mmkd.AlignFace', size=SIDE)], {'accuracy', 'TAR@FAR=0.1'}),
         (a_bin, FaceBin, [], {'accuracy', 'accuracy_std', 'TAR@FAR=0.5'}),
         (ijba, IJBA, [LOAD, dict(type='mmkd.CropFace', size=SIDE, margin=0.0)], {'TAR@FAR=0.1_std', 'rank-5'}),
         (ijbc, IJBC, [LOAD, dict(type='mmkd.AlignFace', size=SIDE)], {'TAR@FAR=0.1', 'rank-10', 'rank-1_std'}),
         (ijbb, IJBC, [LOAD, dict(type='mmkd.AlignFace', size=SIDE)], {'TAR@FAR=0.1', 'rank-5'}),
     ],
-    ids=['lfw', 'bin', 'ijba', 'ijbc', 'ijbb'],
+    ids=['lfw', 'lfw-landmarks', 'bin', 'ijba', 'ijbc', 'ijbb'],
 )  # fmt: skip
 def test_a_protocol_is_evaluated(run_tool, tmp_path, checkpoint, write, kind, steps, names):
     (tmp_path / 'data').mkdir()

@@ -10,6 +10,11 @@ from mmkd.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = Path(__file__).resolve().parent / 'catalogue'
 WORK_DIR = Path('work_dirs/arenas')
+IN_ONE_PROCESS: dict[str, object] = {  # options of a config: the training itself loads the images
+    f'{loader}.{key}': value
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    for key, value in (('num_workers', 0), ('persistent_workers', False))
+}
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,54 @@
-"""What the arenas of verification share: the metrics, and images that no other process loads."""
+"""What the arenas of verification share: the metrics, the methods, and images that no other process loads."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from arena import Arena, Row, Table
-from methods import rows
+from arena import IN_ONE_PROCESS, Arena, Row, Table
 
 from mmkd.errors import UserError
 
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 
 
-def arena(
-    title: str, text: str, data: str, pair: tuple[str, str], seeds: Sequence[int], needs: Sequence[str] = ()
-) -> Arena:
-    """Every method on one pair of networks.
+def teacher(config: str) -> Row:
+    """The one that all students have."""
+    return Row('teacher', 'Teacher', f'baselines/{config}', seeds=(0,), teacher=None)
+
+
+def alone(config: str, key: str = 'alone') -> Row:
+    """The student alone."""
+    return Row(key, 'Student alone', f'baselines/{config}', teacher=None)
+
+
+def arena(title: str, text: str, data: Path, tables: Sequence[Table], seeds: Sequence[int]) -> Arena:
+    """An arena whose figure is the accuracy of pairs of people never seen.
 
     Args:
         title: Heading on the page.
         text: The protocol, in words.
-        data: As in the names of the configs.
-        pair: Teacher and student, as in the names of the configs.
+        data: What the converter writes.
+        tables: What is compared.
         seeds: Of the students.
-        needs: Files that must be there besides the data.
     """
-    teacher, student = pair
-    options: dict[str, object] = {'default_hooks.checkpoint.interval': 5, 'default_hooks.checkpoint.max_keep_ckpts': 1}
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        options |= {f'{loader}.num_workers': 0, f'{loader}.persistent_workers': False}
-    compared = [
-        Row('teacher', 'Teacher', f'baselines/{teacher}_{data}', seeds=(0,), teacher=None),
-        Row('alone', 'Student alone', f'baselines/{student}_{data}', teacher=None),
-        *rows(f'sskd/sskd_{teacher}_{student}_{data}', METHODS),
-    ]
     return Arena(
         title,
         text,
-        [Table('', compared)],
+        tables,
         metric='face/accuracy',
         also={'face/TAR@FAR=0.01': 'TAR at FAR 0.01'},
-        options=options,
+        options={
+            **IN_ONE_PROCESS,
+            'default_hooks.checkpoint.interval': 5,
+            'default_hooks.checkpoint.max_keep_ckpts': 1,
+        },
         seeds=seeds,
-        prepare=_maker([f'data/{data.replace("-", "_")}/train.txt', *needs]),
+        prepare=_checker(data / 'train.txt'),
     )
 
 
-def _maker(paths: Sequence[str]) -> Callable[[], None]:
+def _checker(path: Path) -> Callable[[], None]:
     def prepare() -> None:
-        for path in map(Path, paths):
-            if not path.is_file():
-                raise UserError(f'{path} does not exist; docs/faces.md, "A small run", says how to get it.')
+        if not path.is_file():
+            raise UserError(f'{path} does not exist; docs/faces.md, "A small run", says how to get it.')
 
     return prepare

@@ -1,6 +1,13 @@
 """Verification of things: classes of CIFAR-100 as people, of whom a fifth is never seen."""
 
-from verification import arena
+from pathlib import Path
+
+from arena import Table
+from methods import rows
+from verification import METHODS, alone, arena, teacher
+
+TEACHER, STUDENT = (f'{name}_cifar100-identities' for name in ('iresnet34-w16', 'iresnet18-w8'))
+COMPARED = rows(f'sskd/sskd_iresnet34-w16_{STUDENT}', METHODS)
 
 ARENA = arena(
     title="Verification: CIFAR-100's classes as people",
@@ -8,7 +15,7 @@ ARENA = arena(
 pixels: 3,000 pairs of one class and 3,000 of two, in ten folds of classes of their own. ArcFace, the embeddings of an
 image and its mirror image summed. 10 epochs for each network. Accuracy in per cent at the end. It is a stand-in for
 faces, larger than the Olivetti faces.""",
-    data='cifar100-identities',
-    pair=('iresnet34-w16', 'iresnet18-w8'),
+    data=Path('data/cifar100_identities'),
+    tables=[Table('', [teacher(TEACHER), alone(STUDENT), *COMPARED])],
     seeds=(0, 1, 2),
 )

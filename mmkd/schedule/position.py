@@ -13,6 +13,7 @@ class Position:
 
     def __init__(self, schedule: Schedule, epoch_length: int):
         self.schedule = schedule
+        self.epoch_length = epoch_length
         self.by_epoch = schedule.unit == 'epochs'
         self.per_count = 1 if self.by_epoch else epoch_length  # units of the schedule per unit of the loop
         self.iterations = [length * epoch_length // self.per_count for length in schedule.lengths]  # of each phase

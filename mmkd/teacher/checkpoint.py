@@ -2,14 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from mmkd.checkpoints.safe_load import load_checkpoint
-from mmkd.errors import UserError, did_you_mean, in_one_line
+from mmkd.checkpoints.safe_load import load_named
+from mmkd.errors import UserError
 
 
 class UnfitWeightsError(UserError):
@@ -31,7 +30,7 @@ class UnfitWeightsError(UserError):
                 "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
                 'backbone with it in a file of their own.'
             )
-        super().__init__(f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_listed(wrong)}. {cure}')
+        super().__init__(f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_some(wrong)}. {cure}')
 
     def fit(self, network: nn.Module) -> bool:
         """Whether the weights would fit this network."""
@@ -65,7 +64,7 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> t
         raise UnfitWeightsError(checkpoint, wrong, given, own)
     print_log(
         f'Teacher loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
-        + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
+        + (f'; not loaded, in parts that never run: {_some(rest)}' if rest else ''),
         logger='current',
     )
     return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
@@ -73,19 +72,7 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> t
 
 def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
     """The state dict in a file with the metadata that network hooks read their version from, and the class names."""
-    try:
-        content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    except UserError as error:  # a file of unknown origin
-        raise UserError(f'model.teacher.checkpoint: {error}') from error
-    except FileNotFoundError as error:
-        path = Path(checkpoint).expanduser()
-        near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])
-        raise UserError(f'model.teacher.checkpoint: {checkpoint} does not exist.{near}') from error
-    except Exception as error:  # a damaged or foreign file may raise anything
-        raise UserError(
-            f'model.teacher.checkpoint: {checkpoint} cannot be read ({in_one_line(error)}): it is damaged, or no '
-            'checkpoint of torch; get a good copy of it.'
-        ) from error
+    content = load_named('model.teacher.checkpoint', checkpoint)
     weights = content.get('state_dict', content) if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise UserError(f'model.teacher.checkpoint: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
@@ -108,6 +95,6 @@ def _fits(state: dict, own: dict) -> bool:
     return not any(_why(name, state, own) for name in own if not name.endswith('num_batches_tracked'))
 
 
-def _listed(names: dict[str, str]) -> str:
+def _some(names: dict[str, str]) -> str:
     more = f' and {len(names) - 4} more' if len(names) > 4 else ''
     return ', '.join(f'{name} ({why})' for name, why in list(names.items())[:4]) + more

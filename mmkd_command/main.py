@@ -11,7 +11,7 @@ COMMANDS = {
     'test': 'Evaluate a checkpoint, as tools/test.py does.',
     'methods': 'List the methods and the losses, with a sentence each.',
     'configs': 'List the shipped configs, or those that have all words given.',
-    'doctor': 'Tell what is installed, what is wrong or missing, and the command that mends it.',
+    'doctor': 'Tell what is installed, what is wrong or missing, and the command that fixes it.',
 }
 LIGHT = {
     name: f'mmkd_command.{name}' for name in ('methods', 'configs', 'doctor')

@@ -45,7 +45,7 @@ def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] 
         raise UserError(f'model.{whose}: {error}' if ends is None else f'model.pairs, {whose}: {error}') from error
     if ends is not None and len(plan.stages) < len(ends):
         raise UserError(
-            f'model.pairs, {whose}: between two of the ends {", ".join(ends)} lies no parameter; '
+            f'model.pairs, {whose}: no parameter lies between two of the ends {", ".join(ends)}; '
             f'only {", ".join(stage.end for stage in plan.stages)} remain.'
         )
     return plan

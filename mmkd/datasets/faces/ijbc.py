@@ -112,7 +112,7 @@ class IJBC(ProtocolImages):
             if words[0] in index:
                 rows.append((index[words[0]], int(words[1]), int(words[2])))
         if not rows:
-            raise UserError(f'IJBC: {path} lists no image{" that exists" if named else ""}; mend data_prefix.')
+            raise UserError(f'IJBC: {path} lists no image{" that exists" if named else ""}; fix data_prefix.')
         images, templates, media = np.array(rows).T
         self.skipped['templates'] = len(named) - len(set(templates.tolist()))
         return Templates(images, templates, media)

@@ -9,6 +9,8 @@ COMMANDS = {
     'distill': "Write a distillation's config, of a student's and a teacher's, and train it.",
     'train': 'Train or distil what a config describes, as tools/train.py does.',
     'test': 'Evaluate a checkpoint, as tools/test.py does.',
+    'compare': 'Compare trained networks: metric, size, speed, memory, agreement, calibration.',
+    'report': 'Write one HTML file about runs: figures, curves, stages, cost.',
     'methods': 'List the methods and the losses, with a sentence each.',
     'configs': 'List the shipped configs, or those that have all words given.',
     'doctor': 'Tell what is installed, what is wrong or missing, and the command that fixes it.',

@@ -34,7 +34,7 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
             'Inherit them with _base_ or define them.'
         )
     for key in needed:
-        if not isinstance(cfg[key], dict | list if key == 'test_evaluator' else dict):
+        if not isinstance(cfg[key], dict | list if key.endswith('_evaluator') else dict):
             raise UserError(f'{key}: it must be a dict, not {cfg[key]!r}.')
 
 

@@ -103,7 +103,7 @@ def add_profile(cfg: Config, iterations: int | None) -> None:
 def apply_testing(cfg: Config, args: Namespace) -> None:
     """Put the flags of testing into the config."""
     cfg.load_from = args.checkpoint
-    _test_the_student(cfg)
+    test_the_student(cfg)
     if args.out:
         if not args.out.endswith(('.pkl', '.pickle')):
             raise UserError(f'--out: the predictions are pickled, so {args.out} must end with .pkl.')
@@ -129,7 +129,7 @@ def apply_testing(cfg: Config, args: Namespace) -> None:
         cfg.model = dict(**cfg.tta_model, module=cfg.model)
 
 
-def _test_the_student(cfg: Config) -> None:
+def test_the_student(cfg: Config) -> None:
     """Replace a distiller by its student: the checkpoint is the plain student, and testing needs no teacher."""
     if 'student' in cfg.model:
         cfg.model = cfg.model.student

@@ -52,6 +52,7 @@ class Networks:
     """
 
     training_set: TrainingSet | None = None  # the schedule sets it
+    epochs: float | None = None  # of the phase in which the head learns, if the training counts epochs; set likewise
     teacher_stages: dict[str, Stage]  # the teacher's stages by the names of the student's; see pair_stages
 
     def __init__(self, student: BaseModel, teacher: Teacher, extras: nn.ModuleDict):

@@ -59,6 +59,7 @@ class SoftTargets(Term):
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the loss's own parameters; detectors' losses have none."""
+        self.when = self.when.in_parts(self.loss_key.rpartition('.')[0], self.networks.epochs)
         classes = self.task.num_classes(self.networks.student)
         if self.weight and classes is not None:
             build_for(self.loss_key, self.loss, self.networks, ([(classes,)], [(classes,)]))

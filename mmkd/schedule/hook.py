@@ -99,6 +99,7 @@ class StageScheduleHook(Hook):
         in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.schedule = schedule = self.options.plan(model, runner.max_epochs if in_epochs else None, runner.max_iters)
         self.position = Position(schedule, len(runner.train_dataloader) if in_epochs else 1)
+        model.networks.epochs = self.position.epochs_with(model.plan.head.name) if in_epochs else None
         self.unlabelled = unlabelled_images(runner, model, schedule, batch)
         model.build_extras(schedule.phases)
         check_optimizers(runner, model, self.options.overrides)

@@ -12,7 +12,7 @@ class Position:
     """
 
     def __init__(self, schedule: Schedule, epoch_length: int):
-        self.schedule = schedule
+        self.schedule, self.epoch_length = schedule, epoch_length
         self.by_epoch = schedule.unit == 'epochs'
         self.per_count = 1 if self.by_epoch else epoch_length  # units of the schedule per unit of the loop
         self.iterations = [length * epoch_length // self.per_count for length in schedule.lengths]  # of each phase
@@ -38,6 +38,11 @@ class Position:
         """The length of the phase in iterations (key False), and in epochs (key True) if that is a whole number."""
         iterations = {False: self.iterations[self.index]}
         return iterations if self.per_count > 1 else {True: self.schedule.lengths[self.index], **iterations}
+
+    def epochs_with(self, name: str) -> float:
+        """The epochs of the phase that learns this name; those of the run if no phase does."""
+        phases = zip(self.schedule.phases, self.iterations)
+        return next((length for phase, length in phases if name in phase), sum(self.iterations)) / self.epoch_length
 
     def progress(self, done: int) -> tuple[int, int]:
         """Iterations done in the phase, done in the run, and of the whole phase."""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from mmengine.logging import print_log
@@ -11,39 +12,60 @@ from mmkd.checkpoints.safe_load import load_named
 from mmkd.errors import UserError
 
 
+@dataclass(frozen=True)
+class Whose:
+    """Whose weights are loaded, for messages.
+
+    Args:
+        key: Of the checkpoint.
+        network: What the network is called.
+        config: Of what trained it.
+    """
+
+    key: str
+    network: str
+    config: str
+
+
+TEACHER = Whose('model.teacher.checkpoint', 'teacher', 'model.teacher.config')
+
+
 class UnfitWeightsError(UserError):
     """A file's weights do not fit the network that they are for.
 
     Args:
+        whose: Is loaded.
         checkpoint: The file's name.
         wrong: The names that do not fit, and why.
         state: What the file holds.
         own: What the network has.
     """
 
-    def __init__(self, checkpoint: str, wrong: dict[str, str], state: dict, own: dict):
+    def __init__(self, whose: Whose, checkpoint: str, wrong: dict[str, str], state: dict, own: dict):
         self.state = state
-        cure = 'Name the checkpoint that model.teacher.config trained.'
+        cure = f'Name the checkpoint that {whose.config} trained.'
         backbone = {name: tensor for name, tensor in own.items() if name.startswith('backbone.')}
         if _fits({f'backbone.{name}': tensor for name, tensor in state.items()}, backbone):
             cure = (
                 "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
                 'backbone with it in a file of their own.'
             )
-        super().__init__(f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_some(wrong)}. {cure}')
+        super().__init__(f'{whose.key}: {checkpoint} does not fit the {whose.network}: {_some(wrong)}. {cure}')
 
     def fit(self, network: nn.Module) -> bool:
         """Whether the weights would fit this network."""
         return _fits(self.state, network.state_dict())
 
 
-def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> tuple[bool, tuple[str, ...]]:
+def load_checked(
+    network: nn.Module, checkpoint: str, parts: Sequence[str], whose: Whose = TEACHER
+) -> tuple[bool, tuple[str, ...]]:
     """Load weights; raise an error if they do not fit the parts that will run.
 
     Returns:
         Whether it fits the rest too, and the names of the classes that the weights were trained for, if it tells.
     """
-    (state, classes), own = _read(checkpoint), network.state_dict()
+    (state, classes), own = _read(whose.key, checkpoint), network.state_dict()
     unfit = {name: why for name in own if (why := _why(name, state, own))}
     rest = {name: why for name, why in unfit.items() if name.split('.')[0] not in parts}
     weights = {name for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()}
@@ -61,21 +83,21 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> t
         }
     wrong = {name: why for name, why in wrong.items() if not name.endswith('num_batches_tracked')}
     if wrong:
-        raise UnfitWeightsError(checkpoint, wrong, given, own)
+        raise UnfitWeightsError(whose, checkpoint, wrong, given, own)
     print_log(
-        f'Teacher loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
+        f'{whose.network.capitalize()} loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
         + (f'; not loaded, in parts that never run: {_some(rest)}' if rest else ''),
         logger='current',
     )
     return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
 
 
-def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
+def _read(key: str, checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
     """The state dict in a file with the metadata that network hooks read their version from, and the class names."""
-    content = load_named('model.teacher.checkpoint', checkpoint)
+    content = load_named(key, checkpoint)
     weights = content.get('state_dict', content) if isinstance(content, dict) else None
     if not isinstance(weights, dict):
-        raise UserError(f'model.teacher.checkpoint: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
+        raise UserError(f'{key}: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
     state = OrderedDict((name.removeprefix('module.'), value) for name, value in weights.items())
     state._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
     data = (content.get('meta') or {}).get('dataset_meta') or {}  # mmengine's; older files spelled classes differently

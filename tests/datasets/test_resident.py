@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from mmkd.datasets import ResidentArrayDataset
 from mmkd.datasets.digits import load_digits
 from mmkd.errors import UserError
+from tests.pretended import pretend_cuda
 
 pytest.importorskip('mmpretrain')
 N, HEIGHT, WIDTH, PADDING = 8, 4, 5, 2
@@ -57,6 +58,18 @@ def windows(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:
     }
 
 
+def test_images_and_labels_lie_on_the_gpu(build):
+    with pretend_cuda() as gpu:
+        dataset = build(CROP, FLIP, PACK)
+        dataset.full_init()
+        gpu.reset()
+        samples = dataset.__getitems__([5, 1, 2])
+        assert {sample['inputs'].device.type for sample in samples} == {'cuda'}
+        assert {sample['data_samples'].gt_label.device.type for sample in samples} == {'cuda'}
+        assert not gpu.waits
+        assert labels(samples) == [2, 1, 2]
+
+
 def test_without_augmentation_they_are_the_files_images(build, arrays):
     samples = build(PACK).__getitems__([3, 0, 3])
     np.testing.assert_array_equal(pixels(samples), arrays['train_x'][[3, 0, 3]].transpose(0, 3, 1, 2))
@@ -95,6 +108,13 @@ def test_indices_and_grey_images(build, arrays):
     assert len(dataset) == 2
     np.testing.assert_array_equal(pixels(dataset.__getitems__([0, 1]))[:, 0], arrays['train_x'][[6, 1]])
     assert labels(dataset.__getitems__([0, 1])) == [0, 1]
+
+
+def test_samples_know_their_place_if_they_are_packed_so(build):
+    samples = build(CROP, FLIP, PACK).__getitems__([6, 0, 3])
+    assert [sample['data_samples'].sample_idx for sample in samples] == [6, 0, 3]
+    assert 'sample_idx' in samples[0]['data_samples'].metainfo_keys()
+    assert 'sample_idx' not in build(dict(type='PackInputs', meta_keys=()))[6]['data_samples']
 
 
 @pytest.mark.parametrize(('prob', 'mirrored'), [(0.0, False), (1.0, True)])

@@ -39,7 +39,7 @@ TOOLBOXES = (
 
 def main() -> None:
     """Print the findings; the exit code is 1 if anything is wrong."""
-    ArgumentParser(description='Tell what is installed, what is wrong, and the command that mends it.').parse_args()
+    ArgumentParser(description='Tell what is installed, what is wrong, and the command that fixes it.').parse_args()
     lines = []
     for line in examine():
         lines.append(line)
@@ -47,7 +47,7 @@ def main() -> None:
         if line.cure:
             print(f'{"":<16}{line.cure}', flush=True)
     bad = [line.name for line in lines if line.good is False]
-    print(f'\nTo mend: {", ".join(bad)}.' if bad else '\nmmkd can work here.')
+    print(f'\nTo fix: {", ".join(bad)}.' if bad else '\nmmkd can work here.')
     sys.exit(1 if bad else 0)
 
 

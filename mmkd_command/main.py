@@ -13,7 +13,7 @@ COMMANDS = {
     'report': 'Write one HTML file about runs: figures, curves, stages, cost.',
     'methods': 'List the methods and the losses, with a sentence each.',
     'configs': 'List the shipped configs, or those that have all words given.',
-    'doctor': 'Tell what is installed, what is wrong or missing, and the command that mends it.',
+    'doctor': 'Tell what is installed, what is wrong or missing, and the command that fixes it.',
 }
 LIGHT = {
     name: f'mmkd_command.{name}' for name in ('methods', 'configs', 'doctor')

@@ -16,7 +16,7 @@ from mmkd.acceleration.cuda_graph import CudaGraph, Graph
 from mmkd.errors import UserError, in_one_line
 
 WARM_UP = 3  # plain iterations of one kind before a capture; libraries and optimizers allocate their state in them
-_PLAIN_WAY = 'all iterations go the plain way'
+_WITHOUT = 'all iterations run without a graph'
 
 
 def iteration_graphs(wanted: bool, compiles: bool | dict = False) -> 'GraphedIterations | None':
@@ -29,16 +29,17 @@ def iteration_graphs(wanted: bool, compiles: bool | dict = False) -> 'GraphedIte
     if get_world_size() > 1:
         reason = 'there are several processes'
     if wanted and reason:
-        _log(f'{_PLAIN_WAY}, since {reason}.')
+        _log(f'{_WITHOUT}, since {reason}.')
     return GraphedIterations() if wanted and not reason else None
 
 
 class GraphedIterations:
     """Trains a classifier as mmengine's ``train_step`` does, with forward and backward replayed from a graph.
 
-    A graph is captured when some iterations of one kind have run the plain way in a row. Iterations of another kind,
-    such as the smaller last batch of an epoch, go the plain way. Whoever replaces a tensor that an iteration reads must
-    :meth:`drop` the graph. Clipping, the optimizer's step and its schedules stay outside, so they are the user's own.
+    A graph is captured when some iterations of one kind have run without one in a row. Iterations of another kind,
+    such as the smaller last batch of an epoch, run without a graph. Code that replaces a tensor which an iteration
+    reads must :meth:`drop` the graph. Clipping, the optimizer's step and its schedules stay outside,
+    so they are the user's own.
 
     Args:
         make: Makes a graph.
@@ -68,7 +69,7 @@ class GraphedIterations:
         elif wrapper._accumulative_counts > 1:
             reason = 'optim_wrapper.accumulative_counts adds up the gradients of several iterations'
         if reason:
-            self._say(f'{_PLAIN_WAY}, since {reason}.')
+            self._say(f'{_WITHOUT}, since {reason}.')
         return not reason
 
     def train_step(self, model: BaseModel, data: Any, wrapper: OptimWrapper, kind: Hashable) -> dict[str, Tensor]:
@@ -83,13 +84,13 @@ class GraphedIterations:
         batch = model.data_preprocessor(data, True)
         size = shape_of(batch)
         if size is None:
-            self._say(f'{_PLAIN_WAY}, since samples hold more than labels, as those of detectors do.')
+            self._say(f'{_WITHOUT}, since samples hold more than labels, as those of detectors do.')
             return _plain(model, batch, wrapper)
         kind = (kind, size)
         if self.captured is not None and self.captured.kind == kind:
             return self.captured.step(batch, wrapper)
         if self.captured is not None:
-            self._say('iterations with a batch of another size than most go the plain way.')
+            self._say('iterations whose batch has another size than most run without a graph.')
             return _plain(model, batch, wrapper)
         self.alike = self.alike + 1 if kind == self.last else 1
         self.last = kind
@@ -102,7 +103,7 @@ class GraphedIterations:
             self.captured = CapturedIteration(self.make(), model, batch, kind)
         except Exception as error:  # some code of a network cannot be captured
             self.failed.add(kind)
-            self._say(f'this phase goes the plain way, since it cannot be captured ({in_one_line(error)}).')
+            self._say(f'this phase runs without a graph, since it cannot be captured ({in_one_line(error)}).')
             return _plain(model, batch, wrapper)
         return self.captured.step(batch, wrapper)
 

@@ -179,7 +179,7 @@ def _check(options: dict) -> None:
         torch.compile(lambda x: (x + 1).sin(), **options)(torch.zeros(2, 2, device=get_device()))
     except Exception as error:  # backends may raise anything
         raise UserError(
-            f'model.compile: {options} does not work here ({_said(error)}); mend it or leave it out.'
+            f'model.compile: {options} does not work here ({_said(error)}); fix it or leave it out.'
         ) from error
 
 

@@ -17,7 +17,7 @@ from mmengine.runner import CheckpointLoader
 from mmkd.checkpoints.atomic_files import is_zip_bomb
 from mmkd.checkpoints.downloads import load_url
 from mmkd.checkpoints.plain_data import ALLOWED, restored
-from mmkd.errors import UserError
+from mmkd.errors import UserError, did_you_mean, in_one_line
 
 TRUST = 'MMKD_TRUST_CHECKPOINTS'  # environment variable, for programs that build the Runner themselves
 _load = CheckpointLoader.load_checkpoint
@@ -35,6 +35,23 @@ def load_checkpoint(filename: str, map_location: Any = None, logger: Any = 'curr
                 return restored(_load(filename, map_location, logger), {})
         except UnpicklingError as error:
             raise _told(filename, str(error)) from error
+
+
+def load_named(key: str, filename: str) -> Any:
+    """Load a file that the user names under a config key, or raise an error with the key."""
+    try:
+        return load_checkpoint(filename, map_location='cpu', logger='silent')
+    except UserError as error:  # a file of unknown origin
+        raise UserError(f'{key}: {error}') from error
+    except FileNotFoundError as error:
+        path = Path(filename).expanduser()
+        near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])
+        raise UserError(f'{key}: {filename} does not exist.{near}') from error
+    except Exception as error:  # a damaged or foreign file may raise anything
+        raise UserError(
+            f'{key}: {filename} cannot be read ({in_one_line(error)}): it is damaged, or no checkpoint of torch; get a '
+            'good copy of it.'
+        ) from error
 
 
 def _told(filename: str, said: str) -> Exception:

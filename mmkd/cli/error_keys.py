@@ -52,7 +52,7 @@ BAD_LOSS = '{}: the loss is NaN or infinite. Lower the learning rate or clip gra
 
 
 @contextmanager
-def explained(cfg: Config) -> Iterator[None]:
+def naming_config_keys(cfg: Config) -> Iterator[None]:
     """Turn an error from building or running a part of the config into a :class:`UserError` with its key."""
     before = cfg.to_dict()
     try:

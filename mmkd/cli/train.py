@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmkd.checkpoints.safe_load import guarded
 from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
-from mmkd.cli.error_keys import explained
+from mmkd.cli.error_keys import naming_config_keys
 from mmkd.cli.launch import is_first_process, prepare_launch
 from mmkd.cli.machine_errors import explain_dead_workers, explain_full_disk
 from mmkd.compat.cpu_nodes import prepare_cpu_node
@@ -40,7 +40,7 @@ def prepared(args: Namespace) -> Iterator[Runner]:
     if is_first_process(args.launcher):
         hold(cfg.work_dir, 'work_dir', 'wait for it or end it, or choose another folder with --work-dir')
     prepare_cpu_node(cfg)
-    with explained(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
+    with naming_config_keys(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         data_checks.check_images(runner)
         yield runner

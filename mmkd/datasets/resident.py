@@ -115,6 +115,6 @@ def _read(pipeline: Sequence[dict]) -> tuple[tuple[int, int] | None, int, float]
     ):
         raise UserError(
             'ResidentArrayDataset: pipeline must be RandomCrop (crop_size, padding), RandomFlip (prob, horizontal), '
-            f'PackInputs, or the last of them only, not {pipeline}; use mmkd.ArrayDataset for other steps.'
+            f'PackInputs, or PackInputs alone, not {pipeline}; use mmkd.ArrayDataset for other steps.'
         )
     return (size, size) if isinstance(size, int) else size and tuple(size), padding, prob

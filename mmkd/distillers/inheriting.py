@@ -148,8 +148,7 @@ class Inheritance:
         if border:
             said += (
                 f', in the inner {_inner_part(scores, border):.0%} of the maps; within {border} of their border the '
-                "scores differ, since zeros pad the student's feature there, which the maps do not make zeros of the "
-                "teacher's"
+                "scores differ, since the maps between the features do not turn the student's padded zeros into zeros"
             )
         return f'{said}.'
 
@@ -183,7 +182,7 @@ def _tried(distiller: 'Distiller', inputs: Tensor, rows: Sequence[int] | None) -
         lengths = len(rows), len(distiller.teacher.classes)
         wanted = [want[:, rows] if (s.shape[1], want.shape[1]) == lengths else want for s, want in zip(scores, wanted)]
     if [score.shape for score in scores] != [want.shape for want in wanted]:
-        raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
+        raise CannotInherit("with it the scores differ from the teacher's for the same features")
     return list(zip(scores, wanted))
 
 
@@ -209,7 +208,7 @@ def _border(scores: Scores, padded: bool) -> int:
     if all(_same(*pair) for pair in scores):
         return 0
     if not padded or any(score.ndim != 4 for score, _ in scores):
-        raise CannotInherit('with it the scores are not those that the teacher makes of the same features')
+        raise CannotInherit("with it the scores differ from the teacher's for the same features")
     side = max(min(score.shape[2:]) for score, _ in scores)
     for border in range(1, (side + 1) // 2):
         inner = [pair for pair in scores if min(pair[0].shape[2:]) > 2 * border]
@@ -219,8 +218,8 @@ def _border(scores: Scores, padded: bool) -> int:
                 return border
             break
     raise CannotInherit(
-        "zeros pad the student's feature where the maps would not make zeros of the teacher's, and with the training "
-        'images no inner part of the scores is free of it: they are too small, or a norm or pooling spreads it'
+        "the maps between the features do not turn the student's padded zeros into zeros, and this reaches all scores: "
+        'the training images are too small, or a norm or pooling spreads it'
     )
 
 

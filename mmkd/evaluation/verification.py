@@ -48,7 +48,7 @@ def check_pairs(same: np.ndarray) -> None:
     """Raise an error if all pairs are of one kind."""
     for number, kind in ((same.sum(), 'of the same person'), ((~same).sum(), 'of different people')):
         if not number:
-            raise UserError(f'The protocol has no pair {kind}, so nothing can be told apart; mend its list of pairs.')
+            raise UserError(f'The protocol has no pair {kind}, so nothing can be told apart; fix its list of pairs.')
 
 
 def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int | Sequence[int] = 10) -> np.ndarray:

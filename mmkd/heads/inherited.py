@@ -86,8 +86,8 @@ def inherit(
             result[mean] = result[mean] - constant
         else:
             raise CannotInherit(
-                f'{_shapes(name, value, result[name])}, and no bias takes up the constant of the map between, nor a '
-                'batch norm behind it'
+                f'{_shapes(name, value, result[name])}, and it has neither a bias nor a batch norm behind it for the '
+                'constant of the map between'
             )
         result[name] = weight
     return result

@@ -1,15 +1,14 @@
 """Saves a teacher's trained heads in a file, and loads them for other students."""
 
 import io
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from mmkd.checkpoints.atomic_files import put_whole
-from mmkd.checkpoints.safe_load import load_checkpoint
-from mmkd.errors import UserError, did_you_mean
+from mmkd.checkpoints.safe_load import load_named
+from mmkd.errors import UserError
 
 KEY = 'teacher_heads'  # the key in the file, and in a checkpoint's extras
 
@@ -52,17 +51,7 @@ def load_heads(heads: nn.Module, path: str) -> None:
 
 
 def _load(key: str, path: str) -> dict[str, Any]:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        near = did_you_mean(file.name, [other.name for other in file.parent.glob('*')])
-        raise UserError(f'{key}: {path} does not exist.{near}')
-    try:
-        content = load_checkpoint(str(file), map_location='cpu', logger='silent')
-    except UserError as error:  # a file of unknown origin
-        raise UserError(f'{key}: {error}') from error
-    except Exception as error:  # a damaged or foreign file may raise anything
-        reason = str(error).partition('\n')[0] or type(error).__name__
-        raise UserError(f'{key}: {path} cannot be read ({reason}).') from error
+    content = load_named(key, path)
     if not isinstance(content, dict):
         raise UserError(f'{key}: {path} is no checkpoint but a {type(content).__name__}.')
     return content

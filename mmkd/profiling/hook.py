@@ -105,7 +105,7 @@ class ProfileHook(Hook):
         if runner.val_loop is not None:
             self.ranges.put_aside(runner.val_loop, 'run')
         if self.stages is not None:
-            self.ranges.put_aside(self.stages.stage_end, 'look_back')
+            self.ranges.put_aside(self.stages.stage_completion, 'validate_or_complete')
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
         plan = schedule(wait=0, warmup=1, active=self.iterations, repeat=1)
         self.images = 0

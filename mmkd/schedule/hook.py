@@ -18,7 +18,7 @@ from mmkd.schedule.planning import PlanOptions, plan_in_words
 from mmkd.schedule.position import Position
 from mmkd.schedule.process_states import ProcessStates
 from mmkd.schedule.resume_state import KEY, ResumeState, saved_state
-from mmkd.schedule.stage_end import StageEnd
+from mmkd.schedule.stage_end import StageCompletion
 from mmkd.schedule.stage_report import StageReport
 from mmkd.schedule.stage_setup import check_optimizers, set_up
 from mmkd.schedule.stage_validation import BestStage
@@ -27,7 +27,7 @@ from mmkd.start_checks.classes import check_classes
 from mmkd.start_checks.first_batch import first_batch
 from mmkd.start_checks.teacher_score import not_ahead, numbers, score_teacher
 from mmkd.start_checks.training import check_training_of_head
-from mmkd.teacher.pretrained import check_scratch
+from mmkd.teacher.pretrained import check_from_scratch
 from mmkd.utils.random_state import own_randomness
 
 
@@ -87,7 +87,7 @@ class StageScheduleHook(Hook):
         self.distiller = model
         hold_scalars(runner.message_hub)
         if not runner._resume and runner._load_from is None:
-            check_scratch(model.student)
+            check_from_scratch(model.student)
         with own_randomness():
             batch = first_batch(runner, model)
             images = len(runner.train_dataloader.dataset)
@@ -112,7 +112,7 @@ class StageScheduleHook(Hook):
         classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
         self.inheriting = Inheriting(model, schedule, batch['inputs'], classes)
         self.state = ResumeState(model, schedule, self.processes, self.inheriting, self.best, self.unlabelled)
-        self.stage_end = StageEnd(model, self.position, self.report, self.inheriting, self.best)
+        self.stage_completion = StageCompletion(model, self.position, self.report, self.inheriting, self.best)
         runner.logger.info(plan_in_words(model, schedule))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -160,13 +160,13 @@ class StageScheduleHook(Hook):
             self.guard.see(outputs['loss'], self.position.name, runner.iter, is_scaled(runner.optim_wrapper))
             self.report.see(outputs['loss'], len(data_batch['inputs']) + self.more)
         if not self.position.by_epoch:
-            self.stage_end.look_back(runner, runner.iter + 1)
+            self.stage_completion.validate_or_complete(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """In epoch loops validate the stage."""
         self.report.stop()
         if self.position.by_epoch:
-            self.stage_end.look_back(runner, runner.epoch + 1)
+            self.stage_completion.validate_or_complete(runner, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
         """End the last stage."""

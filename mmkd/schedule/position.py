@@ -12,8 +12,7 @@ class Position:
     """
 
     def __init__(self, schedule: Schedule, epoch_length: int):
-        self.schedule = schedule
-        self.epoch_length = epoch_length
+        self.schedule, self.epoch_length = schedule, epoch_length
         self.by_epoch = schedule.unit == 'epochs'
         self.per_count = 1 if self.by_epoch else epoch_length  # units of the schedule per unit of the loop
         self.iterations = [length * epoch_length // self.per_count for length in schedule.lengths]  # of each phase
@@ -41,7 +40,7 @@ class Position:
         return iterations if self.per_count > 1 else {True: self.schedule.lengths[self.index], **iterations}
 
     def epochs_with(self, name: str) -> float:
-        """Of the phase that has this name among its stages; of the run if there is none."""
+        """The epochs of the phase that learns this name; those of the run if no phase does."""
         phases = zip(self.schedule.phases, self.iterations)
         return next((length for phase, length in phases if name in phase), sum(self.iterations)) / self.epoch_length
 

@@ -10,7 +10,7 @@ from mmkd.schedule.stage_setup import average_buffers, restart_averages
 from mmkd.schedule.stage_validation import BestStage, validate_stages
 
 
-class StageEnd:
+class StageCompletion:
     """Validates stages, and sets each stage's final state.
 
     Args:
@@ -32,7 +32,7 @@ class StageEnd:
         self.distiller, self.position, self.report = distiller, position, report
         self.inheriting, self.best = inheriting, best
 
-    def look_back(self, runner: Runner, done: int) -> None:
+    def validate_or_complete(self, runner: Runner, done: int) -> None:
         """Validate the stage if due; complete it if it ends after this many epochs or iterations of the run."""
         ends = self.position.ends_at(done)
         validates = runner.val_loop is not None and self.distiller.measures
@@ -40,7 +40,7 @@ class StageEnd:
             self.report.stop()
             iterations = runner.iter if self.position.by_epoch else done
             means = validate_stages(runner, self.distiller, self.position.name, iterations)
-            self.report.explain(means)
+            self.report.see_validation(means)
             if self.best is not None:
                 self.best.offer(means, self.distiller)
         if ends:  # before the checkpoint of this moment is saved

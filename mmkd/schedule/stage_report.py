@@ -77,7 +77,7 @@ class StageReport:
         if self.first is None:
             self.first = self.losses[0]
 
-    def explain(self, means: dict[str, float]) -> None:
+    def see_validation(self, means: dict[str, float]) -> None:
         """Record the R squared of the current stages from a validation."""
         self.explained = {key.removeprefix(R2): value for key, value in means.items() if key.startswith(R2)}
 

@@ -45,7 +45,7 @@ def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] 
         raise UserError(f'model.{whose}: {error}' if ends is None else f'model.pairs, {whose}: {error}') from error
     if ends is not None and len(plan.stages) < len(ends):
         raise UserError(
-            f'model.pairs, {whose}: between two of the ends {", ".join(ends)} lies no parameter; '
+            f'model.pairs, {whose}: no parameter lies between two of the ends {", ".join(ends)}; '
             f'only {", ".join(stage.end for stage in plan.stages)} remain.'
         )
     return plan
@@ -73,7 +73,7 @@ def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage],
         return own + own_neck, theirs + their_neck
     raise UserError(
         'model.pairs: the stages of the two networks do not match, neither by stride nor in number: '
-        f'student {_listed(own)}; teacher {_listed(theirs)}. Name them: pairs=[(of the student, of the teacher), ...].'
+        f'student {_ends(own)}; teacher {_ends(theirs)}. Name them: pairs=[(of the student, of the teacher), ...].'
     )
 
 
@@ -82,5 +82,5 @@ def in_neck(stage: Stage) -> bool:
     return stage.end.split('.')[0] == 'neck'
 
 
-def _listed(stages: Sequence[Stage]) -> str:
+def _ends(stages: Sequence[Stage]) -> str:
     return ', '.join(f'{stage.end} (stride {stage.stride})' for stage in stages)

@@ -3,14 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
 from torch import nn
 
-from mmkd.checkpoints.safe_load import load_checkpoint
-from mmkd.errors import UserError, did_you_mean, in_one_line
+from mmkd.checkpoints.safe_load import load_named
+from mmkd.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class UnfitWeightsError(UserError):
                 "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
                 'backbone with it in a file of their own.'
             )
-        super().__init__(f'{whose.key}: {checkpoint} does not fit the {whose.network}: {_listed(wrong)}. {cure}')
+        super().__init__(f'{whose.key}: {checkpoint} does not fit the {whose.network}: {_some(wrong)}. {cure}')
 
     def fit(self, network: nn.Module) -> bool:
         """Whether the weights would fit this network."""
@@ -87,7 +86,7 @@ def load_checked(
         raise UnfitWeightsError(whose, checkpoint, wrong, given, own)
     print_log(
         f'{whose.network.capitalize()} loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
-        + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
+        + (f'; not loaded, in parts that never run: {_some(rest)}' if rest else ''),
         logger='current',
     )
     return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
@@ -95,19 +94,7 @@ def load_checked(
 
 def _read(key: str, checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
     """The state dict in a file with the metadata that network hooks read their version from, and the class names."""
-    try:
-        content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    except UserError as error:  # a file of unknown origin
-        raise UserError(f'{key}: {error}') from error
-    except FileNotFoundError as error:
-        path = Path(checkpoint).expanduser()
-        near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])
-        raise UserError(f'{key}: {checkpoint} does not exist.{near}') from error
-    except Exception as error:  # a damaged or foreign file may raise anything
-        raise UserError(
-            f'{key}: {checkpoint} cannot be read ({in_one_line(error)}): it is damaged, or no '
-            'checkpoint of torch; get a good copy of it.'
-        ) from error
+    content = load_named(key, checkpoint)
     weights = content.get('state_dict', content) if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise UserError(f'{key}: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
@@ -130,6 +117,6 @@ def _fits(state: dict, own: dict) -> bool:
     return not any(_why(name, state, own) for name in own if not name.endswith('num_batches_tracked'))
 
 
-def _listed(names: dict[str, str]) -> str:
+def _some(names: dict[str, str]) -> str:
     more = f' and {len(names) - 4} more' if len(names) > 4 else ''
     return ', '.join(f'{name} ({why})' for name, why in list(names.items())[:4]) + more

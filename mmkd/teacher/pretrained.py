@@ -20,10 +20,10 @@ def has_weights(key: str, network: nn.Module) -> bool:
 
 def names_weights(key: str, module: nn.Module) -> bool:
     """Whether a module's own config names a file of weights."""
-    return any(init.get('type') == 'Pretrained' for init in _listed(key, getattr(module, 'init_cfg', None)))
+    return any(init.get('type') == 'Pretrained' for init in _inits_of(key, getattr(module, 'init_cfg', None)))
 
 
-def check_scratch(student: nn.Module) -> None:
+def check_from_scratch(student: nn.Module) -> None:
     """Raise an error for a backbone without pretrained weights of which some weights or statistics are frozen."""
     if has_weights('model.student', student) or not (stuck := _stuck(student)):
         return
@@ -60,7 +60,7 @@ def _default(kind: type, argument: str) -> Any:
     return None
 
 
-def _listed(key: str, init_cfg: Any) -> list[dict]:
+def _inits_of(key: str, init_cfg: Any) -> list[dict]:
     inits = [] if init_cfg is None else list(init_cfg) if isinstance(init_cfg, list | tuple) else [init_cfg]
     if not all(isinstance(init, dict) for init in inits):
         raise UserError(f'{key}.init_cfg: it must be a dict or a list of them, not {init_cfg!r}.')

@@ -235,7 +235,7 @@ def test_where_there_can_be_none_the_log_says_so(available, processes, said, mon
     monkeypatch.setattr('mmkd.acceleration.iteration_graphs.get_world_size', lambda: processes)
     assert iteration_graphs(True) is None
     (sentence,) = said_in_the_log()
-    assert sentence == f'model.cuda_graph: all iterations go the plain way, since {said}.'
+    assert sentence == f'model.cuda_graph: all iterations run without a graph, since {said}.'
     assert iteration_graphs(False) is None
     assert len(said_in_the_log()) == 1
 

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
-from mmkd.cli.error_keys import explained
+from mmkd.cli.error_keys import naming_config_keys
 from mmkd.errors import UserError
 
 
@@ -28,7 +28,7 @@ def registered():
 
 
 def told(config: dict, build) -> str:
-    with pytest.raises(UserError) as caught, explained(Config(config)):
+    with pytest.raises(UserError) as caught, naming_config_keys(Config(config)):
         build()
     assert isinstance(caught.value.__cause__, Exception)
     return str(caught.value)
@@ -148,18 +148,18 @@ def test_a_full_device_is_nothing_of_the_config_s(plain_runner_config, error, mo
     for method in ('init_weights', 'forward'):  # errors while building and errors while training
         monkeypatch.setattr(MODELS.get('ExplainedPart'), method, full)
         config = dict(plain_runner_config, experiment_name=f'{error}_{method}')
-        with pytest.raises(type(error)) as caught, explained(Config(config)):
+        with pytest.raises(type(error)) as caught, naming_config_keys(Config(config)):
             Runner.from_cfg(Config(config)).train()
         assert caught.value is error
     monkeypatch.setattr(MODELS.get('ExplainedPart'), '__init__', full)
-    with pytest.raises(type(error)), explained(Config(plain_runner_config)):
+    with pytest.raises(type(error)), naming_config_keys(Config(plain_runner_config)):
         Runner.from_cfg(Config(plain_runner_config))
 
 
 def test_other_errors_and_told_ones_pass():
-    with pytest.raises(KeyError), explained(Config({})):
+    with pytest.raises(KeyError), naming_config_keys(Config({})):
         raise KeyError('elsewhere')
-    with pytest.raises(UserError, match='told'), explained(Config({})):
+    with pytest.raises(UserError, match='told'), naming_config_keys(Config({})):
         raise UserError('told')
 
 
@@ -171,5 +171,5 @@ def test_no_image_is_blamed_for_what_the_machine_lacks():
         def __getitem__(self, index):
             raise OSError(24, 'Too many open files')
 
-    with pytest.raises(OSError, match='Too many open files'), explained(Config({})):
+    with pytest.raises(OSError, match='Too many open files'), naming_config_keys(Config({})):
         next(iter(torch.utils.data.DataLoader(Full())))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
-from mmkd.cli.error_keys import explained
+from mmkd.cli.error_keys import naming_config_keys
 from mmkd.cli.machine_errors import explain_dead_workers
 from mmkd.errors import UserError
 from mmkd.registry import MODELS
@@ -57,7 +57,7 @@ def start(cfg: dict, folder: Path) -> None:
     checks.check_training(cfg)
     add_safe_hooks(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
-    with explained(cfg), explain_dead_workers():
+    with naming_config_keys(cfg), explain_dead_workers():
         runner = Runner.from_cfg(cfg)
         data_checks.check_images(runner)
         runner.register_hook(Stop())

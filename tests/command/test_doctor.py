@@ -45,7 +45,7 @@ def test_where_mmkd_cannot_start(tmp_path):
     assert 'BAD mmcv        not installed (needs >=2.1,<2.4)' in done.stdout
     assert 'To fix it run: pip install "torch>=2.5"' in done.stdout
     assert '"onedl-mmcv>=2.1,<2.4"\n' in done.stdout
-    assert done.stdout.splitlines()[-1].startswith('To mend: torch, ')
+    assert done.stdout.splitlines()[-1].startswith('To fix: torch, ')
 
 
 def test_one_toolbox_is_enough_and_none_is_not(monkeypatch):

@@ -22,7 +22,7 @@ from mmengine.visualization import Visualizer
 
 from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.default_hooks import add_safe_hooks
-from mmkd.cli.error_keys import explained
+from mmkd.cli.error_keys import naming_config_keys
 from mmkd.errors import UserError, in_one_line
 from tests.distil import FROZEN
 
@@ -89,7 +89,7 @@ def run(config: dict, folder) -> None:
     checks.check_training(cfg)
     add_safe_hooks(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
-    with explained(cfg):
+    with naming_config_keys(cfg):
         runner = Runner.from_cfg(cfg)
         data_checks.check_images(runner)
         runner.register_hook(Stop())

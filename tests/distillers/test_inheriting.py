@@ -65,8 +65,8 @@ def test_convolutions_of_another_width_are_equal_but_for_the_border_and_it_is_sa
     distiller, inputs = learned(detector(neck=12), detector(neck=20))
     assert distiller.inherit_head(inputs) == (
         "The student's head is now the teacher's, times the maps between their features, in the inner 60% of the maps; "
-        "within 2 of their border the scores differ, since zeros pad the student's feature there, which the maps do "
-        "not make zeros of the teacher's."
+        "within 2 of their border the scores differ, since the maps between the features do not turn the student's "
+        'padded zeros into zeros.'
     )
     scores = scores_of_both(distiller, inputs)
     assert [score.shape[2:] for score, _ in scores] == [(16, 20)] * 2
@@ -116,7 +116,7 @@ def test_equal_widths_are_copied_and_no_map_is_spoken_of():
 def test_maps_that_are_all_border_are_refused():
     distiller, inputs = learned(detector(neck=12), detector(neck=20), side=32)
     own = {name: value.clone() for name, value in distiller.student.state_dict().items()}
-    with pytest.raises(CannotInherit, match='no inner part of the scores is free of it: they are too small'):
+    with pytest.raises(CannotInherit, match='this reaches all scores: the training images are too small'):
         distiller.inherit_head(inputs)
     assert all(torch.equal(value, own[name]) for name, value in distiller.student.state_dict().items())
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmkd.cli.error_keys import explained
+from mmkd.cli.error_keys import naming_config_keys
 from mmkd.errors import UserError
 
 pytestmark = pytest.mark.parametrize('kind', ['YOLOX'], indirect=True, scope='session')
@@ -82,7 +82,7 @@ def test_pipelines_are_switched(distil, plain, tmp_path):
 def test_what_their_checks_find_is_told(distil, tmp_path, changes, message):
     hooks = [dict(type='NumClassCheckHook'), dict(type='CheckInvalidLossHook', interval=1)]
     runner = distil(tmp_path, hook=STAGES, custom_hooks=hooks, **changes, **SHORT)
-    with pytest.raises(UserError, match=message), explained(runner.cfg):
+    with pytest.raises(UserError, match=message), naming_config_keys(runner.cfg):
         runner.train()
 
 

@@ -105,7 +105,7 @@ def test_the_summary_has_a_line_for_each_stage_and_a_total(clock):
     report = StageReport()
     report.begin('layer1')
     learn(report, clock, [0.5] * 1200, seconds=0.125, images=128)
-    report.explain({'mimic_loss': 3.0, 'r2_layer1': 0.8765})
+    report.see_validation({'mimic_loss': 3.0, 'r2_layer1': 0.8765})
     report.end()
     report.begin('layer2+head')
     learn(report, clock, [2.3, 0.041], seconds=1.5, images=16)
@@ -138,7 +138,7 @@ def test_a_stage_that_does_not_learn_is_told_with_a_cure(clock, r2, iterations, 
     report = StageReport()
     report.begin('layer1+neck', before)
     learn(report, clock, [0.5] * iterations)
-    report.explain({'mimic_loss': 3.0, **r2})
+    report.see_validation({'mimic_loss': 3.0, **r2})
     report.end()
     if said is None:
         assert report.warnings == []

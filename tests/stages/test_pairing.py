@@ -122,11 +122,11 @@ def test_pairs_of_the_user():
         ([('layer1', 'layer1'), ('layer2', 'layer1')], 'model.pairs, teacher: Only one stage can end at'),
         (
             [('layer1.1.bn2', 'layer1'), ('layer1', 'layer2')],
-            'model.pairs, student: between two of the ends layer1.1.bn2, layer1 lies no parameter; only',
+            'model.pairs, student: no parameter lies between two of the ends layer1.1.bn2, layer1; only',
         ),
         (
             [('layer1', 'conv1'), ('layer2', 'bn1'), ('layer3', 'relu')],
-            'model.pairs, teacher: between two of the ends conv1, bn1, relu lies no parameter; only',
+            'model.pairs, teacher: no parameter lies between two of the ends conv1, bn1, relu; only',
         ),
     ],
 )

@@ -207,7 +207,7 @@ def test_the_margin_head_becomes_the_students_where_embeddings_are_of_one_size()
 
 def test_a_margin_head_cannot_be_multiplied_with_a_map_between_embeddings():
     sskd, own, images = inheriting(TEACHER)
-    with pytest.raises(CannotInherit, match='no bias takes up the constant of the map between'):
+    with pytest.raises(CannotInherit, match='neither a bias nor a batch norm behind it for the constant of the map'):
         sskd.inherit_head(images)
     assert torch.equal(sskd.student.head.norm_product.weight, own)
 

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from mmkd.errors import UserError
-from mmkd.teacher.pretrained import check_scratch, has_weights
+from mmkd.teacher.pretrained import check_from_scratch, has_weights
 
 pytest.importorskip('mmpretrain')
 from mmpretrain.models import EfficientNet, MoCoV3ViT, ResNet, ResNeXt, VisionTransformer
@@ -46,7 +46,7 @@ def resnet(**options) -> nn.Module:
 )
 def test_random_weights_that_stay(backbone, cure):
     with pytest.raises(UserError, match=cure):
-        check_scratch(Student(backbone()))
+        check_from_scratch(Student(backbone()))
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_random_weights_that_stay(backbone, cure):
     ],
 )
 def test_what_can_learn(student):
-    check_scratch(student())
+    check_from_scratch(student())
 
 
 def test_the_student_stays_as_it_was():
     student = Student(resnet()).eval()
     before = copy.deepcopy({name: module.training for name, module in student.named_modules()})
-    check_scratch(student)
+    check_from_scratch(student)
     assert {name: module.training for name, module in student.named_modules()} == before
 
 
@@ -80,6 +80,6 @@ def test_weights_of_timm():
     backbone = HalfFrozen()
     backbone.timm_model, backbone._is_init = nn.Identity(), True  # mmpretrain's TIMMBackbone(pretrained=True) does this
     assert has_weights('model.student', Student(backbone))
-    check_scratch(Student(backbone))
+    check_from_scratch(Student(backbone))
     backbone._is_init = False
     assert not has_weights('model.student', Student(backbone))

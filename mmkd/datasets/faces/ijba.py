@@ -122,7 +122,7 @@ class _Faces:
             if image is not None:
                 rows.append((image, template, medium))
         if not rows:
-            raise UserError(f'IJBA: {path} lists no image{" that exists" if named else ""}; mend data_prefix.')
+            raise UserError(f'IJBA: {path} lists no image{" that exists" if named else ""}; fix data_prefix.')
         images, templates, media = np.array(rows).T
         kept = set(templates.tolist())
         self.skipped['templates'] += len(named - kept)

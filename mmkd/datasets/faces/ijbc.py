@@ -112,7 +112,7 @@ class IJBC(ProtocolImages):
             if words[0] in index:
                 rows.append((index[words[0]], int(words[1]), int(words[2])))
         if not rows:
-            raise UserError(f'IJBC: {path} lists no image{" that exists" if named else ""}; mend data_prefix.')
+            raise UserError(f'IJBC: {path} lists no image{" that exists" if named else ""}; fix data_prefix.')
         images, templates, media = np.array(rows).T
         self.skipped['templates'] = len(named) - len(set(templates.tolist()))
         return Templates(images, templates, media)
@@ -150,10 +150,10 @@ class IJBC(ProtocolImages):
         galleries = [path for path in galleries if path.is_file()]
         if not galleries:
             return []
-        probes = self._listed(self._file('1N_probe_mixed.csv'), templates)
-        return [Searches(self._listed(path, templates), probes) for path in galleries]
+        probes = self._read_templates(self._file('1N_probe_mixed.csv'), templates)
+        return [Searches(self._read_templates(path, templates), probes) for path in galleries]
 
-    def _listed(self, path: Path, templates: Templates) -> Templates:
+    def _read_templates(self, path: Path, templates: Templates) -> Templates:
         """The templates of a gallery, or the probes, and whose they are."""
         if not path.is_file():
             raise UserError(f'IJBC: {path} does not exist, and there is a gallery; get the protocol again.')

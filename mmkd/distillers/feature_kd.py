@@ -33,6 +33,8 @@ class FeatureKD(Distiller):
             there are ``terms``.
         terms (dict[str, dict], optional): By name, the options of :class:`mmkd.objectives.term_options.TermOptions`:
             ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up`` and ``until``.
+        labels_from (float | dict): After what the student's own loss begins, a part of the phase or
+            ``dict(epochs=...)``; before, terms alone teach. Defaults to 0.0.
         head_from_teacher (bool | str): As in :class:`SSKD`; ``'start'`` also lets each layer of neck and head whose
             shapes agree begin as the teacher's. Defaults to True.
         places, feature_loss, mimic_loss, stage_losses, pairs: As in :class:`SSKD`.
@@ -57,6 +59,7 @@ class FeatureKD(Distiller):
         pairs: Sequence[tuple[str, str]] | None = None,
         head_from_teacher: bool | str = True,
         terms: dict[str, dict] | None = None,
+        labels_from: float | dict = 0.0,
         **kwargs,
     ):
         wanted = read_terms(terms)
@@ -81,7 +84,9 @@ class FeatureKD(Distiller):
             else:
                 self.terms[name] = FeatureTerm(self.networks, one, name)
         self.mimicking = StageMimicking(self.networks, mimic_loss, stage_losses, self.inheritance.reads_one_map)
-        own_loss = OwnLoss(self.networks, [self.features, *self.terms.values()], forwards=self.task)
+        own_loss = OwnLoss(
+            self.networks, [self.features, *self.terms.values()], forwards=self.task, labels_from=labels_from
+        )
         self.objectives = [self.mimicking, own_loss]
 
     def find_stages(self, inputs: Tensor) -> None:

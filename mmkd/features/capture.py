@@ -70,13 +70,18 @@ def recording(network: nn.Module, ends: Sequence[StageEnd], stop_early: bool = F
     stop_at = len({end.end for end in ends}) if stop_early else None
 
     def seen(end: StageEnd, args: Any, output: Any) -> Any:
-        outputs[end.end] = args if isinstance(end, ModuleInput) else output
+        outputs[end.end] = args if isinstance(end, ModuleInput) else _kept(network.get_submodule(end.end), output)
         if len(outputs) == stop_at:
             raise _StoppedEarly
         return output
 
     with _calls_replaced(network, {end: partial(seen, end) for end in ends}):
         yield outputs
+
+
+def _kept(module: nn.Module, output: Any) -> Any:
+    """A layer's output as a copy: ResNets add the shortcut to a norm's, and activate it, in place."""
+    return output.clone() if isinstance(output, Tensor) and not any(module.children()) else output
 
 
 @contextmanager

@@ -146,6 +146,11 @@ def check_given(key: str, loss: nn.Module, networks: Networks, known: Sequence[s
                 f'{key}: {kind} needs {name.replace("_", " ")}, and the samples of train_dataloader have no '
                 f'{IN_SAMPLES[name]}; take another loss, or let the pipeline pack it.'
             )
+    if 'indices' in asked and networks.training_set.joined:
+        raise UserError(
+            f"{key}: {kind} needs each image's place in the training set, and train_dataloader.dataset joins several "
+            'data sets that each count from 0; take one data set, or another loss.'
+        )
     if 'labels' in asked and any(sample.gt_label.numel() != 1 for sample in networks.training_set.samples):
         raise UserError(f'{key}: {kind} needs one label an image, and these have several; take another loss.')
     augments = getattr(getattr(networks.preprocessor, 'batch_augments', None), 'augments', ())

@@ -32,10 +32,12 @@ class TrainingSet:
     Args:
         images: How many there are.
         samples: The ground truth of a batch.
+        joined: Whether it is several data sets, each of which numbers its own images.
     """
 
     images: int
     samples: Sequence[Any]
+    joined: bool = False
 
     def __deepcopy__(self, memo: dict) -> 'TrainingSet':
         """Averages of weights copy the distiller, but share what is known of the data."""

@@ -11,12 +11,14 @@ from mmkd.features.capture import feature_of, recording, run_to
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Objective, Step
 from mmkd.objectives.term import Seen, Term
+from mmkd.objectives.term_options import check_time, part_of
 from mmkd.stages.phases import Phase
 from mmkd.stages.plan import Stage
 from mmkd.tasks import Outcome
 from mmkd.tasks.base import weighted
 
 T = TypeVar('T')
+LABELS_FROM = 'model.labels_from'
 
 
 class Forwards(Protocol):
@@ -42,14 +44,22 @@ class OwnLoss(Objective):
         terms: In the order in which they are summed.
         weight: Of the student's own losses.
         forwards: The task of the networks where a term compares scores; features need none.
+        labels_from: After what the student's own losses begin: a part of the phase, or ``dict(epochs=...)``.
     """
 
     needs_labels = True
 
     def __init__(
-        self, networks: Networks, terms: Sequence[Term], weight: float = 1.0, forwards: Forwards | None = None
+        self,
+        networks: Networks,
+        terms: Sequence[Term],
+        weight: float = 1.0,
+        forwards: Forwards | None = None,
+        labels_from: float | dict = 0.0,
     ):
         super().__init__(networks)
+        check_time(LABELS_FROM, labels_from)
+        self.wanted_from, self.labels_from = labels_from, 0.0
         self.terms, self.weight = terms, weight
         self.forwards = WithoutScores(networks.student) if forwards is None else forwards
 
@@ -70,6 +80,7 @@ class OwnLoss(Objective):
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build what the terms need."""
+        self.labels_from = part_of(LABELS_FROM, self.wanted_from, self.networks.epochs)
         for term in self.terms:
             term.build_extras(phases)
 
@@ -77,7 +88,7 @@ class OwnLoss(Objective):
         """The losses of the student and of the terms."""
         terms = [term for term in self.terms if term.acts_at(step)]
         stages = _all(term.student_stages(step.phase) for term in terms)
-        weight = self.weight if step.labelled else 0
+        weight = self.weight if step.labelled and step.progress >= self.labels_from else 0
         student = partial(self.forwards.student_outcome, step.inputs, step.data_samples, weight, stages)
         outcome, teacher = self.forwards.run_both(student, partial(self._run_teacher, terms, step))
         seen = _seen(outcome, stages)
@@ -93,12 +104,14 @@ class OwnLoss(Objective):
     def choices(self, phase: Phase, progress: float) -> tuple:
         """Which terms are active, and what they answer."""
         step = Step(phase, torch.empty(0), None, progress)
-        return tuple((term.acts_at(step), *term.choices(phase, progress)) for term in self.terms)
+        return progress >= self.labels_from, *((t.acts_at(step), *t.choices(phase, progress)) for t in self.terms)
 
     def _idle(self, step: Step, acting: Sequence[Term]) -> list[nn.Parameter]:
-        """Parameters of this phase's terms that are not in use now: DDP waits for the gradients of all."""
+        """The parameters that may learn in this phase and have no loss now: DDP waits for the gradients of all."""
         others = [term for term in self.terms if term.acts_in(step.phase) and term not in acting]
         modules = [m for term in others for m in (*term.trained_extras(step.phase), *term.trained_losses(step.phase))]
+        if step.progress < self.labels_from:
+            modules.append(self.networks.student)
         return list({id(one): one for module in modules for one in module.parameters() if one.requires_grad}.values())
 
     def learns_from_images(self, phase: Phase) -> bool:
@@ -151,7 +164,7 @@ class WithoutScores:
     ) -> Outcome:
         """Run the student to its own loss; with a weight of 0 only to the last of the stages."""
         if not weight:
-            return Outcome({}, None, run_to(self.student, stages, inputs))
+            return Outcome({}, None, run_to(self.student, stages, inputs) if stages else [])
         with recording(self.student, stages) as outputs:
             losses = weighted(self.student.loss(inputs, data_samples), weight)  # type: ignore[operator]
         return Outcome(losses, None, [feature_of(outputs[stage.end], len(inputs)) for stage in stages])

@@ -27,7 +27,7 @@ class When:
 
     def in_parts(self, key: str, epochs: float | None) -> 'When':
         """With parts of the phase in place of epochs, of which it has so many; None where the training counts none."""
-        return When(*(_part(f'{key}.{name}', getattr(self, name), epochs) for name in ('warm_up', 'until')))
+        return When(*(part_of(f'{key}.{name}', getattr(self, name), epochs) for name in ('warm_up', 'until')))
 
     def share(self, progress: float) -> float:
         """Of its weight, when so much of the phase is done; comes after :meth:`in_parts`."""
@@ -85,7 +85,7 @@ class TermOptions:
         """Raise an error for values that do not fit."""
         check_weight(f'{key}.weight', self.weight)
         for name in ('warm_up', 'until'):
-            _check_time(f'{key}.{name}', getattr(self, name))
+            check_time(f'{key}.{name}', getattr(self, name))
         if self.adapt not in (None, True, False):
             raise UserError(f'{key}.adapt: it must be True or False, or be left out, not {self.adapt!r}.')
         crosses = (self.prediction or '').startswith('cross')
@@ -114,8 +114,8 @@ class TermOptions:
                 raise UserError(f"{key}.places: '{name}' stands alone; give other places a term of their own.")
 
 
-def _check_time(key: str, value: Any) -> None:
-    """Refuse what is neither a part of a phase nor epochs."""
+def check_time(key: str, value: Any) -> None:
+    """Refuse what is neither a part of a phase nor epochs of it."""
     if not isinstance(value, dict):
         check_weight(key, value, most=1)
     elif set(value) != {'epochs'}:
@@ -124,7 +124,8 @@ def _check_time(key: str, value: Any) -> None:
         check_weight(f'{key}.epochs', value['epochs'])
 
 
-def _part(key: str, value: float | dict, epochs: float | None) -> float:
+def part_of(key: str, value: float | dict, epochs: float | None) -> float:
+    """A part of a phase that has so many epochs; None where the training counts none."""
     if not isinstance(value, dict):
         return value
     if epochs is None:

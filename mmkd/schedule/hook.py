@@ -24,7 +24,7 @@ from mmkd.schedule.stage_setup import check_optimizers, set_up
 from mmkd.schedule.stage_validation import BestStage
 from mmkd.schedule.unlabelled_stream import UnlabelledImages, unlabelled_images
 from mmkd.start_checks.classes import check_classes
-from mmkd.start_checks.first_batch import first_batch
+from mmkd.start_checks.first_batch import first_batch, is_joined
 from mmkd.start_checks.teacher_score import not_ahead, numbers, score_teacher
 from mmkd.start_checks.training import check_training_of_head
 from mmkd.teacher.pretrained import check_from_scratch
@@ -91,7 +91,9 @@ class StageScheduleHook(Hook):
         with own_randomness():
             batch = first_batch(runner, model)
             images = len(runner.train_dataloader.dataset)
-            model.networks.training_set = TrainingSet(images, batch.get('data_samples') or ())
+            model.networks.training_set = TrainingSet(
+                images, batch.get('data_samples') or (), is_joined(runner.train_dataloader.dataset)
+            )
             model.prepare(batch['inputs'])
         check_classes(model, runner.train_dataloader.dataset)
         if self.best is not None and runner.val_loop is None:

@@ -50,6 +50,13 @@ def batch_of(key: str, loader: DataLoader, distiller: Distiller) -> dict:
         ) from error
 
 
+def is_joined(dataset: Any) -> bool:
+    """Whether a data set, or one that it wraps, is several behind each other."""
+    if len(getattr(dataset, 'datasets', ())) > 1:
+        return True
+    return hasattr(dataset, 'dataset') and is_joined(dataset.dataset)
+
+
 def _apart(dataset: Any) -> Any:
     """The same data with copied transforms, since some cache samples, as mmdet's CachedMosaic does."""
     dataset = copy.copy(dataset)

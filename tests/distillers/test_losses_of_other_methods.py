@@ -121,3 +121,34 @@ def test_labels_that_are_mixed_or_missing_are_refused(distil):
     networks.preprocessor.batch_augments = RandomBatchAugment(**mixed)
     with pytest.raises(UserError, match=r'^model.soft_loss: DKDLoss needs one label .* mixes them \(Mixup\)'):
         term.prepare(None)
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='mmkd.DKDLoss'),
+        dict(type='mmkd.DKDLoss', standardise=True),
+        dict(type='mmkd.WSLDLoss'),
+        dict(type='mmkd.DISTLoss'),
+        dict(type='mmkd.SoftTargetLoss', tau=2.0, standardise=True),
+    ],
+    ids=lambda loss: f'{loss["type"]} {loss.get("standardise", "")}',
+)
+def test_mhkd_compares_scores_and_heads_by_any_logit_loss(distil, loss):
+    options = dict(type='mmkd.MHKD', soft_loss=loss, attach=['layer1'], ce_share=0.25, alpha=0.5, beta=0.5)
+    model, data = begun(runner := distil(hook=dict(score_teacher=False), model=options))
+    model.eval()
+    losses = model.loss(**data)
+    with torch.no_grad():
+        student = model.student(data['inputs'], mode='tensor')
+        teacher = model.teacher.network(model.teacher_inputs(data['inputs']), mode='tensor')
+        labels = torch.cat([sample.gt_label for sample in data['data_samples']])
+        given = dict(labels=labels) if model.soft_targets.loss.needs else {}
+        scaled = 3 * teacher - 1 if loss.get('standardise') else teacher  # standardising takes both away
+        expected = 0.5 * model.soft_targets.loss(student, scaled, **given)
+    torch.testing.assert_close(losses['loss_soft'].detach(), expected, rtol=1e-4, atol=1e-5)
+    assert losses['loss_soft_layer1'].isfinite()
+    model.train()
+    before = bytes_of(model.extras['student_heads'])
+    model.train_step(next(iter(runner.train_dataloader)), runner.optim_wrapper)
+    assert bytes_of(model.extras['student_heads']) != before

@@ -58,6 +58,31 @@ def test_all_terms_are_summed_each_in_its_part_of_the_phase(distil):
     assert {name.removeprefix('loss_term_') for name in without} == LOGGED - {'hint', 'soft'}
 
 
+def test_before_the_labels_terms_alone_teach_and_the_student_runs_no_further(distil):
+    term = dict(loss=AT, places=['layer2'], until=dict(epochs=3))
+    model, data = begun(distil(hook=ONE_PHASE, model=dict(feature_kd(hint=term), labels_from=dict(epochs=2))))
+    ran = []
+    model.student.backbone.layer3.register_forward_hook(lambda *_: ran.append('layer3'))
+    model.progress = 0.125
+    first = model.loss(**data)
+    assert set(first) == {'loss_term_hint', 'loss_idle'}
+    assert not ran
+    sum(first.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.student.parameters())
+    assert not model.student.head.fc.weight.grad.any()
+    graphs = model.objective(model.current).choices(model.current, 0.125)
+    model.progress = 0.25
+    assert set(model.loss(**data)) == {'loss_own', 'loss_term_hint'}
+    assert ran
+    assert graphs != model.objective(model.current).choices(model.current, 0.25)
+
+
+@pytest.mark.parametrize('start', [2, dict(epochs=9), 'late'])
+def test_a_start_of_the_labels_that_there_is_not_is_refused(distil, start):
+    with pytest.raises(UserError, match=r'^model\.labels_from'):
+        begun(distil(hook=ONE_PHASE, model=dict(feature_kd(hint=dict(loss=AT)), labels_from=start)))
+
+
 def test_the_teacher_runs_as_far_as_the_furthest_place_and_not_at_all_while_its_terms_are_off(distil):
     late = dict(loss=AT, places=['layer4'], until=0.5)
     early = dict(loss=AT, places=['layer2'], until=0.75)
@@ -149,6 +174,27 @@ def test_a_data_set_without_indices_gets_none_for_crd(distil):
         UserError, match=r'^model.terms.hint.loss: CRDLoss needs indices, and the samples .* sample_idx'
     ):
         begun(runner)
+
+
+def test_crd_is_refused_where_several_data_sets_count_from_0(distil, plain):
+    one = plain.train_dataloader.dataset.to_dict()
+    crd = dict(loss=dict(type='mmkd.CRDLoss', negatives=8), places=['embedding'])
+    for wrapped in (False, True):
+        joined = dict(type='ConcatDataset', datasets=[one, one])
+        joined = dict(type='RepeatDataset', times=2, dataset=joined) if wrapped else joined
+        runner = distil(f'{wrapped}', ONE_PHASE, feature_kd(hint=crd), **{'train_dataloader.dataset': joined})
+        with pytest.raises(UserError, match=r'^model.terms.hint.loss: CRDLoss needs each .* joins several data sets'):
+            begun(runner)
+    repeated = dict(type='RepeatDataset', times=2, dataset=one)
+    model, data = begun(distil('one', ONE_PHASE, feature_kd(hint=crd), **{'train_dataloader.dataset': repeated}))
+    assert {sample.sample_idx for sample in data['data_samples']} <= set(range(64))
+    assert model.loss(**data)['loss_term_hint'].isfinite()
+
+
+def test_a_mimic_loss_without_mimicking_is_refused(distil):
+    model = dict(feature_kd(hint=dict(loss=AT)), mimic_loss=dict(type='mmkd.FeatureMimicLoss'))
+    with pytest.raises(UserError, match=r'^model\.mimic_loss: no phase of the schedule computes it'):
+        begun(distil(hook=ONE_PHASE, model=model))
 
 
 @pytest.mark.parametrize(

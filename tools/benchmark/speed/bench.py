@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what mmkd costs, part by part: start, loading, iterations against others, host, kept features, compiling."""
+"""Measure what mmkd costs, part by part: start, loading, methods, iterations, host, kept features, compiling."""
 
 import os
 import sys
@@ -22,6 +22,7 @@ import iteration_tables
 import iterations
 import kept_features
 import loading
+import methods
 import startup
 import verification
 from benchmark_page import Page
@@ -38,6 +39,7 @@ TABLES = {
     'startup': startup.table,
     'loading': loading.table,
     'verification': verification.table,
+    'methods': methods.table,
     'iterations': iteration_tables.table,
     'host': host.table,
     'kept': kept_features.table,
@@ -75,6 +77,9 @@ def measured(part: str, args: Namespace) -> Iterator[list[dict]]:
     """Measure a part and yield its rows one by one."""
     if part in SHORT:
         yield SHORT[part].measure(args.rounds)
+        return
+    if part == 'methods':
+        yield from methods.measure(args.rounds)
         return
     if part == 'host':
         for name, pair in host.PAIRS.items():

@@ -45,7 +45,7 @@ class MmkdTraining:
 
     Args:
         pair: Which networks.
-        method: ``'SSKD'``, ``'KD'`` or ``'MHKD'``.
+        method: The class of a distiller, such as ``'SSKD'``.
         work_dir: For the log.
         batch: Images in an iteration.
         amp: The type of automatic mixed precision, if it is used.

@@ -58,17 +58,18 @@ class RandomImages(Dataset):
         self.metainfo: dict = {}
 
     def __len__(self) -> int:
-        return 1024
+        return 50_000
 
     def __getitem__(self, index: int) -> dict:
         draw = torch.Generator().manual_seed(index)
         image = torch.randint(256, (3, self.size, self.size), generator=draw, dtype=torch.uint8)
-        return dict(inputs=image, data_samples=self._boxes(draw) if self.boxes else self._label(draw))
+        return dict(inputs=image, data_samples=self._boxes(draw) if self.boxes else self._label(draw, index))
 
-    def _label(self, draw: torch.Generator):
+    def _label(self, draw: torch.Generator, index: int):
         from mmpretrain.structures import DataSample
 
-        return DataSample().set_gt_label(torch.randint(self.classes, (1,), generator=draw))
+        label = torch.randint(self.classes, (1,), generator=draw)
+        return DataSample(metainfo=dict(sample_idx=index)).set_gt_label(label)
 
     def _boxes(self, draw: torch.Generator):
         from mmdet.structures import DetDataSample

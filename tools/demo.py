@@ -2,17 +2,16 @@
 """Train a teacher and its small student in several ways with few labels, and compare them: python tools/demo.py"""
 
 import json
-import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,14 +23,12 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 import torch
-from mmengine.analysis import get_model_complexity_info
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, load_checkpoint
 
+from mmkd.cli.compare import Column, Comparison, compare
+from mmkd.cli.compare.candidates import candidates
 from mmkd.errors import UserError
-from mmkd.utils.configs import load_config
 
-SIDE = 16  # of the images
+PROGRESS = re.compile(r'epoch \d|[\d,]+/')  # of the short log
 TEACHER, STUDENT = 'baselines/resnet18-w32_digits.py', 'baselines/resnet18-w16_digits.py'
 
 
@@ -98,13 +95,20 @@ def train(training: Training, args: Namespace) -> str:
     print(f'{training.name}: begins, configs/{training.config}\n', end='', flush=True)
     program = [sys.executable, ROOT / 'tools' / 'train.py', ROOT / 'configs' / training.config]
     begin, log = time.monotonic(), folder / 'console.log'
-    with log.open('w') as file:
-        done = subprocess.run(
-            [*program, '--work-dir', folder, '--cfg-options', *options],
-            stdout=file,
+    with (
+        log.open('w') as file,
+        subprocess.Popen(
+            [*program, '--work-dir', folder, '--log', 'short', '--cfg-options', *options],
+            stdout=subprocess.PIPE,
             stderr=file,
             env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        )
+            text=True,
+        ) as done,
+    ):
+        for line in done.stdout or ():
+            print(line, end='', file=file, flush=True)
+            if PROGRESS.match(line):
+                print(f'{training.name}: {line}', end='', flush=True)
     if done.returncode:
         raise UserError(f'{training.name} failed; its log is {log}')
     seconds = round(time.monotonic() - begin)
@@ -122,45 +126,27 @@ def train_all(trainings: Sequence[Training], args: Namespace) -> None:
         pool.shutdown(cancel_futures=True)
 
 
-def measure(config: str, weights: Path) -> dict[str, float]:
-    """A plain model's accuracy on the test images, its size, and its speed on one thread."""
-    cfg = load_config(str(ROOT / 'configs' / config))
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor}).eval()
-    load_checkpoint(model, str(weights), map_location='cpu', strict=True)
-    batches = list(Runner.build_dataloader(cfg.test_dataloader))
-    with torch.inference_mode():
-        found = [sample for batch in batches for sample in model.test_step(batch)]
-        right = [int(sample.pred_label) == int(sample.gt_label) for sample in found]
-        images = torch.rand(64, 3, SIDE, SIDE)
-        times = []
-        for _ in range(11):  # warm-up comes first; the fastest run was disturbed least
-            begin = time.perf_counter()
-            model(images)
-            times.append(time.perf_counter() - begin)
-        size = get_model_complexity_info(model, (3, SIDE, SIDE))
-    return dict(
-        accuracy=100 * sum(right) / len(right),
-        parameters=size['params'],
-        flops=size['flops'],
-        speed=len(images) / min(times),
+def compare_all(root: Path) -> Comparison:
+    """Compare all networks, as ``mmkd compare`` does, with what their training took."""
+    torch.set_num_threads(1)
+    pairs = [(str(ROOT / 'configs' / plain_config(row)), str(checkpoint(row.folder(root)))) for row in ROWS]
+    found = compare(candidates(pairs, [row.name for row in ROWS], 'test'), batch_size=64)
+    spent = [dict(labels=row.labels, seconds=json.loads(row.record(root).read_text())['seconds']) for row in ROWS]
+    return replace(
+        found,
+        rows=[{**row, **more} for row, more in zip(found.rows, spent)],
+        columns=[
+            Column('labels', 'labels', '{:,}'.format),
+            *found.columns,
+            Column('seconds', 'training', '{} s'.format),
+        ],
+        notes=[*found.notes, 'Labels: how many training images were seen with theirs.'],
     )
 
 
-def table(root: Path) -> str:
-    """The results, one line for each training."""
-    torch.set_num_threads(1)
-    logging.disable(logging.WARNING)
-    lines = ['method             labels  accuracy  parameters    FLOPs  images/s  training']
-    for row in ROWS:
-        with redirect_stdout(StringIO()):  # mmengine logs each file that it loads
-            found = measure(TEACHER if row is FIRST else STUDENT, checkpoint(row.folder(root)))
-        seconds = json.loads(row.record(root).read_text())['seconds']
-        lines.append(
-            f'{row.name:<17} {row.labels:>7,} {found["accuracy"]:>7.1f} % {found["parameters"]:>11,} '
-            f'{found["flops"] / 1e6:>6.1f} M {found["speed"]:>9,.0f} {seconds:>7} s'
-        )
-    return '\n'.join(lines)
+def plain_config(row: Training) -> str:
+    """The config that tests the network of a training."""
+    return TEACHER if row is FIRST else STUDENT
 
 
 def main() -> None:
@@ -176,11 +162,10 @@ def main() -> None:
     print(f'Handwritten digits; the trainings and their logs (console.log) lie below {args.work_dir}.', flush=True)
     train_all([FIRST, ALONE], args)
     train_all(DISTILLED, args)
-    text = table(args.work_dir)
-    file = args.work_dir / 'demo' / 'table.txt'
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text + '\n')
-    print(f'\n{text}\n\nAlso in {file}. Labels: how many training images were seen with theirs.')
+    found = compare_all(args.work_dir)
+    print(f'\n{found.in_terminal(shutil.get_terminal_size((120, 0)).columns)}\n')
+    print(f'In files: {", ".join(map(str, found.write(args.work_dir / "demo")))}')
+    # The report comes here: `mmkd report` of row.folder(args.work_dir), for row in ROWS, into args.work_dir / 'demo'.
 
 
 if __name__ == '__main__':

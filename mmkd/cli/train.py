@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -13,6 +13,7 @@ from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
 from mmkd.cli.error_keys import naming_config_keys
 from mmkd.cli.launch import is_first_process, prepare_launch
 from mmkd.cli.machine_errors import explain_dead_workers, explain_full_disk
+from mmkd.cli.short_log import ShortLog, only_warnings_on_the_console
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.utils.configs import load_config
 from mmkd.utils.locks import hold
@@ -41,7 +42,10 @@ def prepared(args: Namespace) -> Iterator[Runner]:
         hold(cfg.work_dir, 'work_dir', 'wait for it or end it, or choose another folder with --work-dir')
     prepare_cpu_node(cfg)
     with naming_config_keys(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        with only_warnings_on_the_console() if args.log == 'short' else nullcontext():
+            runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        if args.log == 'short':
+            runner.register_hook(ShortLog())
         data_checks.check_images(runner)
         yield runner
 
@@ -60,6 +64,12 @@ def parse() -> Namespace:
     parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='automatic mixed precision in this type')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument(
+        '--log',
+        choices=['full', 'short'],
+        default='full',
+        help='on the console: all, or a line an epoch; the file in the work dir has all [full]',
+    )
     parser.add_argument(
         '--profile',
         type=flags.profiled_iterations,

@@ -28,7 +28,7 @@ class _Row:
 
     @property
     def time(self) -> str:
-        return _duration(self.seconds)
+        return duration(self.seconds)
 
     @property
     def rate(self) -> str:
@@ -143,7 +143,7 @@ def _iterations(count: int) -> str:
     return f'{count:,} {"iteration" if count == 1 else "iterations"}'
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration in its two largest units."""
     if seconds < 9.95:
         return f'{seconds:.1f} s'

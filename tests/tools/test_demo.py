@@ -1,5 +1,6 @@
-"""The demo: its trainings, its table, and a second run."""
+"""The demo: its trainings, its comparison, and a second run."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -17,12 +18,17 @@ TINY = ('--iterations', '8', '--cfg-options', 'train_dataloader.dataset.indices=
 def test_all_rows_then_nothing_is_trained_again(tmp_path):
     command = [sys.executable, ROOT / 'tools' / 'demo.py', '--work-dir', tmp_path, *TINY]
     said = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True).stdout
-    rows = (tmp_path / 'demo' / 'table.txt').read_text().splitlines()
-    assert [row[:17].strip() for row in rows[1:]] == [
-        'teacher', 'student alone', 'KD', 'MHKD', 'SSKD', 'SSKD, stages only',
-    ]  # fmt: skip
-    assert '\n'.join(rows) in said
+    names = ['teacher', 'student alone', 'KD', 'MHKD', 'SSKD', 'SSKD, stages only']
+    rows = list(csv.DictReader((tmp_path / 'demo' / 'comparison.csv').read_text().splitlines()))
+    assert [row['name'] for row in rows] == names
+    assert [row['labels'] for row in rows] == ['1437', '50', '50', '50', '50', '0']
+    assert all(int(row['seconds']) > 0 and 0 <= float(row['accuracy/top1']) <= 100 for row in rows)
+    table = said[said.index('\n                   labels') :]
+    assert [line[:17].strip() for line in table.splitlines()[2:8]] == names
+    assert f'In files: {tmp_path / "demo" / "comparison.csv"}' in table
     assert said.count(' begins, ') == 6
+    assert 'teacher: epoch 1/10' in said
+    assert 'KD: 8/8' in said
     again = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True).stdout
     assert again.count(': kept, ') == 6
     assert ' begins, ' not in again

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -133,7 +134,8 @@ def build(group: Group, cfg: Config) -> Measured:
     """The network that the first run of a group has learned so far."""
     run = group.runs[0]
     hook = run.settings.get('default_hooks', {}).get('checkpoint') or {}
-    found = find_checkpoints(str(run.folder), hook.get('out_dir'), hook.get('filename_tmpl'))
+    named = find_checkpoints(str(run.folder), hook.get('out_dir'), hook.get('filename_tmpl'))
+    found = [path for path in named if Path(path).is_file()]  # last_checkpoint may name one that is gone
     if not found:
         raise UserError(f'{run.folder} holds no checkpoint')
     student = build_student(ConfigDict(run.student), cfg.get('data_preprocessor'))

@@ -64,7 +64,8 @@ def _picture(name: str, sample: Any, images: Images, photo: str, number: int) ->
         if score >= SURE
     ]
     drawn = Html(f'<svg viewBox="0 0 {width} {height}" role="img">{back}{"".join(boxes)}</svg>')
-    return tag('figure', tag('figcaption', f'{name}: {len(boxes)}'), drawn)
+    count = f'{len(boxes)} box' if len(boxes) == 1 else f'{len(boxes)} boxes'
+    return tag('figure', tag('figcaption', f'{name}, {count}'), drawn)
 
 
 def _box(box: list[float], label: int, score: float, images: Images, unit: float) -> str:

@@ -80,7 +80,7 @@ class Page:
         params = event.get('params', {})
         kind = event.get('method')
         if kind == 'Network.requestWillBeSent':
-            self.requests.append(params['request']['url'])
+            self.requests += [url for url in [params['request']['url']] if not url.startswith('data:')]
         elif kind == 'Runtime.exceptionThrown':
             self.said.append(str(params['exceptionDetails']))
         elif kind == 'Log.entryAdded':

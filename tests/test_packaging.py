@@ -67,6 +67,8 @@ def test_every_config_and_tool_is_in_it(installed):
         }
         assert ours == packed
     assert (installed / 'mmkd' / '.mim' / 'model-index.yml').is_file()
+    drawn = {path.name for path in (installed / 'mmkd' / 'reporting' / 'assets').iterdir()}
+    assert drawn >= {'page.html', 'page.css', 'page.js', 'uplot.js', 'uplot.css', 'uplot_LICENSE'}
     assert not (installed / 'tests').exists()
 
 

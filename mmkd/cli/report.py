@@ -7,8 +7,11 @@ from pathlib import Path
 from mmkd.checkpoints.atomic_files import put_whole
 from mmkd.errors import UserError, in_one_line
 from mmkd.reporting.groups import check_same_data, group_runs, name_apart
+from mmkd.reporting.measuring import measured_sections
 from mmkd.reporting.page import page
 from mmkd.reporting.run import read_run
+
+IMAGES = 200
 
 
 def main() -> None:
@@ -18,7 +21,7 @@ def main() -> None:
     print(f'The report is {out}; open it in a browser.')
 
 
-def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int = 0) -> Path:
+def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int = IMAGES) -> Path:
     """Write the report of some runs.
 
     Args:
@@ -32,7 +35,8 @@ def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int =
     runs = [read_run(work_dir) for work_dir in dict.fromkeys(map(str, work_dirs))]
     name_apart(runs)
     check_same_data(runs)
-    text = page(group_runs(runs), [])
+    groups = group_runs(runs)
+    text = page(groups, measured_sections(groups, images))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         put_whole(out, text.encode())
@@ -45,5 +49,17 @@ def _parse() -> Namespace:
     parser = ArgumentParser(description='Write one HTML file about runs, also while they are going on.')
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='the work dir of a run')
     parser.add_argument('--out', metavar='FILE.html', help='the file to write [report.html in the first work dir]')
-    parser.add_argument('--images', type=int, default=0, metavar='N')
+    parser.add_argument(
+        '--images',
+        type=_count,
+        default=IMAGES,
+        metavar='N',
+        help=f'validation images on which the last checkpoints are measured, 0 for none [{IMAGES}]',
+    )
     return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise UserError(f'--images: it must be a whole number, 0 or more, not {text}.')
+    return int(text)

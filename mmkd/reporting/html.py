@@ -26,7 +26,8 @@ def tag(name: str, *children: Any, **attributes: Any) -> Html:
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], id_: str = '', class_: str = '') -> Html:
     """A table whose first column names the rows; numbers stand to the right."""
     rows = list(rows)
-    kinds = ['number' if all(map(_is_number, column)) else 'text' for column in zip(*rows)]
+    columns = list(zip(*rows))
+    kinds = ['text', *('number' if all(map(_is_number, column)) else 'text' for column in columns[1:])]
     top = tag('tr', *(tag('th', name, scope='col', class_=kind) for name, kind in zip(head, kinds)))
     body = [
         tag('tr', tag('th', first, scope='row'), *(tag('td', cell, class_=kind) for cell, kind in zip(rest, kinds[1:])))

@@ -7,6 +7,7 @@ from string import Template
 from typing import Any
 
 from mmkd.reporting import curves, facts, figures, plan_picture
+from mmkd.reporting.depth import heads_by_depth
 from mmkd.reporting.groups import Group
 from mmkd.reporting.html import Html, note, safe, section, tag
 from mmkd.version import __version__
@@ -44,6 +45,7 @@ def page(groups: list[Group], measured: list[Html]) -> str:
             *(tag('h3', name) + _plots(several, place) for name, several in own.items() if several),
         ),
         section('plan', 'Stages of student and teacher', plan_picture.pictures(groups)),
+        heads_by_depth(groups),
         *measured,
         section('cost', 'Cost', facts.costs(groups), _titled('Stages', facts.stages(groups))),
     ]

@@ -55,10 +55,15 @@ def _sort_in(record: dict, last: int, session: Session) -> None:
     """Metrics are logged at epochs, the rest at iterations; both are put on the axis of iterations."""
     values = {key: value for key, value in record.items() if key not in CLOCKS and isinstance(value, int | float)}
     measures = {key.removeprefix('val_'): value for key, value in values.items() if key.startswith('val_')}
-    metrics = {key: value for key, value in values.items() if not key.startswith('val_')}
+    metrics = {key: value for key, value in values.items() if not key.startswith('val_') and not _is_empty(key, value)}
     step = record['step']
     if measures:
         session.measures.append({**measures, 'iteration': max(step - 1, 0)})
     if metrics:
         at_epoch = session.log.per_epoch and (step < last or not session.training)
         session.validation.append({**metrics, 'iteration': step * (session.log.per_epoch or 1) if at_epoch else step})
+
+
+def _is_empty(key: str, value: float) -> bool:
+    """Whether COCO's metric says that there is no object of a size."""
+    return value == -1 and 'mAP' in key

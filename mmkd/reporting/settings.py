@@ -47,7 +47,8 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Dict):
         return {_value(key): _value(value) for key, value in zip(node.keys, node.values) if key is not None}
     if isinstance(node, ast.List | ast.Tuple):
-        return [_value(item) for item in node.elts]
+        items = [_value(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
     try:
         return ast.literal_eval(node)
     except ValueError:
@@ -59,7 +60,7 @@ def flat(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
     if isinstance(node, dict) and node:
         for key, value in node.items():
             yield from flat(value, f'{path}.{key}' if path else str(key))
-    elif isinstance(node, list) and any(isinstance(item, dict | list) for item in node):
+    elif isinstance(node, list | tuple) and any(isinstance(item, dict | list | tuple) for item in node):
         for place, value in enumerate(node):
             yield from flat(value, f'{path}.{place}')
     else:

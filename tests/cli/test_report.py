@@ -22,7 +22,7 @@ def report(tmp_path_factory):
     ]
     with (runs[3] / '20261128_100125' / 'vis_data' / 'scalars.json').open('a') as out:
         out.write('{"lr": 0.1, "lo')
-    return write_report(runs, folder / 'out' / 'report.html')
+    return write_report(runs, folder / 'out' / 'report.html', images=0)
 
 
 def test_it_is_one_file_that_names_no_other(report):
@@ -82,5 +82,5 @@ def test_one_run_before_its_first_validation(tmp_path):
     run = write_session(tmp_path / 'run', end=1)
     file = run / '20261128_100125' / 'vis_data' / 'scalars.json'
     file.write_text(file.read_text().splitlines()[0])
-    text = write_report([run, run], tmp_path / 'report.html').read_text()
+    text = write_report([run, run], tmp_path / 'report.html', images=0).read_text()
     assert 'No validation has been logged yet.' in text

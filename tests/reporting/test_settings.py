@@ -11,7 +11,7 @@ def test_a_config_is_read_as_data_and_not_run(tmp_path):
         "lr = float('inf')\nmore = dict(**dict(e=1), f=True)\n"
     )
     assert read_settings(file) == dict(
-        model=dict(type='A', sizes=[1, -2], inner=[dict(b=None), {'c d': 3}]), lr="float('inf')", more=dict(e=1, f=True)
+        model=dict(type='A', sizes=(1, -2), inner=[dict(b=None), {'c d': 3}]), lr="float('inf')", more=dict(e=1, f=True)
     )
     assert list(tmp_path.iterdir()) == [file]
 

@@ -4,6 +4,7 @@
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const faded = (rgb, part) => rgb + Math.round(part * 255).toString(16).padStart(2, '0');
+  const WHOLE = [1, 2, 5].flatMap(digit => [...Array(9).keys()].map(power => digit * 10 ** power)).sort((a, b) => a - b);
   const FONT = '11px system-ui, sans-serif';
 
   /* What uPlot draws of each series: a curve, and for several seeds the edges of their spread. */
@@ -97,7 +98,7 @@
     figure.plot = new uPlot({
       width: room, height: Math.round(Math.max(190, Math.min(340, room * .52))),
       scales: {x: {time: false, ...(chart.stages.length ? {range: [0, chart.stages[chart.stages.length - 1][2]]} : {})}, y}, bands, cursor: {y: false},
-      axes: [{...axis, size: 30, space: 50}, {...axis, size: 52, values: (u, all) => all.map(v => v == null ? '' : String(+v.toPrecision(5)))}],
+      axes: [{...axis, size: 30, space: 50, incrs: WHOLE}, {...axis, size: 52, values: (u, all) => all.map(v => v == null ? '' : String(+v.toPrecision(5)))}],
       series: [{label: chart.x, value: (u, v) => v == null ? '' : String(+v.toFixed(2))}, ...series],
       hooks: {drawClear: [ground(chart)], draw: [names(chart)]},
     }, data, figure);

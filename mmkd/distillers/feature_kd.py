@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import START, Inheritance
+from mmkd.errors import UserError
 from mmkd.objectives.feature_term import DefaultFeatureTerm, FeatureTerm
 from mmkd.objectives.given import reads_teacher_head
 from mmkd.objectives.mimicking import StageMimicking
@@ -16,6 +17,7 @@ from mmkd.objectives.term import Term
 from mmkd.objectives.term_options import read_terms
 from mmkd.registry import MODELS
 from mmkd.tasks import task_of
+from mmkd.tasks.head_pair import LEAVE_OUT
 from mmkd.utils.random_state import own_randomness
 
 
@@ -92,8 +94,12 @@ class FeatureKD(Distiller):
     def find_stages(self, inputs: Tensor) -> None:
         """Find the stages of both networks, and compare their classes where a term does."""
         super().find_stages(inputs)
-        if self.task is not None and any(
-            term.needs_teacher_scores and term.acts_in(()) for term in self.terms.values()
-        ):
+        reading = [name for name, term in self.terms.items() if term.needs_teacher_scores and term.acts_in(())]
+        if self.task is None or not reading:
+            return
+        try:
             with own_randomness():
                 self.task.check(inputs, self.teacher_inputs(inputs), own_scores=True)
+        except UserError as error:
+            instead = f'leave out {" and ".join(f"model.terms.{name}" for name in reading)}'
+            raise UserError(str(error).replace(LEAVE_OUT, instead)) from error

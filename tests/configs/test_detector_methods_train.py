@@ -32,10 +32,10 @@ def tiny(model):
     """Few channels, 10 classes, from scratch."""
     model.backbone.update(init_cfg=None)
     if model.backbone.type == 'ResNet' and 'base_channels' not in model.backbone:  # of COCO
+        model = slim(model) if 'roi_head' in model else model
         model.backbone.update(depth=18, stem_channels=8, base_channels=8, frozen_stages=-1, norm_eval=False)
         model.backbone.norm_cfg.requires_grad = True
         model.neck.in_channels = [8, 16, 32, 64]
-        model = slim(model) if 'roi_head' in model else model
         model.neck.out_channels = 32
         parts = [model.get('bbox_head'), model.get('rpn_head')]
         for head in filter(None, parts):
@@ -63,7 +63,15 @@ def distillation(path: Path, few_digits: Path, folder: Path):  # noqa: F811
     return cfg, copy.deepcopy(student)
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: '_'.join(path.stem.split('_')[:2]))
+QUICK = ('ld_gfl', 'cross-kd_retinanet', 'fgd_retinanet')
+
+
+def named(path: Path):
+    name = '_'.join(path.stem.split('_')[:2])
+    return pytest.param(path, id=name, marks=() if name in QUICK else pytest.mark.long)
+
+
+@pytest.mark.parametrize('path', map(named, CONFIGS))
 def test_two_iterations(path, few_digits, tmp_path):  # noqa: F811
     pytest.importorskip('mmdet')
     init_default_scope('mmdet')

@@ -115,6 +115,12 @@ def other(key: str) -> Row:
     return Row(key, title, SSKD, {**options, **{f'model.terms.{term}.{name}': one for name, one in changes.items()}})
 
 
+DIST_1 = Row(
+    'dist1',
+    'DIST at a temperature of 1, as MMRazor has it',
+    SSKD,
+    {**other('dist').options, 'model.terms.dist.loss.tau': 1.0},
+)
 STANDARDISED = {
     'model.soft_loss.type': 'mmkd.SoftTargetLoss',
     'model.soft_loss.tau': 2.0,
@@ -134,6 +140,7 @@ EVERY = [
     *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd'), changes=NARROW),
     Row('kd-standardised', 'KD, logit standardisation', SSKD, {**METHODS['kd'][1], **STANDARDISED}),
     *map(other, OTHERS),
+    DIST_1,
     Row('simkd', 'SimKD without labels, linear projector', SSKD, {'model.type': 'mmkd.SimKD'}),
     Row('fitnet-first', 'FitNet in two phases: the hint for 5, labels alone for 15', SSKD, HINT_FIRST),
 ]

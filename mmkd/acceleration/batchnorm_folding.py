@@ -15,13 +15,13 @@ Pair = tuple[str, str]
 """Paths of a convolution and of the batch norm after it."""
 
 
-def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -> list[Pair]:
+def find_pairs(network: nn.Module, inputs: Tensor, watched: Collection[str] = ()) -> list[Pair]:
     """Find convolutions that run once per forward and whose output only one batch norm reads.
 
     Args:
         network: Runs ``extract_feat`` once, in eval mode; nothing of it changes.
         inputs: A batch as it gets it.
-        read: Paths of modules whose output is also read elsewhere; such convolutions are not folded.
+        watched: Paths of modules whose output is also read elsewhere; such convolutions are not folded.
     """
     calls: Counter[str] = Counter()
     made: dict[Any, str] = {}  # a convolution's output, by the node of the autograd graph that it comes from
@@ -53,7 +53,7 @@ def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -
     return [
         (conv, norm)
         for norm, (conv, node) in pairs.items()
-        if calls[conv] == calls[norm] == uses[node] == 1 and not any(_ends(path, conv, norm) for path in read)
+        if calls[conv] == calls[norm] == uses[node] == 1 and not any(_ends(path, conv, norm) for path in watched)
     ]
 
 

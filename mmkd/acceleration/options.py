@@ -43,29 +43,29 @@ class SpeedUps:
         if self.options is not None:
             _check(self.options)
 
-    def apply(self, key: str, network: nn.Module, inputs: Tensor, read: Collection[str]) -> None:
+    def apply(self, key: str, network: nn.Module, inputs: Tensor, watched: Collection[str]) -> None:
         """Speed up a network.
 
         Args:
             key: Its place in the config.
             network: Its batch norms are folded already.
             inputs: A batch as it gets it.
-            read: Paths of modules whose output something reads.
+            watched: Paths of modules whose output something reads.
         """
         if self.channels_last:
             put_channels_last(key, network, inputs)
         if self.options is not None:
-            self.compile_parts(key, network, inputs, read)
+            self.compile_parts(key, network, inputs, watched)
         if self.low_precision is not None:  # modules around compiled ones
-            paths = find_parts(network, inputs, read, operators=True)
+            paths = find_parts(network, inputs, watched, operators=True)
             self.low_precision.put_on(map(network.get_submodule, paths), inputs.device.type)
             self._try_low_precision(key, network, inputs)
 
-    def compile_parts(self, key: str, network: nn.Module, inputs: Tensor, read: Collection[str]) -> None:
+    def compile_parts(self, key: str, network: nn.Module, inputs: Tensor, watched: Collection[str]) -> None:
         """Compile submodules in place, but never across a module whose output is read."""
         config: Any = torch._dynamo.config
         config.cache_size_limit = max(config.cache_size_limit, _VARIANTS)  # beyond this limit, parts run uncompiled
-        for path in find_parts(network, inputs, read):
+        for path in find_parts(network, inputs, watched):
             module = network.get_submodule(path)
             replace_call(module, _CompiledPart(f'{key}.{path}', module, self))
         with self.tried():
@@ -119,20 +119,20 @@ def put_channels_last(key: str, network: nn.Module, inputs: Tensor) -> None:
         ) from error
 
 
-def find_parts(network: nn.Module, inputs: Tensor, read: Collection[str], operators: bool = False) -> list[str]:
+def find_parts(network: nn.Module, inputs: Tensor, watched: Collection[str], operators: bool = False) -> list[str]:
     """Paths of the largest modules inside which nothing is read, and of the heads.
 
     Args:
         network: Runs ``extract_feat`` once.
         inputs: A batch as it gets it.
-        read: Paths of modules whose output something reads.
+        watched: Paths of modules whose output something reads.
         operators: Those without others inside, too; compiling gains nothing for them.
     """
     top, _ = dry_run(network, inputs)
     found: list[str] = []
     waiting: list[Call] = list(top)
     for call in waiting:
-        if any(path.startswith(f'{call.name}.') for path in read):
+        if any(path.startswith(f'{call.name}.') for path in watched):
             waiting += call.children
         elif call.children or operators:
             found.append(call.name)

@@ -31,23 +31,23 @@ class Acceleration:
         if self.graphs is not None:
             self.graphs.drop()
 
-    def apply(self, inputs: Tensor, read: Collection[str], read_of_teacher: Collection[str]) -> None:
+    def apply(self, inputs: Tensor, watched: Collection[str], watched_of_teacher: Collection[str]) -> None:
         """Fold and apply; comes when the extras are built.
 
         Args:
             inputs: A preprocessed batch.
-            read: Paths of the student's modules whose output something reads.
-            read_of_teacher: Those of the teacher.
+            watched: Paths of the student's modules whose output something reads.
+            watched_of_teacher: Those of the teacher.
         """
         networks = self.networks
         inputs = networks.padded_for_both(inputs)
-        pairs = find_pairs(networks.student, inputs, read)
+        pairs = find_pairs(networks.student, inputs, watched)
         # its own config's frozen parts stay: if no other loss has a weight, the run must be the plain one
         pairs = [pair for pair in pairs if f'{pair[0]}.weight' in networks.trainable]
         self.frozen_norms = FrozenNorms(networks.student, pairs)
         teacher_inputs = networks.teacher_inputs(inputs)
-        networks.teacher.fold(teacher_inputs, read_of_teacher)
-        self.options.apply('model.student', networks.student, inputs, read)
-        self.options.apply('model.teacher', networks.teacher.network, teacher_inputs, read_of_teacher)
+        networks.teacher.fold(teacher_inputs, watched_of_teacher)
+        self.options.apply('model.student', networks.student, inputs, watched)
+        self.options.apply('model.teacher', networks.teacher.network, teacher_inputs, watched_of_teacher)
         if self.options.channels_last:
             networks.extras.to(memory_format=torch.channels_last)

@@ -192,9 +192,9 @@ class Distiller(BaseModel):
 
     def speed_up(self, inputs: Tensor) -> None:
         """Fold batch norms and apply the speed options; comes after :meth:`build_extras`."""
-        watched = [objective.watched_modules for objective in self.objectives]
-        read = {stage.end for stage in self.plan.stages}.union(*(own for own, _ in watched))
-        self.acceleration.apply(inputs, read, set().union(*(theirs for _, theirs in watched)))
+        pairs = [objective.watched_modules for objective in self.objectives]
+        watched = {stage.end for stage in self.plan.stages}.union(*(student for student, _ in pairs))
+        self.acceleration.apply(inputs, watched, set().union(*(teacher for _, teacher in pairs)))
 
     @property
     def speed_ups(self) -> SpeedUps:

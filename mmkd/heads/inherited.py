@@ -42,18 +42,18 @@ def alike(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor] | None) -> boo
     return shapes[0] == shapes[1]
 
 
-def class_rows(own: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
+def class_rows(student: Sequence[str], teacher: Sequence[str]) -> list[int] | None:
     """The teacher's indices of the student's classes; None if they are the same or unnamed."""
-    if not own or not theirs or tuple(own) == tuple(theirs):
+    if not student or not teacher or tuple(student) == tuple(teacher):
         return None
-    lacking = [name for name in own if name not in theirs]
+    lacking = [name for name in student if name not in teacher]
     if lacking:
         raise CannotInherit(f'the teacher does not know the class {lacking[0]!r}')
-    return [list(theirs).index(name) for name in own]
+    return [list(teacher).index(name) for name in student]
 
 
 def inherit(
-    own: dict[str, Tensor], theirs: dict[str, Tensor], maps: Sequence[LinearMap], classes: Sequence[int] | None
+    student: dict[str, Tensor], teacher: dict[str, Tensor], maps: Sequence[LinearMap], classes: Sequence[int] | None
 ) -> dict[str, Tensor]:
     """The teacher's weights in the student's shapes.
 
@@ -62,24 +62,24 @@ def inherit(
     batch norm behind it takes away becomes smaller by ``W a``.
 
     Args:
-        own: Weights of the student's layers, by name.
-        theirs: Of the teacher's.
+        student: Weights of the student's layers, by name.
+        teacher: Those of the teacher's.
         maps: From the student's features to the teacher's; a fit only where the widths differ.
         classes: The teacher's indices of the student's classes, where they differ.
 
     Raises:
         CannotInherit: The layers do not fit.
     """
-    lacking = sorted(own.keys() ^ theirs.keys())
+    lacking = sorted(student.keys() ^ teacher.keys())
     if lacking:
-        whose = 'teacher' if lacking[0] in own else 'student'
+        whose = 'teacher' if lacking[0] in student else 'student'
         raise CannotInherit(f'the {whose} has no {lacking[0]}')
-    result = {name: _chosen(theirs[name].to(value), value, classes) for name, value in own.items()}
-    for name, value in own.items():
+    result = {name: _chosen(teacher[name].to(value), value, classes) for name, value in student.items()}
+    for name, value in student.items():
         if result[name].shape == value.shape and not _fitting(result[name], value, maps):
             continue
         weight, constant = _folded(name, result[name], value, maps)
-        bias, mean = name.removesuffix('weight') + 'bias', _mean_behind(name, own)
+        bias, mean = name.removesuffix('weight') + 'bias', _mean_behind(name, student)
         if bias in result:
             result[bias] = result[bias] + constant
         elif mean:
@@ -93,17 +93,17 @@ def inherit(
     return result
 
 
-def _mean_behind(name: str, own: dict[str, Tensor]) -> str:
+def _mean_behind(name: str, student: dict[str, Tensor]) -> str:
     """The running mean of the one batch norm that shares a block with a convolution; ``''`` if there is none."""
     block = name.rpartition('.')[0].rpartition('.')[0]
-    means = [key for key in own if key.startswith(f'{block}.') and key.endswith('.running_mean')]
-    fitting = [key for key in means if own[key].shape == own[name].shape[:1]]
+    means = [key for key in student if key.startswith(f'{block}.') and key.endswith('.running_mean')]
+    fitting = [key for key in means if student[key].shape == student[name].shape[:1]]
     return fitting[0] if len(fitting) == 1 else ''
 
 
-def folded(own: dict[str, Tensor], theirs: dict[str, Tensor], maps: Sequence[LinearMap]) -> list[tuple[int, ...]]:
+def folded(student: dict[str, Tensor], teacher: dict[str, Tensor], maps: Sequence[LinearMap]) -> list[tuple[int, ...]]:
     """The kernels of the layers that :func:`inherit` multiplies with a map; ``()`` is a linear layer's."""
-    pairs = [(value, theirs[name]) for name, value in own.items()]
+    pairs = [(value, teacher[name]) for name, value in student.items()]
     return [
         tuple(value.shape[2:])
         for value, weight in pairs
@@ -111,29 +111,31 @@ def folded(own: dict[str, Tensor], theirs: dict[str, Tensor], maps: Sequence[Lin
     ]
 
 
-def _chosen(theirs: Tensor, own: Tensor, classes: Sequence[int] | None) -> Tensor:
+def _chosen(teacher: Tensor, student: Tensor, classes: Sequence[int] | None) -> Tensor:
     """The rows of the student's classes."""
-    if classes is None or len(own) != len(classes):
-        return theirs
-    return theirs[torch.tensor(classes, device=theirs.device)]
+    if classes is None or len(student) != len(classes):
+        return teacher
+    return teacher[torch.tensor(classes, device=teacher.device)]
 
 
-def _shapes(name: str, own: Tensor, theirs: Tensor) -> str:
-    return f'{name} is {tuple(own.shape)} in the student and {tuple(theirs.shape)} in the teacher'
+def _shapes(name: str, student: Tensor, teacher: Tensor) -> str:
+    return f'{name} is {tuple(student.shape)} in the student and {tuple(teacher.shape)} in the teacher'
 
 
-def _fitting(weight: Tensor, own: Tensor, maps: Sequence[LinearMap]) -> list[LinearMap]:
+def _fitting(weight: Tensor, student: Tensor, maps: Sequence[LinearMap]) -> list[LinearMap]:
     """The maps between what two layers read."""
-    widths = own.shape[1:2], weight.shape[1:2]
+    widths = student.shape[1:2], weight.shape[1:2]
     return [m for m in maps if widths == ((m.width,), (len(m.weight),))]
 
 
-def _folded(name: str, weight: Tensor, own: Tensor, maps: Sequence[LinearMap]) -> tuple[Tensor, Tensor]:
-    fitting = _fitting(weight, own, maps)
-    if not fitting or (weight.shape[:1], weight.shape[2:]) != (own.shape[:1], own.shape[2:]):
-        raise CannotInherit(_shapes(name, own, weight))
+def _folded(name: str, weight: Tensor, student: Tensor, maps: Sequence[LinearMap]) -> tuple[Tensor, Tensor]:
+    fitting = _fitting(weight, student, maps)
+    if not fitting or (weight.shape[:1], weight.shape[2:]) != (student.shape[:1], student.shape[2:]):
+        raise CannotInherit(_shapes(name, student, weight))
     if len(fitting) > 1:
-        raise CannotInherit(f'{_shapes(name, own, weight)}, and of {len(fitting)} maps it is not known which it reads')
+        raise CannotInherit(
+            f'{_shapes(name, student, weight)}, and of {len(fitting)} maps it is not known which it reads'
+        )
     (between,) = fitting
     folded = torch.einsum('oi...,ij->oj...', weight, between.weight.to(weight))
     constant = torch.einsum('oi...,i->o...', weight, between.bias.to(weight))

@@ -65,9 +65,9 @@ def attach_point(
     paths = (entry, entry) if isinstance(entry, str) else entry
     if not isinstance(paths, tuple | list) or len(paths) != 2 or not all(isinstance(path, str) for path in paths):
         raise UserError(f'{key}: {entry!r} must be the index or name of a stage, a module path or a pair of paths.')
-    own = _stage(f'{key}, student', student, paths[0], names)
-    theirs = _stage(f'{key}, teacher', teacher, paths[1], [])
-    return Attachment(own.name, own, theirs)
+    student_stage = _stage(f'{key}, student', student, paths[0], names)
+    teacher_stage = _stage(f'{key}, teacher', teacher, paths[1], [])
+    return Attachment(student_stage.name, student_stage, teacher_stage)
 
 
 def _stage(key: str, network: tuple[nn.Module, Tensor], path: str, names: list[str]) -> Stage:

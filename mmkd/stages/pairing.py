@@ -26,14 +26,17 @@ def pair_plans(
         is_list = isinstance(pairs, list | tuple) and len(pairs) > 0
         if not is_list or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
             raise UserError(f'model.pairs: {pairs} must be pairs of module paths: (of the student, of the teacher).')
-        own, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        return plan_of('student', student, student_inputs, own), plan_of('teacher', teacher, teacher_inputs, theirs)
+        student_ends, teacher_ends = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        plan = plan_of('student', student, student_inputs, student_ends)
+        return plan, plan_of('teacher', teacher, teacher_inputs, teacher_ends)
     plan, teacher_plan = plan_of('student', student, student_inputs), plan_of('teacher', teacher, teacher_inputs)
-    own, theirs = ([stage.end for stage in stages] for stages in _choose(plan.stages, teacher_plan.stages))
-    if len(own) < len(plan.stages):
-        plan = plan_of('student', student, student_inputs, own)
-    if len(theirs) < len(teacher_plan.stages):
-        teacher_plan = plan_of('teacher', teacher, teacher_inputs, theirs)
+    student_ends, teacher_ends = (
+        [stage.end for stage in stages] for stages in _choose(plan.stages, teacher_plan.stages)
+    )
+    if len(student_ends) < len(plan.stages):
+        plan = plan_of('student', student, student_inputs, student_ends)
+    if len(teacher_ends) < len(teacher_plan.stages):
+        teacher_plan = plan_of('teacher', teacher, teacher_inputs, teacher_ends)
     return plan, teacher_plan
 
 
@@ -51,29 +54,30 @@ def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] 
     return plan
 
 
-def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage], list[Stage]]:
+def _choose(students: Sequence[Stage], teachers: Sequence[Stage]) -> tuple[list[Stage], list[Stage]]:
     """The stages of both networks that have a partner."""
-    own_neck, their_neck = ([stage for stage in stages if in_neck(stage)] for stages in (own, theirs))
-    if not (own_neck and their_neck):
-        own_neck, their_neck = [], []
-    own, theirs = ([stage for stage in stages if not in_neck(stage)] for stages in (own, theirs))
+    student_neck, teacher_neck = ([stage for stage in stages if in_neck(stage)] for stages in (students, teachers))
+    if not (student_neck and teacher_neck):
+        student_neck, teacher_neck = [], []
+    students, teachers = ([stage for stage in stages if not in_neck(stage)] for stages in (students, teachers))
 
-    if not own:
+    if not students:
         raise UserError('model.student: its backbone puts out neither maps nor tokens that a teacher could teach.')
-    if not theirs:
+    if not teachers:
         raise UserError('model.teacher: its backbone puts out neither maps nor tokens that could be mimicked.')
-    by_stride = {stage.stride: stage for stage in theirs}
-    shared = [stage for stage in own if stage.stride in by_stride]
-    unique = len(by_stride) == len(theirs) and len({stage.stride for stage in own}) == len(own)
+    by_stride = {stage.stride: stage for stage in teachers}
+    shared = [stage for stage in students if stage.stride in by_stride]
+    unique = len(by_stride) == len(teachers) and len({stage.stride for stage in students}) == len(students)
     # The last stage has a partner: the last, if there are equally many, whatever the strides (a stem may be smaller).
-    equally = len(own) == len(theirs)
-    if unique and own[-1] in shared and (not equally or own[-1].stride == theirs[-1].stride):
-        return shared + own_neck, [by_stride[stage.stride] for stage in shared] + their_neck
+    equally = len(students) == len(teachers)
+    if unique and students[-1] in shared and (not equally or students[-1].stride == teachers[-1].stride):
+        return shared + student_neck, [by_stride[stage.stride] for stage in shared] + teacher_neck
     if equally:
-        return own + own_neck, theirs + their_neck
+        return students + student_neck, teachers + teacher_neck
     raise UserError(
         'model.pairs: the stages of the two networks do not match, neither by stride nor in number: '
-        f'student {_ends(own)}; teacher {_ends(theirs)}. Name them: pairs=[(of the student, of the teacher), ...].'
+        f'student {_ends(students)}; teacher {_ends(teachers)}. '
+        'Name them: pairs=[(of the student, of the teacher), ...].'
     )
 
 

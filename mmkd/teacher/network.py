@@ -86,9 +86,9 @@ class Teacher:
         padded = self.pad(inputs)
         return [padded.cut(feature) for feature in run_to(self.network, stages, padded.inputs)]
 
-    def fold(self, inputs: Tensor, read: Collection[str]) -> None:
+    def fold(self, inputs: Tensor, watched: Collection[str]) -> None:
         """Fold batch norms permanently, except where the convolution's output is read."""
-        fold(self.network, find_pairs(self.network, inputs, read))
+        fold(self.network, find_pairs(self.network, inputs, watched))
 
 
 def build_teacher(teacher: Any, parts: Sequence[str], student: nn.Module) -> Teacher:

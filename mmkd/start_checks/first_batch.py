@@ -58,7 +58,7 @@ def is_joined(dataset: Any) -> bool:
 
 
 def _apart(dataset: Any) -> Any:
-    """The same data with copied transforms: some cache samples, as mmdet's CachedMosaic does."""
+    """The same data with copied transforms, since some cache samples, as mmdet's CachedMosaic does."""
     dataset = copy.copy(dataset)
     if hasattr(dataset, 'pipeline'):
         dataset.pipeline = copy.deepcopy(dataset.pipeline)

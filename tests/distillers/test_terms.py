@@ -1,4 +1,4 @@
-"""Named terms of FeatureKD: what runs, what is summed, what is refused."""
+"""Named terms of FeatureKD: how far networks run, what is summed, what is refused."""
 
 import copy
 

@@ -1,5 +1,7 @@
 """The teacher's classifier for the student (SimKD, Chen et al., arXiv 2203.14001)."""
 
+from collections.abc import Sequence
+
 from mmengine.dist import all_reduce_params
 from torch import Tensor
 
@@ -47,7 +49,7 @@ class SimKD(Distiller):
         """The last feature, to the end."""
         return [self.plan.stages[-1].name]
 
-    def inherit_head(self, inputs: Tensor, classes: tuple[str, ...] = ()) -> str:  # type: ignore[override]
+    def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
         """Multiply the projector into the teacher's head; several processes have the mean of its statistics."""
         projectors = [module for module in self.extras.modules() if isinstance(module, Projector)]
         means = [buffer for one in projectors for buffer in one.buffers() if buffer.is_floating_point()]

@@ -8,7 +8,11 @@ from mmengine.runner import Runner
 from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 
-CONFIGS = sorted((ROOT / 'configs' / 'feature_kd').glob('*_resnet32x4_resnet8x4_cifar100.py'))
+CONFIGS = [
+    path
+    for folder in ('kd', 'feature_kd')
+    for path in sorted((ROOT / 'configs' / folder).glob('*_resnet32x4_resnet8x4_cifar100.py'))
+]
 WIDTHS = (4, 4, 8, 12)
 
 

@@ -269,6 +269,30 @@ def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
     assert all(row['bytes'][who] > 1000 for row in rows for who in ('mmkd', 'frozen_dtype', 'run everything'))
 
 
+def test_methods_are_measured_in_turn_with_the_student_alone(speed, monkeypatch):
+    methods = speed('methods')
+    monkeypatch.setattr(methods, 'PAIRS', {methods.PAIR: speed('pairs').Pair(batch=(4, 4), **PAIRS['CIFAR'])})
+    paths = [path for path in methods.FILES if path.stem.partition('_')[0] in ('kd', 'dkd', 'simkd')]
+    seconds, losses = methods._seconds, []
+
+    def watched(ours, alone, rounds):
+        losses.append([set(one.distiller.loss(*one.processed())) for one in (ours, alone)])
+        return seconds(ours, alone, rounds)
+
+    monkeypatch.setattr(methods, '_seconds', watched)
+    rows = [row for some in methods.measure(2, paths) for row in some]
+    assert [row['method'] for row in rows] == ['kd', 'dkd', 'simkd']
+    assert all(len(times) == 2 and min(times) > 0 for row in rows for times in row['seconds'].values())
+    assert [own for own, _ in losses] == [
+        {'loss_own', 'loss_soft'},
+        {'loss_own', 'loss_term_dkd'},  # also before its warm-up
+        {'loss_mimic_layer3'},
+    ]
+    assert all(alone == {'loss'} for _, alone in losses)
+    assert methods.table(dict(methods=rows))[2].startswith('| kd | ')
+    assert len(methods.FILES) > 20
+
+
 def test_compiled_is_measured_apart(bench, speed, monkeypatch, tmp_path):
     iterations = speed('iterations')
     ours = iterations.MmkdTraining

@@ -1,0 +1,47 @@
+"""What the docs show of the repository is what is there."""
+
+import json
+import re
+from statistics import median
+
+import pytest
+
+import mmkd.losses
+from tests.conftest import ROOT
+
+DOCS = ROOT / 'docs'
+TUTORIAL = (DOCS / 'add_a_method.md').read_text()
+SHOWN = re.findall(r'From\s`([\w/.-]+)`:\n\n```(?:python|text)\n(.*?)```', TUTORIAL, re.DOTALL)
+
+
+def test_the_tutorial_shows_files_as_they_are():
+    assert len(SHOWN) == 3
+    for path, code in SHOWN:
+        assert code in (ROOT / path).read_text(), path
+
+
+def test_the_tutorial_is_short():
+    assert len(TUTORIAL.splitlines()) <= 60
+
+
+@pytest.mark.parametrize('page', ['coming_from_mmrazor', 'coming_from_torchdistill', 'methods', 'feature_kd'])
+def test_losses_that_pages_name_exist(page):
+    named = set(re.findall(r'`mmkd\.(\w+Loss)`', (DOCS / f'{page}.md').read_text()))
+    assert named
+    assert named <= set(mmkd.losses.__all__)
+
+
+@pytest.mark.parametrize('path', sorted(DOCS.glob('*.md')), ids=lambda path: path.stem)
+def test_links_lead_to_files(path):
+    targets = [link.partition('#')[0] for link in re.findall(r'\]\(([^)\s]+)\)', path.read_text())]
+    files = [target for target in targets if target and '://' not in target]
+    assert [target for target in files if not (path.parent / target).exists()] == []
+
+
+def test_the_costs_of_methods_are_those_that_were_measured():
+    text = (DOCS / 'methods.md').read_text()
+    for row in json.loads((DOCS / 'benchmarks.cpu.json').read_text())['methods']:
+        times = row['seconds']['method'], row['seconds']['student alone']
+        cost = median(own / alone for own, alone in zip(*times))
+        line = next(line for line in text.splitlines() if f'[{row["method"]}_resnet32x4' in line)
+        assert line.split('|')[4].strip() == f'{cost:.2f}'

@@ -164,8 +164,9 @@ def main() -> None:
     train_all(DISTILLED, args)
     found = compare_all(args.work_dir)
     print(f'\n{found.in_terminal(shutil.get_terminal_size((120, 0)).columns)}\n')
-    print(f'In files: {", ".join(map(str, found.write(args.work_dir / "demo")))}')
-    # The report comes here: `mmkd report` of row.folder(args.work_dir), for row in ROWS, into args.work_dir / 'demo'.
+    folder = args.work_dir / 'demo'
+    print(f'In {folder}: {", ".join(path.name for path in found.write(folder))}')
+    # The report comes here: `mmkd report` of row.folder(args.work_dir), for row in ROWS, into the folder.
 
 
 if __name__ == '__main__':

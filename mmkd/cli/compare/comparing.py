@@ -124,7 +124,7 @@ def _is_clear(key: str, keys: Sequence[str]) -> bool:
 
 
 def _notes(about: dict, measured: list[Column], first: str, results: list[Result]) -> list[str]:
-    threads = f', {about["threads"]} threads' if about['device'] == 'cpu' else ''
+    threads = f', {about["threads"]} thread{"s" * (about["threads"] > 1)}' if about['device'] == 'cpu' else ''
     notes = [
         f'{about["images"]:,} images of {about["split"]}; images/s and memory (weights included) of the prediction of '
         f'{about["batch_size"]} images at once on {about["device"]}{threads}, without loading.'

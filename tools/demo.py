@@ -28,7 +28,7 @@ from mmkd.cli.compare import Column, Comparison, compare
 from mmkd.cli.compare.candidates import candidates
 from mmkd.errors import UserError
 
-PROGRESS = re.compile(r'epoch \d|[\d,]+/')  # of the short log
+PROGRESS = re.compile(r'(epoch )?[\d,]+/[\d,]+  ')  # of the short log
 TEACHER, STUDENT = 'baselines/resnet18-w32_digits.py', 'baselines/resnet18-w16_digits.py'
 
 

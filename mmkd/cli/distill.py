@@ -68,7 +68,7 @@ def check(config: ShortConfig) -> list[dict]:
 
 
 def write(out: Path, text: str) -> None:
-    """Write the config; one with the same content may be there already."""
+    """Write the config, unless the same one exists."""
     if out.suffix != '.py':
         raise UserError(f'--out: {out} must end with .py.')
     try:

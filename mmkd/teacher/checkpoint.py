@@ -1,4 +1,4 @@
-"""Loads a teacher's checkpoint, and explains which of its weights do not fit."""
+"""Loads a teacher's checkpoint; its errors say which weights do not fit."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class UnfitWeightsError(UserError):
         super().__init__(f'{whose.key}: {checkpoint} does not fit the {whose.network}: {_listed(wrong)}. {cure}')
 
     def fit(self, network: nn.Module) -> bool:
-        """Whether they would fit this one."""
+        """Whether the weights would fit this network."""
         return _fits(self.state, network.state_dict())
 
 
@@ -73,10 +73,10 @@ def load_checked(
     given = dict(state)
     for name in rest:
         state.pop(name, None)
-    try:  # the network's own hooks may make a tensor fit, as a ViT resizes its position embedding
+    try:  # a network's own hooks may make a tensor fit, as a ViT resizes its position embedding
         keys = network.load_state_dict(state, strict=False)
         wrong = {name: 'missing' for name in keys.missing_keys if name not in rest}
-        for name in keys.unexpected_keys:  # a deeper network's checkpoint holds all that a shallower one wants
+        for name in keys.unexpected_keys:  # a deeper network's checkpoint contains all that a shallower one needs
             (wrong if name.split('.')[0] in parts and name in weights else rest)[name] = 'unknown'
     except RuntimeError as error:
         wrong = {name: why for name, why in unfit.items() if name not in rest} or {
@@ -94,10 +94,10 @@ def load_checked(
 
 
 def _read(key: str, checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
-    """The state dict in a file, with the metadata that tells the network's own hooks its version; names of classes."""
+    """The state dict in a file with the metadata that network hooks read their version from, and the class names."""
     try:
         content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    except UserError as error:  # it is not trusted
+    except UserError as error:  # a file of unknown origin
         raise UserError(f'{key}: {error}') from error
     except FileNotFoundError as error:
         path = Path(checkpoint).expanduser()
@@ -118,7 +118,7 @@ def _read(key: str, checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
 
 
 def _why(name: str, state: dict, own: dict) -> str:
-    """Why a tensor of the network cannot be loaded, ``''`` if it can."""
+    """The reason why a tensor of the network cannot be loaded, ``''`` if it can."""
     if name not in state:
         return 'missing'
     shape, needed = tuple(getattr(state[name], 'shape', ())), tuple(own[name].shape)

@@ -26,6 +26,7 @@ import torch
 
 from mmkd.cli.compare import Column, Comparison, compare
 from mmkd.cli.compare.candidates import candidates
+from mmkd.cli.report import write_report
 from mmkd.errors import UserError
 
 PROGRESS = re.compile(r'(epoch )?[\d,]+/[\d,]+  ')  # of the short log
@@ -166,7 +167,8 @@ def main() -> None:
     print(f'\n{found.in_terminal(shutil.get_terminal_size((120, 0)).columns)}\n')
     folder = args.work_dir / 'demo'
     print(f'In {folder}: {", ".join(path.name for path in found.write(folder))}')
-    # The report comes here: `mmkd report` of row.folder(args.work_dir), for row in ROWS, into the folder.
+    report = write_report([row.folder(args.work_dir) for row in ROWS], folder / 'report.html')
+    print(f'The report, for a browser, is {report}.')
 
 
 if __name__ == '__main__':

@@ -26,9 +26,10 @@ import torch
 
 from mmkd.cli.compare import Column, Comparison, compare
 from mmkd.cli.compare.candidates import candidates
+from mmkd.cli.report import write_report
 from mmkd.errors import UserError
 
-PROGRESS = re.compile(r'epoch \d|[\d,]+/')  # of the short log
+PROGRESS = re.compile(r'(epoch )?[\d,]+/[\d,]+  ')  # of the short log
 TEACHER, STUDENT = 'baselines/resnet18-w32_digits.py', 'baselines/resnet18-w16_digits.py'
 
 
@@ -164,8 +165,10 @@ def main() -> None:
     train_all(DISTILLED, args)
     found = compare_all(args.work_dir)
     print(f'\n{found.in_terminal(shutil.get_terminal_size((120, 0)).columns)}\n')
-    print(f'In files: {", ".join(map(str, found.write(args.work_dir / "demo")))}')
-    # The report comes here: `mmkd report` of row.folder(args.work_dir), for row in ROWS, into args.work_dir / 'demo'.
+    folder = args.work_dir / 'demo'
+    print(f'In {folder}: {", ".join(path.name for path in found.write(folder))}')
+    report = write_report([row.folder(args.work_dir) for row in ROWS], folder / 'report.html')
+    print(f'The report, for a browser, is {report}.')
 
 
 if __name__ == '__main__':

@@ -25,7 +25,10 @@ def test_all_rows_then_nothing_is_trained_again(tmp_path):
     assert all(int(row['seconds']) > 0 and 0 <= float(row['accuracy/top1']) <= 100 for row in rows)
     table = said[said.index('\n                   labels') :]
     assert [line[:17].strip() for line in table.splitlines()[2:8]] == names
-    assert f'In files: {tmp_path / "demo" / "comparison.csv"}' in table
+    assert f'In {tmp_path / "demo"}: comparison.csv, comparison.json, comparison.md\n' in table
+    report = tmp_path / 'demo' / 'report.html'
+    assert f'The report, for a browser, is {report}.' in table
+    assert 'resnet18-w16_digits-5-labels' in report.read_text()
     assert said.count(' begins, ') == 6
     assert 'teacher: epoch 1/10' in said
     assert 'KD: 8/8' in said

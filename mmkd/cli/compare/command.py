@@ -27,7 +27,7 @@ def main() -> None:
     comparison = compare(found, args.split, args.device, args.batch_size)
     print(comparison.in_terminal(shutil.get_terminal_size((120, 0)).columns))
     if args.out:
-        print(f'\nIn files: {", ".join(map(str, comparison.write(Path(args.out))))}')
+        print(f'\nIn {args.out}: {", ".join(path.name for path in comparison.write(Path(args.out)))}')
 
 
 def _check_device(name: str) -> None:

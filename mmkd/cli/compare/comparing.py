@@ -1,8 +1,9 @@
 """Compares candidates: evaluates one after the other, and puts the figures side by side."""
 
+import logging
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,7 @@ from mmkd.evaluation.calibration import BINS, calibration_error
 from mmkd.version import __version__
 
 COSTS = [
-    Column('parameters', 'parameters', '{:,}'.format),
+    Column('parameters', 'params', lambda count: _short(count)),
     Column('flops', 'FLOPs', lambda flops: _short(flops)),
     Column('images_per_second', 'images/s', lambda rate: f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'),
     Column('memory_bytes', 'memory', lambda size: f'{size / 2**20:,.1f} MiB'),
@@ -49,7 +50,7 @@ def compare(
         for place, one in enumerate(candidates, 1):
             print(f'{place} of {len(candidates)}: {one.name}', file=sys.stderr, flush=True)
             try:
-                with redirect_stdout(StringIO()):  # the toolboxes tell of each file that they load
+                with _quiet():
                     results.append(evaluate(one, folder, device, batch_size))
             except UserError as error:
                 raise UserError(f'{one.name}: {error}') from error
@@ -73,6 +74,18 @@ def compare(
         mmkd=__version__,
     )
     return Comparison(rows, [*columns, *COSTS, *measured], about, _notes(about, measured, first.name, results))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The toolboxes print, log and warn of each file that they load."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _check_results(first: Candidate, other: Candidate, ours: Result, theirs: Result, split: str) -> None:
@@ -124,7 +137,7 @@ def _is_clear(key: str, keys: Sequence[str]) -> bool:
 
 
 def _notes(about: dict, measured: list[Column], first: str, results: list[Result]) -> list[str]:
-    threads = f', {about["threads"]} threads' if about['device'] == 'cpu' else ''
+    threads = f', {about["threads"]} thread{"s" * (about["threads"] > 1)}' if about['device'] == 'cpu' else ''
     notes = [
         f'{about["images"]:,} images of {about["split"]}; images/s and memory (weights included) of the prediction of '
         f'{about["batch_size"]} images at once on {about["device"]}{threads}, without loading.'

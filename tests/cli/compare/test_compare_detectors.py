@@ -35,7 +35,7 @@ def test_two_detectors(compare, tmp_path, digits_coco, monkeypatch, capsys):
         torch.save(dict(state_dict=model.state_dict()), f'{name}.pth')
     assert compare('big.py', 'big.pth', 'small.py', 'small.pth', '--out', 'out', '--device', 'cpu') is None
     said = capsys.readouterr().out
-    table = said[said.index('       bbox_mAP') : said.index('In files')]
+    table = said[said.index('       bbox_mAP') : said.index('\nIn out: ')]
     assert max(map(len, table.splitlines())) <= 40
     big, small = csv.DictReader((tmp_path / 'out' / 'comparison.csv').read_text().splitlines())
     for size in ('', '_50', '_75', '_s', '_m', '_l'):

@@ -7,7 +7,7 @@ from mmkd.errors import UserError
 
 
 def umeyama(points, targets):
-    """Umeyama's closed form, by a singular value decomposition."""
+    """Umeyama's closed form, computed by a singular value decomposition."""
     means = points.mean(0), targets.mean(0)
     centred = points - means[0], targets - means[1]
     u, sizes, v = np.linalg.svd(centred[1].T @ centred[0] / len(points))
@@ -52,7 +52,7 @@ def test_a_box_is_cut_out():
 @pytest.mark.parametrize(
     ('results', 'words'),
     [
-        (dict(img_path='a.jpg'), 'AlignFace: a.jpg has no landmarks; take a data set that has them'),
+        (dict(img_path='a.jpg'), 'AlignFace: a.jpg has no landmarks; name them in the list'),
         (dict(sample_idx=3, landmarks=np.zeros((4, 2))), 'AlignFace: sample 3 has no landmarks'),
         (dict(landmarks=np.full((5, 2), np.nan)), 'AlignFace: sample has no landmarks'),
     ],

@@ -40,7 +40,7 @@ def test_lfws_pairs(tmp_path):
 def test_one_fold_has_no_accuracy(tmp_path):
     write_lfw(tmp_path, folds=1, each=5)
     text = (tmp_path / 'pairs.txt').read_text()
-    (tmp_path / 'pairs.txt').write_text(text.replace('1\t5\n', '5\n', 1))  # as LFW's development pairs begin
+    (tmp_path / 'pairs.txt').write_text(text.replace('1\t5\n', '5\n', 1))  # LFW's development pairs begin like this
     assert lfw(tmp_path).metainfo['protocol'].folds == 0
 
 
@@ -96,12 +96,46 @@ def test_all_pairs_of_identities(tmp_path, log):
     assert len(FaceIdentities(**options, skip_missing=True)) == 4
     assert log == ['FaceIdentities leaves out 1 images, since images are missing.']
     for text, words in (
-        ('a.jpg\n', 'a line without a label: a.jpg'),
+        ('a.jpg\n', 'line 1 is no path with a label behind it: a.jpg'),
         ('a.jpg 1\n', 'lists 1 images; each is compared'),
     ):
         (tmp_path / 'list.txt').write_text(text)
         with pytest.raises(UserError, match=words):
             FaceIdentities(**options)
+
+
+def test_lfws_images_have_the_landmarks_of_a_list(tmp_path):
+    write_lfw(tmp_path)
+    lines = [
+        f'p{person}/p{person}_{photo:04d}.jpg {person} {photo} 2 3 4 5 6 7 8 9.5'
+        for person in range(6)
+        for photo in range(1, 5)
+    ]
+    (tmp_path / 'landmarks.txt').write_text('\n'.join(lines))
+    faces = lfw(tmp_path, landmarks='landmarks.txt')
+    for place in range(len(faces)):
+        info = faces.get_data_info(place)
+        person, photo = info['img_path'][-10], info['img_path'][-5]
+        assert info['landmarks'].tolist() == [[int(person), int(photo)], [2, 3], [4, 5], [6, 7], [8, 9.5]]
+    (tmp_path / 'landmarks.txt').write_text('\n'.join(lines[1:]))
+    with pytest.raises(UserError, match=r'landmarks.txt has no landmarks of p0/p0_0001.jpg; it must name all images'):
+        lfw(tmp_path, landmarks='landmarks.txt')
+    (tmp_path / 'landmarks.txt').write_text('p0/p0_0001.jpg 1 2 3\n')
+    with pytest.raises(UserError, match=r'landmarks.txt, line 1 must end in ten numbers'):
+        lfw(tmp_path, landmarks='landmarks.txt')
+    with pytest.raises(UserError, match=r'none.txt does not exist; list the images in it, a path and ten numbers'):
+        lfw(tmp_path, landmarks='none.txt')
+
+
+def test_identities_with_landmarks(tmp_path):
+    for place in range(3):
+        write(tmp_path / f'{place}.jpg', face(place // 2, place))
+    (tmp_path / 'list.txt').write_text(
+        ''.join(f'{place}.jpg {place // 2} {place} 1 2 3 4 5 6 7 8 9\n' for place in range(3))
+    )
+    faces = FaceIdentities(ann_file=str(tmp_path / 'list.txt'), data_prefix=str(tmp_path), landmarks=True)
+    assert [faces.get_data_info(i)['landmarks'][0].tolist() for i in range(3)] == [[0, 1], [1, 1], [2, 1]]
+    assert faces.metainfo['protocol'].same.tolist() == [True, False, False]
 
 
 def test_a_bin_of_python_2(tmp_path):
@@ -116,7 +150,7 @@ def test_a_bin_of_python_2(tmp_path):
     info = faces.get_data_info(3)
     assert info['img'].shape == (20, 20, 3)
     assert info['sample_idx'] == 3
-    assert np.abs(info['img'].astype(int) - face(6, 2)).mean() < 25  # as JPEG leaves it
+    assert np.abs(info['img'].astype(int) - face(6, 2)).mean() < 25  # JPEG changes the values
     assert pickle.loads(pickle.dumps(faces)).get_data_info(3)['img'].shape == (20, 20, 3)
 
 

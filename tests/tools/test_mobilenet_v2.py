@@ -1,19 +1,22 @@
+from importlib import import_module
+
 import pytest
 import torch
 
 
-def test_torchvisions_weights_compute_the_same_in_mmdets_backbone(run_tool, tmp_path):
-    pytest.importorskip('mmdet')
-    from mmdet.models.backbones import MobileNetV2
+@pytest.mark.parametrize('toolbox', ['mmdet', 'mmpretrain'])
+def test_torchvisions_weights_compute_the_same_in_a_toolboxs_backbone(run_tool, tmp_path, toolbox):
+    pytest.importorskip(toolbox)
     from torchvision.models import mobilenet_v2
 
     torch.manual_seed(0)
     source = mobilenet_v2(weights=None).eval()
     torch.save(source.state_dict(), tmp_path / 'source.pth')
-    assert run_tool('model_converters/mobilenet_v2.py', tmp_path / 'source.pth', tmp_path / 'new' / 'own.pth') is None
+    paths = tmp_path / 'source.pth', tmp_path / 'new' / 'own.pth'
+    assert run_tool('model_converters/mobilenet_v2.py', *paths, '--for', toolbox) is None
     state = torch.load(tmp_path / 'new' / 'own.pth', weights_only=True)['state_dict']
-    own = MobileNetV2(out_indices=(7,))
-    own.eval()  # gives None
+    own = import_module(f'{toolbox}.models.backbones').MobileNetV2(out_indices=(7,))
+    own.eval()  # returns None
     own.load_state_dict({name.removeprefix('backbone.'): value for name, value in state.items()})
     inputs = torch.randn(1, 3, 64, 64)
     with torch.no_grad():

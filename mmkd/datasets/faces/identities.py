@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mmkd.datasets.faces.record_io import RecordFile
-from mmkd.datasets.faces.rows import Identities, decoded, lines_of
+from mmkd.datasets.faces.rows import Identities, decoded, listed
 from mmkd.errors import UserError
 from mmkd.registry import DATASETS
 
@@ -20,35 +20,36 @@ class FaceList(Identities):
     Args:
         ann_file (str): The list, below ``data_root`` if that is given.
         data_prefix (str | dict): The folder of the images.
+        landmarks (bool): Whether ten numbers stand behind the label, x and y of five landmarks, which go to the
+            pipeline for :class:`mmkd.AlignFace`. Defaults to False.
         **kwargs: As in :class:`mmengine.dataset.BaseDataset` (``pipeline``, ``indices``, ``metainfo``, ...).
 
     Example:
         >>> dict(type='mmkd.FaceList', data_root='data/webface', ann_file='train.txt', data_prefix='images')
     """
 
-    def __init__(self, ann_file: str, data_prefix: str | dict = '', **kwargs):
+    def __init__(self, ann_file: str, data_prefix: str | dict = '', landmarks: bool = False, **kwargs):
+        self.with_landmarks = landmarks
         prefix = dict(img_path=data_prefix) if isinstance(data_prefix, str) else data_prefix
         super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
 
     def load_labels(self) -> np.ndarray:
         """The labels; the paths are kept as bytes, which are small."""
-        path = Path(self.ann_file).expanduser()
-        names, labels = [], []
-        for number, words in enumerate(lines_of(path, 'list the images in it, a path and a label a line'), 1):
-            if not words:
-                continue
-            if len(words) < 2 or not words[-1].isdecimal():
-                raise UserError(
-                    f'FaceList: {path}, line {number} is no path with a label from 0 on behind it: {" ".join(words)}'
-                )
-            names.append(' '.join(words[:-1]).encode())
-            labels.append(int(words[-1]))
+        names, labels, landmarks = [], [], []
+        for name, label, points, where in listed(Path(self.ann_file).expanduser(), 'FaceList', self.with_landmarks):
+            if not label.isdecimal():
+                raise UserError(f'{where} is no path with a label from 0 on behind it: {name} {label}')
+            names.append(name.encode())
+            labels.append(int(label))
+            landmarks += [] if points is None else [points]
+        self.landmarks = np.array(landmarks)
         self.names = np.array(names)
         return np.array(labels)
 
     def image_of(self, row: int) -> dict:
-        """The path."""
-        return dict(img_path=str(Path(self.data_prefix['img_path']).expanduser() / self.names[row].decode()))
+        """The path, and the landmarks of a list that has them."""
+        path = str(Path(self.data_prefix['img_path']).expanduser() / self.names[row].decode())
+        return dict(img_path=path, landmarks=self.landmarks[row]) if self.with_landmarks else dict(img_path=path)
 
 
 @DATASETS.register_module()

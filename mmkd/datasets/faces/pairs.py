@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkd.datasets.faces.rows import ProtocolImages, lines_of
+from mmkd.datasets.faces.rows import ProtocolImages, lines_of, listed, points_of
 from mmkd.errors import UserError
 from mmkd.evaluation import Pairs, Protocol, all_pairs
 from mmkd.registry import DATASETS
@@ -25,6 +25,8 @@ class FacePairs(ProtocolImages):
         ann_file (str): The list, below ``data_root`` if that is given.
         data_prefix (str | dict): The folder of the people's folders.
         suffix (str): How the images' names end. Defaults to ``'.jpg'``.
+        landmarks (str, optional): A list of images and their landmarks, for :class:`mmkd.AlignFace`: a line each with
+            the path below ``data_prefix`` and ten numbers. Defaults to None.
         rates (Sequence[float]): The FARs at which the TAR is given. Defaults to (1e-3, 1e-4).
         **kwargs: ``skip_missing``, and as in :class:`mmengine.dataset.BaseDataset`.
 
@@ -32,8 +34,15 @@ class FacePairs(ProtocolImages):
         >>> dict(type='mmkd.FacePairs', data_root='data/lfw', ann_file='pairs.txt', data_prefix='aligned')
     """
 
-    def __init__(self, ann_file: str, suffix: str = '.jpg', rates: Sequence[float] = RATES, **kwargs):
-        self.suffix, self.rates = suffix, rates
+    def __init__(
+        self,
+        ann_file: str,
+        suffix: str = '.jpg',
+        landmarks: str | None = None,
+        rates: Sequence[float] = RATES,
+        **kwargs,
+    ):
+        self.suffix, self.landmarks, self.rates = suffix, landmarks, rates
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_protocol(self) -> tuple[list[dict], Protocol]:
@@ -57,8 +66,24 @@ class FacePairs(ProtocolImages):
         same = np.array([is_same for _, _, is_same in pairs])[keep]
         kept = [int(part.sum()) for part in np.array_split(keep, folds)]
         ends = tuple(np.cumsum(kept)[:-1].tolist())  # folds stay what they are where pairs are left out
-        infos = [dict(img_path=str(self.folder / name)) for name in index]
+        known = self._landmarks(list(index)) if self.landmarks else {}
+        infos = [
+            dict(img_path=str(self.folder / name), **(dict(landmarks=known[name]) if known else {})) for name in index
+        ]
         return infos, Pairs(first, second, same, ends or 0, self.rates)
+
+    def _landmarks(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Of each image."""
+        path = self.root / str(self.landmarks)
+        lines = enumerate(lines_of(path, 'list the images in it, a path and ten numbers a line'), 1)
+        known = {
+            ' '.join(words[:-10]): points_of(words[-10:], f'FacePairs: {path}, line {number}')
+            for number, words in lines
+            if words
+        }
+        if absent := [name for name in names if name not in known]:
+            raise UserError(f'FacePairs: {path} has no landmarks of {absent[0]}; it must name all images of the pairs.')
+        return known
 
     @staticmethod
     def _header(path: Path, words: list[str]) -> tuple[int, int]:
@@ -94,29 +119,30 @@ class FaceIdentities(ProtocolImages):
     Args:
         ann_file (str): The list, below ``data_root`` if that is given.
         data_prefix (str | dict): The folder of the images.
+        landmarks (bool): Whether ten numbers stand behind the label, as for :class:`mmkd.FaceList`. Defaults to False.
         rates (Sequence[float]): The FARs at which the TAR is given. Defaults to (1e-3, 1e-4).
         **kwargs: ``skip_missing``, and as in :class:`mmengine.dataset.BaseDataset`.
     """
 
-    def __init__(self, ann_file: str, rates: Sequence[float] = RATES, **kwargs):
-        self.rates = rates
+    def __init__(self, ann_file: str, landmarks: bool = False, rates: Sequence[float] = RATES, **kwargs):
+        self.with_landmarks, self.rates = landmarks, rates
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_protocol(self) -> tuple[list[dict], Protocol]:
         """The images that exist."""
         path = Path(self.ann_file).expanduser()
-        rows = [words for words in lines_of(path, 'list the images in it, a path and a label a line') if words]
-        for words in rows:
-            if len(words) < 2:
-                raise UserError(f'FaceIdentities: {path} has a line without a label: {words[0]}')
+        rows = list(listed(path, 'FaceIdentities', self.with_landmarks))
         if not 2 <= len(rows) <= MOST_IMAGES:
             raise UserError(
                 f'FaceIdentities: {path} lists {len(rows):,} images; each is compared with every other, so take 2 to '
                 f'{MOST_IMAGES:,}, or a list of pairs (FacePairs).'
             )
-        names = [' '.join(words[:-1]) for words in rows]
-        gone = self.missing(names, f'FaceIdentities: {path}')
+        gone = self.missing([name for name, *_ in rows], f'FaceIdentities: {path}')
         self.say_skipped({'images': sum(gone)})
-        kept = [(name, words[-1]) for name, words, is_gone in zip(names, rows, gone) if not is_gone]
-        labels = np.unique([label for _, label in kept], return_inverse=True)[1]
-        return [dict(img_path=str(self.folder / name)) for name, _ in kept], all_pairs(labels, self.rates)
+        kept = [row for row, is_gone in zip(rows, gone) if not is_gone]
+        labels = np.unique([label for _, label, *_ in kept], return_inverse=True)[1]
+        infos = [
+            dict(img_path=str(self.folder / name), **({} if points is None else dict(landmarks=points)))
+            for name, _, points, _ in kept
+        ]
+        return infos, all_pairs(labels, self.rates)

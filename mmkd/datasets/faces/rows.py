@@ -1,7 +1,7 @@
 """What the face data sets share."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,6 +30,38 @@ def lines_of(path: Path, what: str) -> list[list[str]]:
     except UnicodeDecodeError as error:
         raise UserError(f'{path} is no text; {what}.') from error
     return [line.split() for line in lines]
+
+
+def listed(path: Path, kind: str, with_landmarks: bool) -> Iterator[tuple[str, str, np.ndarray | None, str]]:
+    """The path, the label and the landmarks of each line of a list, and where it is.
+
+    Args:
+        path: The list.
+        kind: The data set that reads it.
+        with_landmarks: Whether ten numbers stand behind the label.
+    """
+    for number, words in enumerate(lines_of(path, 'list the images in it, a path and a label a line'), 1):
+        where = f'{kind}: {path}, line {number}'
+        if not words:
+            continue
+        own = words[:-10] if with_landmarks else words
+        if len(own) < 2:
+            behind = 'a label and ten numbers' if with_landmarks else 'a label'
+            raise UserError(f'{where} is no path with {behind} behind it: {" ".join(words)}')
+        yield ' '.join(own[:-1]), own[-1], points_of(words[-10:], where) if with_landmarks else None, where
+
+
+def points_of(words: Sequence[str], where: str) -> np.ndarray:
+    """Five landmarks (5, 2) from the ten numbers of a line."""
+    try:
+        points = np.array(words, np.float32).reshape(5, 2)
+    except ValueError:
+        points = np.array([np.nan])
+    if not np.isfinite(points).all():
+        raise UserError(
+            f'{where} must end in ten numbers, x and y of both eyes, the nose and both corners of the mouth.'
+        )
+    return points
 
 
 class Identities(BaseDataset):

@@ -9,7 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import METRICS
 
 from mmkd.reporting.html import Html, note, number, section, table, tag
-from mmkd.reporting.networks import Images, Measured
+from mmkd.reporting.networks import Images, Measured, predicts
 
 MOST = 40  # classes in the table: those that gain and lose most
 SIZES = {'mAP': 'all', 'mAP_50': 'IoU 0.5', 'mAP_75': 'IoU 0.75', 'mAP_s': 'small', 'mAP_m': 'medium', 'mAP_l': 'large'}
@@ -27,13 +27,13 @@ class ByClass:
 def per_class(networks: list[Measured], images: Images, cfg: Config) -> list[Html]:
     """A table of classes; for detectors one by size, too."""
     first = networks[0].results[0]
-    if 'pred_label' in first and 'gt_label' in first:
+    if predicts(first, 'pred_label', 'gt_label') and len(first.gt_label) == 1:
         counts = _count([int(sample.gt_label[0]) for sample in networks[0].results], images)
         return [_section([_accuracies(one, images) for one in networks], counts, 'accuracy', images)]
     evaluator = cfg.get('val_evaluator')
     evaluators = evaluator if isinstance(evaluator, list) else [evaluator]
     coco = next((one for one in evaluators if isinstance(one, dict) and 'CocoMetric' in str(one.get('type'))), None)
-    if 'pred_instances' not in first or coco is None:
+    if coco is None or not predicts(first, 'pred_instances'):
         return []
     scores = [_evaluate(one, images, coco) for one in networks]
     shown = [ByClass(one.name, one.method, _classes_of(score, images)) for one, score in zip(networks, scores)]

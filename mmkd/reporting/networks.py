@@ -1,11 +1,11 @@
 """The networks of the runs, built from what the work dirs hold, and the images that they are measured on."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner, load_checkpoint
+from mmengine.structures import BaseDataElement
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 from torch.utils.data import DataLoader, Subset
@@ -51,7 +52,9 @@ class Measured:
         network: In evaluation mode, on the device.
         method: Of the run.
         networks: Both networks of a distillation.
+        pairs: Where its stages end, if its config says so.
         fresh: The student as it was before the training.
+        teacher_scores: Whether the teacher has a score by the student's metric, which its log tells.
         results: The toolbox's samples with its predictions.
     """
 
@@ -59,7 +62,9 @@ class Measured:
     network: BaseModel
     method: str = ''
     networks: Networks | None = None
+    pairs: Sequence | None = None
     fresh: BaseModel | None = None
+    teacher_scores: bool = False
     results: list = field(default_factory=list)
 
     def see(self, batch: dict) -> None:
@@ -89,9 +94,9 @@ class MeasuredTeacher(Measured):
 
 
 def teacher_of(networks: list[Measured]) -> list[Measured]:
-    """The teacher of the distillations, if it has all of its weights."""
-    both = next((one.networks for one in networks if one.networks), None)
-    if both is None or not both.teacher.whole:
+    """The teacher of the distillations, if it tells the same classes apart."""
+    both = next((one.networks for one in networks if one.networks and one.teacher_scores), None)
+    if both is None:
         return []
     return [MeasuredTeacher('teacher', cast(BaseModel, both.teacher.network), networks=both)]
 
@@ -146,8 +151,15 @@ def build(group: Group, cfg: Config) -> Measured:
         torch.manual_seed((run.settings.get('randomness') or {}).get('seed') or 0)
         fresh = build_student(ConfigDict(run.student), cfg.get('data_preprocessor'))
         fresh.init_weights()
-        measured.networks, measured.fresh = Networks(student, holder, nn.ModuleDict()), fresh.to(get_device()).eval()
         holder.turn(lambda tensor: tensor.to(get_device()))
+        measured.networks = Networks(student, holder, nn.ModuleDict())
+        measured.fresh = fresh.to(get_device()).eval()
+        measured.pairs, measured.teacher_scores = cfg.model.get('pairs'), bool(run.log.teacher_score)
     load_checkpoint(student, found[0], map_location='cpu', strict=True, logger='silent')
     student.to(get_device()).eval()
     return measured
+
+
+def predicts(sample: Any, *names: str) -> bool:
+    """Whether a network's result is a toolbox's sample with all of these."""
+    return isinstance(sample, BaseDataElement) and all(name in sample for name in names)

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from mmkd.reporting.html import Html, note, safe, section, tag
-from mmkd.reporting.networks import Images, Measured
+from mmkd.reporting.networks import Images, Measured, predicts
 
 PHOTOS, SIDE = 4, 480  # how many, and their longest side in the file
 NETWORKS = 4
@@ -18,7 +18,7 @@ SURE = 0.3  # the lowest score of a box that is drawn
 def side_by_side(networks: list[Measured], images: Images) -> Html:
     """A row a photo, a column a network."""
     shown = networks[:NETWORKS]
-    if 'pred_instances' not in shown[0].results[0]:
+    if not predicts(shown[0].results[0], 'pred_instances'):
         return Html()
     count = len(shown[0].results)
     rows: list[Html] = []

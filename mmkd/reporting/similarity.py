@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mmkd.errors import UserError
 from mmkd.features.capture import run_to
 from mmkd.features.similarity import linear_cka, mapped_cosine, pooled
 from mmkd.reporting.html import Html, note, section, tag
@@ -21,6 +22,7 @@ class FeatureSimilarity:
     """The features of one distillation at the ends of its stages."""
 
     measured: Measured
+    why_not: str = ''  # there are none
     features: dict[tuple[str, str], list[Tensor]] = field(default_factory=lambda: defaultdict(list))
 
     def see(self, batch: dict) -> None:
@@ -29,8 +31,13 @@ class FeatureSimilarity:
         assert networks is not None
         data = networks.preprocessor(copy.deepcopy(batch), False)
         inputs, samples = data['inputs'], data['data_samples']
-        if not self.features:
-            networks.pair_stages(inputs)
+        if not self.features and not self.why_not:
+            try:
+                networks.pair_stages(inputs, self.measured.pairs)
+            except UserError as error:  # a method that compares scores alone needs no pairs
+                self.why_not = str(error)
+        if self.why_not:
+            return
         both = networks.padded_for_both(inputs)
         stages = networks.plan.stages
         theirs = list(networks.teacher_stages.values())
@@ -58,10 +65,10 @@ class FeatureSimilarity:
 
 def heat_maps(all_features: list[FeatureSimilarity]) -> Html:
     """Both maps and the cosines of every distillation."""
-    found = [Html(tag('h3', one.measured.name) + _maps(one)) for one in all_features if one.features]
-    if not found:
+    if not all_features:
         return Html()
-    count = len(all_features[0].of(STUDENT, all_features[0].pairs[0][0]))
+    found = [tag('h3', one.measured.name) + (_maps(one) if one.features else note(one.why_not)) for one in all_features]
+    count = next((len(one.of(STUDENT, one.pairs[0][0])) for one in all_features if one.features), 0)
     said = (
         f'Linear CKA on {count} validation images: 1 where features differ by a rotation and a scale, about 0 where '
         'they have nothing in common. Before: the same student with new weights. Cosine: between the vectors of the '

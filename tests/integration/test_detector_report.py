@@ -19,7 +19,8 @@ def test_a_report_of_detectors(kind, plain, distil, tmp_path, monkeypatch):
     cfg.visualizer.name = 'alone'  # two runs in one process would log through the same one
     cfg.train_cfg.update(max_epochs=2, val_interval=1)
     Runner.from_cfg(cfg).train()
-    changes = {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1, 'model.student.test_cfg.score_thr': 0.0}
+    changes = {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1}
+    changes |= {f'model.{its}.test_cfg.score_thr': 0.0 for its in ('student', 'teacher.config.model')}
     lengths = dict(stages=['neck', 'head'], lengths=[1, 1], score_teacher=True)
     distil(tmp_path / 'sskd', lengths, **changes).train()
 

@@ -1,4 +1,4 @@
-"""Copies batches to the device without blocking the host, and normalises them at once."""
+"""Copies batches to the device without blocking the host, and normalises their images together."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def wait_for_no_copy(preprocessor: BaseDataPreprocessor) -> None:
 
 
 def _stack_images(preprocessor: Any, arguments: tuple) -> tuple | None:
-    """Replace a list of images by a batch, where they have one size."""
+    """Replace a list of images by a batch if they have one size."""
     data: Any = arguments[0] if arguments else None
     images = data.get('inputs') if isinstance(data, dict) else None
     if not isinstance(images, list | tuple) or not images or not all(isinstance(image, Tensor) for image in images):
@@ -63,7 +63,8 @@ class _SamplesAside:
 
     def give_back(self, preprocessor: Any, arguments: tuple, output: dict) -> dict | None:
         """After the forward."""
-        return None if self.samples is None else {**output, 'data_samples': self.samples}
+        samples, self.samples = self.samples, None  # a copy of the preprocessor holds no batch
+        return None if samples is None else {**output, 'data_samples': samples}
 
 
 def _is_ready(label: Any, device: torch.device) -> bool:
@@ -71,7 +72,7 @@ def _is_ready(label: Any, device: torch.device) -> bool:
 
 
 def _bring_labels(preprocessor: Any, arguments: tuple) -> None:
-    """Copy the labels or scores of a batch at once, so that mmpretrain finds them on the device."""
+    """Copy the labels or scores of a batch together, so that mmpretrain finds them on the device."""
     samples = arguments[0].get('data_samples') if arguments and isinstance(arguments[0], dict) else None
     if preprocessor.device.type == 'cpu' or not samples:
         return

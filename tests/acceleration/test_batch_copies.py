@@ -67,6 +67,7 @@ def test_labels_are_not_written_one_by_one(monkeypatch):
     monkeypatch.setattr(DataSample, 'set_gt_label', lambda *_: pytest.fail('a label was written again'))
     out = ours(data)
     assert out['data_samples'] is data['data_samples']
+    assert all(hook.__self__.samples is None for hook in ours._forward_hooks.values())  # copies take nothing along
     assert ours(dict(data, data_samples=None))['data_samples'] is None  # nothing is left of the batch before
 
 

@@ -44,6 +44,28 @@ def test_bad_lists_are_told(tmp_path, text, words):
         FaceList(ann_file=str(tmp_path / 'none.txt'))
 
 
+def test_a_folder_for_each_person_trains_a_recognizer(tmp_path):
+    """By mmpretrain's own data set."""
+    pytest.importorskip('mmpretrain')
+    from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+    init_default_scope('mmpretrain')
+    for person, name in enumerate(['bea', 'Ann', 'cy']):  # labels go by the names' order
+        for photo in range(2 + person):
+            write(tmp_path / name / f'{photo}.png', face(person, photo))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    folders = DATASETS.build(dict(type='CustomDataset', data_prefix=str(tmp_path), pipeline=pipeline))
+    assert [folders.get_cat_ids(i) for i in range(len(folders))] == [[0]] * 3 + [[1]] * 2 + [[2]] * 4
+    backbone = dict(type='mmkd.IResNet', depth=18, num_features=8, widths=(4, 4, 6, 8, 10), image_size=20)
+    head = dict(type='ArcFaceClsHead', num_classes=3, in_channels=8)
+    network = MODELS.build(dict(type='mmkd.FaceRecognizer', backbone=backbone, head=head))
+    batch = [folders[i] for i in (0, 3, 8)]
+    np.testing.assert_array_equal(batch[0]['inputs'].permute(1, 2, 0), face(1, 0))
+    data = network.data_preprocessor({key: [each[key] for each in batch] for key in ('inputs', 'data_samples')}, True)
+    network(**data, mode='loss')['loss'].backward()
+    assert network.head.norm_product.weight.grad.abs().sum() > 0
+
+
 NUMBERS = '30 51.5 65 50 48 72 33 92 63.25 90'
 
 

@@ -25,7 +25,7 @@ def lab(monkeypatch, tmp_path):
     for folder in ('benchmark', 'arenas'):
         monkeypatch.syspath_prepend(ROOT / 'tools' / folder)
     monkeypatch.chdir(tmp_path)
-    names = ('arena', 'cifar', 'gains', 'page', 'picture', 'results', 'run', 'training')
+    names = ('arena', 'cifar', 'gains', 'outcome', 'page', 'picture', 'results', 'run', 'training')
     yield type('Lab', (), {name: __import__(name) for name in names})
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
@@ -189,6 +189,8 @@ def test_mistakes_are_told(small, lab, tmp_path, run_tool):
         lab.arena.read_arena(str(tmp_path / 'empty.py'))
     said = run_tool('arenas/run.py', 'cifar100_short')
     assert said.startswith('error: data/cifar100.npz does not exist; write its images to it as docs/data.md says')
+    said = run_tool('arenas/run.py', 'olivetti')
+    assert said.startswith('error: data/olivetti/train.txt does not exist; docs/faces.md, "A small run", says how')
     assert run_tool('arenas/run.py', 'bccd').startswith('error: data/bccd320/train.json does not exist; docs/data.md')
 
 
@@ -228,6 +230,28 @@ def test_the_table_says_what_was_trained_where_and_what_not(small, lab):
     assert '| SSKD |  | not run |  |  |  |  |' in lines
     assert 'a: CPU, 2 cores, torch 1, commit abc, 2026-01-02.' in lines
     assert '### Few' in lines
+
+
+def test_other_metrics_have_a_column(small, lab, tmp_path):
+    """They are those of the validation that counts, also where the log was cut."""
+    log = tmp_path / 'now' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    scores = [
+        {'acc': 7.0, 'tar': 30.0, 'step': 1},
+        {'acc': 6.0, 'tar': 40.44444, 'x': 1, 'step': 2},
+        {'tar': 9.0, 'step': 3},
+    ]
+    log.write_text(''.join(json.dumps(each) + '\n' for each in scores) + '{"acc": 9')
+    told = lab.outcome.outcome_of(tmp_path, 'acc', ['tar'])
+    assert (told['last'], told['best'], told['step'], told['also']) == (6.0, 7.0, 2, {'tar': 40.4444})
+    assert 'also' not in lab.outcome.outcome_of(tmp_path, 'acc')
+    one, two = line('kd', 0, 6.5, also={'tar': 40.0}), line('kd', 1, 6.5, also={'tar': 42.0})
+    lines = printed(lab, replace(small, also={'tar': 'TAR at FAR 0.1'}), one, two)
+    assert (
+        '|  | Seeds | Last epoch | Against alone | TAR at FAR 0.1 | R2 of the stages | Core-seconds | Where |' in lines
+    )
+    assert '| KD | 0, 1 | 65.0 (65.0 to 65.0) |  | 41.0 (40.0 to 42.0) |  | 90 | a |' in lines
+    assert '| SSKD |  | not run |  |  |  |  |  |' in lines
 
 
 def test_a_teacher_that_is_not_ahead_stands_above_the_table(small, lab):

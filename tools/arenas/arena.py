@@ -61,6 +61,7 @@ class Arena:
         tables: What is compared.
         metric: What counts on the validation set, at the end of the training.
         factor: What the metric is multiplied by in the tables.
+        also: Other metrics that have a column, and its title.
         options: What is changed in every config.
         seeds: Of rows that name none.
         prepare: Makes the data, or raises a UserError that says how to get them.
@@ -72,6 +73,7 @@ class Arena:
     tables: Sequence[Table]
     metric: str = 'accuracy/top1'
     factor: float = 1.0
+    also: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1)
     prepare: Callable[[], None] = lambda: None

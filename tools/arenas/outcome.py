@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 STAGE_END = re.compile(r'Stage \S+ ends: .*')
@@ -10,15 +11,18 @@ MEASURED = re.compile(r'Stage (\S+) on the validation set: (.*)')
 TEACHER = re.compile(r"The teacher's own score on the student's validation images: (.*)")
 
 
-def outcome_of(folder: Path, metric: str) -> dict:
-    """The metric at every validation, the last losses, and what the log tells of the stages."""
-    validated, learned = scalars(folder, metric)
+def outcome_of(folder: Path, metric: str, also: Collection[str] = ()) -> dict:
+    """The metric at every validation, others at the last one, the last losses, and what the log tells of the stages."""
+    validated, learned = scalars(folder, metric, also)
     console = folder / 'console.log'
     text = console.read_text(errors='replace') if console.is_file() else ''
     told: dict = dict(metric=metric, stages=stage_table(text))
     if validated:
-        last = max(validated)
-        told.update(last=validated[last], step=last, best=max(validated.values()), curve=list(validated.values()))
+        step = max(validated)
+        curve = [scores[metric] for scores in validated.values()]
+        told.update(last=validated[step][metric], step=step, best=max(curve), curve=curve)
+        if also:
+            told.update(also={name: validated[step].get(name) for name in also})
     if measured := dict(MEASURED.findall(text)):  # the last of each stage
         told.update(measured=measured)
     if learned:
@@ -28,9 +32,11 @@ def outcome_of(folder: Path, metric: str) -> dict:
     return told
 
 
-def scalars(folder: Path, metric: str) -> tuple[dict[int, float], dict[str, float]]:
-    """The metric by epoch or iteration, and the last line of losses."""
-    validated: dict[int, float] = {}
+def scalars(
+    folder: Path, metric: str, also: Collection[str] = ()
+) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
+    """The metrics by epoch or iteration, and the last line of losses."""
+    validated: dict[int, dict[str, float]] = {}
     learned: dict[str, float] = {}
     for log in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in log.read_text().splitlines():
@@ -39,7 +45,8 @@ def scalars(folder: Path, metric: str) -> tuple[dict[int, float], dict[str, floa
             except ValueError:  # the end of a log that was cut
                 continue
             if metric in values:
-                validated[values['step']] = round(values[metric], 4)
+                known = (name for name in (metric, *also) if name in values)
+                validated[values['step']] = {name: round(values[name], 4) for name in known}
             elif 'loss' in values:
                 kept = {key: value for key, value in values.items() if isinstance(value, int | float)}
                 learned = {key: float(f'{value:.4g}') for key, value in kept.items() if math.isfinite(value)}

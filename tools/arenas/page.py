@@ -32,7 +32,7 @@ SSKD's options one by one, next to the student alone and the other methods, and 
 
 {COMMON}""",
 }
-COLUMNS = ('', 'Seeds', 'Last epoch', 'Against alone', 'R2 of the stages')
+COLUMNS = ('', 'Seeds', 'Last epoch', 'Against alone')
 
 
 def write_pages(results: Path, docs: Path) -> None:
@@ -99,7 +99,8 @@ class Printed:
         """
         lists_all = is_first and self.table.page == 'results'
         rows = [self.row(row) for row in self.table.rows if lists_all or self.of(row.key)]
-        columns = [*COLUMNS, 'Core-seconds' if self.machine == CPU else 'Seconds', 'Where']
+        time = 'Core-seconds' if self.machine == CPU else 'Seconds'
+        columns = [*COLUMNS, *self.arena.also.values(), 'R2 of the stages', time, 'Where']
         lines = [*self.lead(), f'| {" | ".join(columns)} |', '|---' * len(columns) + '|']
         lines += [f'| {" | ".join(row)} |' for row in rows]
         for letter, ((device, commit), dates) in zip(_letters(), self.where.items()):
@@ -134,7 +135,7 @@ class Printed:
         diverged = [str(result['seed']) for result in results if result['state'] == DIVERGED]
         said = [f'seed {", ".join(diverged)} diverged'] if diverged else []
         if not done:
-            return [row.title, '', *(said or ['cut' if results else 'not run']), '', '', '', '']
+            return [row.title, '', *(said or ['cut' if results else 'not run']), '', *[''] * (3 + len(self.arena.also))]
         alone = self.scores(self.table.alone)
         is_other = row.key != self.table.alone
         return [
@@ -142,6 +143,7 @@ class Printed:
             ', '.join(str(result['seed']) for result in done),
             '; '.join([spread(scores), *said]),
             f'{mean(scores) - mean(alone):+.1f}' if alone and is_other else '',
+            *(spread([result['also'][name] for result in done]) for name in self.arena.also),
             explained(done[0]),
             seconds(done, 'core_seconds' if self.machine == CPU else 'seconds'),
             ', '.join(dict.fromkeys(self.letter(result) for result in done)),

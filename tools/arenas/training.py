@@ -69,7 +69,7 @@ class Trainer:
             process = subprocess.Popen(self.command(training), stdout=log, stderr=log, pass_fds=[lock])
             code, cores = awaited(process, self.deadline)
         costs.add(time.time() - begin, cores)
-        told = outcome_of(training.folder, training.arena.metric)
+        told = outcome_of(training.folder, training.arena.metric, training.arena.also)
         state = _state(code, told, training.folder / 'console.log')
         options = {key: str(value) for key, value in training.options().items()}
         made = dict(config=training.row.config, seed=training.seed, options=options)

@@ -24,7 +24,7 @@ def surroundings() -> dict:
 
 
 def commit() -> str:
-    """The commit of this tree, and whether anything but its docs differs.
+    """The commit of the working tree, and whether anything but its docs differs.
 
     ``MMKD_COMMIT`` names it for copies without history.
     """
@@ -38,7 +38,7 @@ def commit() -> str:
                 ['status', '--porcelain', '--untracked-files=no', '--', '.', ':!docs'],
             )
         )
-    except OSError:  # no git
+    except OSError:  # git is not installed
         return ''
     return f'{head} with changes' if changes else head
 

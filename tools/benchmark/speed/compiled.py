@@ -13,11 +13,11 @@ from schedules import by_pair
 
 
 def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
-    """Every phase, compiled and not."""
+    """Measure every phase with and without compiling."""
     with training(pair, 'SSKD', pair.batch[GPU]):
-        pass  # what is imported first is not what compiling takes
+        pass  # imports shall not count as compiling
     with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=cache):
-        return _measure(name, pair, rounds)  # as on a machine's first run
+        return _measure(name, pair, rounds)  # with an empty cache, as in a machine's first run
 
 
 def _measure(name: str, pair: Pair, rounds: int) -> list[dict]:

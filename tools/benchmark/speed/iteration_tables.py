@@ -27,7 +27,7 @@ def table(results: Results) -> list[str]:
 
 
 def gain(pair: str, rows: Sequence[dict]) -> str:
-    """A pair in one line."""
+    """The row of a pair."""
     cells = []
     for who in ('mmkd', 'frozen_dtype'):
         gains = {row['method']: ratio(row, 'run everything', who).median for row in rows}
@@ -38,7 +38,7 @@ def gain(pair: str, rows: Sequence[dict]) -> str:
 
 
 def spread(rows: Sequence[dict]) -> str:
-    """How far the rounds differ, for all ratios in the tables."""
+    """A sentence about how far the rounds differ, for all ratios in the tables."""
     ratios = [ratio(row, *those) for row in rows for those in (('mmkd', 'floor'), *GAINS)]
     widths = [100 * max(found.high - found.median, found.median - found.low) / found.median for found in ratios]
     return (
@@ -48,7 +48,7 @@ def spread(rows: Sequence[dict]) -> str:
 
 
 def against_floor(rows: Sequence[dict]) -> str:
-    """The fastest and the slowest phase, in a sentence."""
+    """A sentence about the fastest and the slowest phase."""
     ratios = {f'{row["pair"]}, {title(row)}': ratio(row, 'mmkd', 'floor').median for row in rows}
     slowest = max(ratios, key=lambda name: ratios[name])
     least, most = min(ratios.values()), ratios[slowest]
@@ -56,7 +56,7 @@ def against_floor(rows: Sequence[dict]) -> str:
 
 
 def against_alone(rows: Sequence[dict]) -> list[str]:
-    """Time and memory beside the student's own training, where that was measured; of SSKD the largest phase."""
+    """Time and memory compared with the student's own training, where measured; for SSKD its largest phase."""
     lines = []
     for pair, those in by_pair(rows).items():
         kd = next((row for row in those if 'student alone' in row['bytes']), None)
@@ -72,7 +72,7 @@ def against_alone(rows: Sequence[dict]) -> list[str]:
 
 
 def line(row: dict) -> str:
-    """One phase."""
+    """The row of a phase."""
     memory = row['bytes']
     cells = (
         title(row),
@@ -90,7 +90,7 @@ def in_equal_epochs(rows: Sequence[dict], who: str) -> float:
 
 
 def torchdistill(rows: Sequence[dict]) -> list[str]:
-    """Against torchdistill, where it was measured."""
+    """The table of torchdistill, if it was measured."""
     those = [row for row in rows if 'torchdistill' in row['seconds']]
     if not those:
         return []
@@ -102,10 +102,10 @@ def torchdistill(rows: Sequence[dict]) -> list[str]:
 
 
 def title(row: dict) -> str:
-    """Of a phase."""
+    """The title of a phase."""
     return f'SSKD, {row["phase"]}' if row['method'] == 'SSKD' else row['method']
 
 
 def ratio(row: dict, who: str, other: str) -> Ratio:
-    """Of the seconds."""
+    """The ratio of two programs' seconds."""
     return Ratio.of(row['seconds'][who], row['seconds'][other])

@@ -1,5 +1,5 @@
-"""KD on the Olivetti faces: iResNet-34, 16 channels wide, teaches iResNet-18, 8 wide. Train the teacher first."""
-_base_ = '../baselines/iresnet18-w8_olivetti.py'
+"""KD on the Olivetti faces: iResNet-34, 16 channels wide, teaches iResNet-18, 4 wide. Train the teacher first."""
+_base_ = '../baselines/iresnet18-w4_olivetti.py'
 model = dict(
     _delete_=True,
     type='mmkd.KD',

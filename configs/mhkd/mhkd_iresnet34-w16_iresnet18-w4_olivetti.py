@@ -1,8 +1,8 @@
-"""SSKD on the Olivetti faces: iResNet-34, 16 channels wide, teaches iResNet-18, 8 wide. Train the teacher first."""
-_base_ = '../baselines/iresnet18-w8_olivetti.py'
+"""MHKD on the Olivetti faces: iResNet-34, 16 channels wide, teaches iResNet-18, 4 wide. Train the teacher first."""
+_base_ = '../baselines/iresnet18-w4_olivetti.py'
 model = dict(
     _delete_=True,
-    type='mmkd.SSKD',
+    type='mmkd.MHKD',
     student={{_base_.model}},
     teacher=dict(
         config='mmkd::baselines/iresnet34-w16_olivetti.py',

@@ -1,5 +1,6 @@
 """The distance of what dense heads of detectors predict, at the places that the student's own loss says."""
 
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -47,7 +48,7 @@ class PredictionTerm(Term):
                 f"{self.key}.places: '{place}' is what a dense head of a detector predicts, and a "
                 f'{type(networks.student).__name__} is none; take another method.'
             )
-        self.task, self.options, self.place = task, options, place
+        self.task, self.options, self.when = task, options, options.when
         self.crosses = place.startswith('cross')
         loss = build_loss(f'{self.key}.loss', options.loss, WEIGHED)
         self.form = str(getattr(loss, 'compares', None))
@@ -89,8 +90,9 @@ class PredictionTerm(Term):
                     f'({next(iter(self.widths.values()))}), so a map must join them; leave adapt out.'
                 )
 
-    def build_extras(self, phases: tuple[Phase, ...]) -> None:  # type: ignore[override]
+    def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build a map for each branch whose widths differ; two terms share them."""
+        self.when = self.when.in_parts(self.key, self.networks.epochs)
         maps = {map_name(path): LeastSquares(*pair) for path, pair in self.widths.items() if pair[0] != pair[1]}
         if maps:
             known = self.networks.extras[MAPS] if MAPS in self.networks.extras else nn.ModuleDict()
@@ -103,14 +105,14 @@ class PredictionTerm(Term):
 
     def acts_at(self, step: Step) -> bool:
         """In its part of the phase, where there are labels: the student's own loss says which places count."""
-        return step.labelled and self.acts_in(step.phase) and bool(self.options.when.share(step.progress))
+        return step.labelled and self.acts_in(step.phase) and bool(self.when.share(step.progress))
 
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
         """The distance times the weight."""
         own, theirs = student.predictions, teacher.predictions
         pair = [own.through(theirs, self.convs, self._maps) if self.crosses else own, theirs]
         more = self._weights(own, theirs) if self.is_weighed else ()
-        weight = self.options.weight * self.options.when.share(step.progress)
+        weight = self.options.weight * self.when.share(step.progress)
         return {self.logged: weight * self.loss(*(getattr(said, self.form) for said in pair), *more)}
 
     @property

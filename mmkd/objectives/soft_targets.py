@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples, try_on
+from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_of, needs_samples, try_on
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
 from mmkd.objectives.options import check_weight
@@ -57,6 +57,7 @@ class SoftTargets(Term):
         if self.weight:
             try_on(self.loss_key, self.loss, self.task.example_scores())
             check_given(self.loss_key, self.loss, self.networks, ['labels'] if self.task.tells_labels else [])
+            self.task.labels_wanted |= 'labels' in needs_of(self.loss)
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the loss's own parameters; detectors' losses have none."""

@@ -57,7 +57,8 @@ class Task(ABC):
     heads: ClassVar[dict]  # the default auxiliary head
     soft_loss: ClassVar[dict]  # the default distance of scores
     has_accuracy: ClassVar[bool]  # whether a head's accuracy can be computed
-    tells_labels = False  # whether the student's outcome has the class of each row of scores
+    tells_labels = False  # whether the student's outcome can have the class of each row of scores
+    labels_wanted = False  # whether it must
 
     def __init__(self, student: nn.Module, teacher: Teacher):
         self.student = student

@@ -176,11 +176,13 @@ class Detection(Task):
     @property
     def _class_losses(self) -> list[str]:
         """The modules that are told the classes of the places that are compared."""
-        wanted = self.own is not None and (self.own.needs_proposals or self.reads is not None)
+        wanted = self.reads is not None or (self.tells_labels and self.labels_wanted)
         return [*self.own.class_losses(self.student)] if self.own is not None and wanted else []
 
     def _told(self, outputs: dict[str, Any], calls: dict[str, list[Call]]) -> dict[str, Any]:
         """What the student's own class loss compares its scores with, and of a dense head its predictions."""
+        if not self._class_losses:
+            return {}
         classes = self.num_classes(self.student)
         assert classes is not None
         targets = Targets.of([call for path in self._class_losses for call in calls[path]], classes)

@@ -258,6 +258,19 @@ def test_maps_of_other_widths_learn_along_in_low_precision_too(terms):
     assert not any('cross' in name or 'term' in name for name in distiller.state_dict())
 
 
+@pytest.mark.parametrize('head', ['GFLHead', 'FCOSHead'])
+def test_mixed_precision_gives_nearly_the_same(head):
+    distiller, data = prepared(detector(head), detector(head, width=12), CROSS if head == 'GFLHead' else GIOU)
+    distiller.eval()
+    distiller.extras.train()  # maps are fitted to each batch
+    exact = distiller(**data, mode='loss')
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = distiller(**data, mode='loss')
+    for name in CROSS:
+        assert mixed[f'loss_term_{name}'].dtype == torch.float32
+        assert mixed[f'loss_term_{name}'].item() == pytest.approx(exact[f'loss_term_{name}'].item(), rel=0.1)
+
+
 def said_of(student, teacher, terms, **options):
     distiller = feature_kd(student, teacher, terms, **options)
     distiller.prepare(batch_for(distiller)['inputs'])

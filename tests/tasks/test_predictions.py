@@ -364,3 +364,13 @@ def test_labels_of_proposals_are_those_of_the_students_own_loss():
 def test_losses_that_cannot_compare_scores_of_detectors_are_refused_before_the_training(model, loss, said):
     with pytest.raises(UserError, match=rf'^model\.terms\.scores\.loss: {said}'):
         said_of(model, model, scored(loss))
+
+
+@pytest.mark.parametrize(('method', 'key'), [('KD', 'soft_loss'), ('MHKD', 'soft_loss'), ('MHKD', 'head_soft_loss')])
+def test_the_other_methods_refuse_them_too(method, key):
+    as_in_a_run()
+    teacher = dict(config=dict(model=detector(), default_scope='mmdet'), checkpoint=None)
+    options = {key: dict(type='mmkd.SoftTargetLoss')}
+    distiller = MODELS.build(dict(type=f'mmkd.{method}', student=detector(), teacher=teacher, **options))
+    with pytest.raises(UserError, match=rf'^model\.{key}: SoftTargetLoss: it compares the scores of classifiers'):
+        distiller.prepare(batch_for(distiller)['inputs'])

@@ -258,6 +258,19 @@ def test_maps_of_other_widths_learn_along_in_low_precision_too(terms):
     assert not any('cross' in name or 'term' in name for name in distiller.state_dict())
 
 
+@pytest.mark.parametrize('head', ['GFLHead', 'FCOSHead'])
+def test_mixed_precision_gives_nearly_the_same(head):
+    distiller, data = prepared(detector(head), detector(head, width=12), CROSS if head == 'GFLHead' else GIOU)
+    distiller.eval()
+    distiller.extras.train()  # maps are fitted to each batch
+    exact = distiller(**data, mode='loss')
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = distiller(**data, mode='loss')
+    for name in CROSS:
+        assert mixed[f'loss_term_{name}'].dtype == torch.float32
+        assert mixed[f'loss_term_{name}'].item() == pytest.approx(exact[f'loss_term_{name}'].item(), rel=0.1)
+
+
 def said_of(student, teacher, terms, **options):
     distiller = feature_kd(student, teacher, terms, **options)
     distiller.prepare(batch_for(distiller)['inputs'])
@@ -351,3 +364,13 @@ def test_labels_of_proposals_are_those_of_the_students_own_loss():
 def test_losses_that_cannot_compare_scores_of_detectors_are_refused_before_the_training(model, loss, said):
     with pytest.raises(UserError, match=rf'^model\.terms\.scores\.loss: {said}'):
         said_of(model, model, scored(loss))
+
+
+@pytest.mark.parametrize(('method', 'key'), [('KD', 'soft_loss'), ('MHKD', 'soft_loss'), ('MHKD', 'head_soft_loss')])
+def test_the_other_methods_refuse_them_too(method, key):
+    as_in_a_run()
+    teacher = dict(config=dict(model=detector(), default_scope='mmdet'), checkpoint=None)
+    options = {key: dict(type='mmkd.SoftTargetLoss')}
+    distiller = MODELS.build(dict(type=f'mmkd.{method}', student=detector(), teacher=teacher, **options))
+    with pytest.raises(UserError, match=rf'^model\.{key}: SoftTargetLoss: it compares the scores of classifiers'):
+        distiller.prepare(batch_for(distiller)['inputs'])

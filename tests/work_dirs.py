@@ -37,11 +37,13 @@ def write_session(
     data: str = 'data/photos',
     score: float = 50.0,
     metric: str = 'accuracy/top1',
+    classes: int = 3,
 ) -> Path:
     """One start of a run, from an epoch to another; each ends with a validation."""
     visible = folder / start / 'vis_data'
     visible.mkdir(parents=True)
-    model = DISTILLED.format(student=STUDENT, weight=weight) if distilled else STUDENT
+    student = STUDENT.replace('num_classes=3', f'num_classes={classes}')
+    model = DISTILLED.format(student=student, weight=weight) if distilled else student
     config = CONFIG.format(model=model, seed=seed, epochs=epochs, data=data, folder=folder)
     (visible / 'config.py').write_text(config)
     records: list[dict] = []

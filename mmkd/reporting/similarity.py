@@ -71,7 +71,8 @@ def heat_maps(all_features: list[FeatureSimilarity]) -> Html:
     count = next((len(one.of(STUDENT, one.pairs[0][0])) for one in all_features if one.features), 0)
     said = (
         f'Linear CKA on {count} validation images: 1 where features differ by a rotation and a scale, about 0 where '
-        'they have nothing in common. Before: the same student with new weights. Cosine: between the vectors of the '
+        "they have nothing in common. Rows are the student's stages, columns the teacher's. "
+        'Before: the same student with new weights. Cosine: between the vectors of the '
         "teacher and the best linear map of the student's, fitted to half of the images and judged on the others."
     )
     return section('similarity', 'Similarity of student and teacher', *found, note(said))
@@ -91,7 +92,7 @@ def _maps(one: FeatureSimilarity) -> Html:
 def _map(one: FeatureSimilarity, whose: str, title: str) -> Html:
     """The student's stages as rows, the teacher's as columns."""
     theirs = [teacher for _, teacher in one.pairs]
-    head = tag('tr', tag('th', 'student \\ teacher'), *(tag('th', _short(stage)) for stage in theirs))
+    head = tag('tr', tag('th', ''), *(tag('th', _short(stage)) for stage in theirs))
     rows = [
         tag(
             'tr',

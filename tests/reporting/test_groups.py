@@ -98,5 +98,7 @@ def test_other_data_or_other_metrics_are_not_compared(tmp_path):
     first = read_run(write_session(tmp_path / 'a'))
     with pytest.raises(UserError, match=r'validated on different data \(val_dataloader.dataset.data_root'):
         check_same_data([first, read_run(write_session(tmp_path / 'b', data='data/drawings'))])
+    with pytest.raises(UserError, match=r'different data \(model.head.num_classes: 3 and 4\)'):
+        check_same_data([first, read_run(write_session(tmp_path / 'd', classes=4, distilled=False))])
     with pytest.raises(UserError, match='no metric in common'):
         check_same_data([first, read_run(write_session(tmp_path / 'c', metric='coco/bbox_mAP'))])

@@ -26,6 +26,13 @@
     return {data: uPlot.join(tables), series, bands};
   }
 
+  /* As a tick of an axis, for which there is little room. */
+  function short(value) {
+    if (value == null) return '';
+    const text = String(+value.toPrecision(5));
+    return text.length > 6 ? (+value.toPrecision(3)).toExponential() : text;
+  }
+
   const shown = value => value == null ? '' : String(+value.toPrecision(4));
 
   /* The stages of a run as stripes, of several runs as dashed lines, and the teacher's score. */
@@ -98,7 +105,7 @@
     figure.plot = new uPlot({
       width: room, height: Math.round(Math.max(190, Math.min(340, room * .52))),
       scales: {x: {time: false, ...(chart.stages.length ? {range: [0, chart.stages[chart.stages.length - 1][2]]} : {})}, y}, bands, cursor: {y: false},
-      axes: [{...axis, size: 30, space: 50, incrs: WHOLE}, {...axis, size: 52, values: (u, all) => all.map(v => v == null ? '' : String(+v.toPrecision(5)))}],
+      axes: [{...axis, size: 30, space: 50, incrs: WHOLE}, {...axis, size: 52, values: (u, all) => all.map(short)}],
       series: [{label: chart.x, value: (u, v) => v == null ? '' : String(+v.toFixed(2))}, ...series],
       hooks: {drawClear: [ground(chart)], draw: [names(chart)]},
     }, data, figure);

@@ -64,6 +64,7 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         unlabelled=case(**unlabelled),
         kd_unlabelled=case(dict(score_teacher=False), dict(type='mmkd.KD'), **unlabelled),
         terms=case(dict(score_teacher=False), TERMS, **{norm: dict(type='GN', num_groups=4)}),
+        simkd=case(dict(score_teacher=False, unfreeze_last=None), dict(type='mmkd.SimKD')),
         batch_norm=case(**{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1)}),
         steps=case(**{norm: dict(type='GN', num_groups=4)}, **stepping),
         compiled=case(model=dict(compile=dict(backend='aot_eager')), **{norm: dict(type='GN', num_groups=4)}),
@@ -143,6 +144,12 @@ def test_features_beside_the_labels_teach_both_ranks_the_same(runs):
     for one, two in zip(*(rank['ends'] for rank in ranks), strict=True):
         assert same(one, two, one)
     assert distance(ranks[0]['state'], runs[0]['kd']['state']) > 1e-3
+
+
+def test_a_projector_with_batch_norm_makes_the_same_head_on_both_ranks(runs):
+    one, two = (rank['state'] for rank in runs[1]['simkd'])
+    assert not same(one, two, ['backbone.bn1.running_mean'])  # each of its own images, as without mmkd
+    assert same(one, two, [name for name in one if name.startswith('head')])
 
 
 def test_in_half_the_bits_both_ranks_learn_the_same(runs):

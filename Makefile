@@ -21,7 +21,7 @@ results: $(VENV)/.demo  ## train what ARENA compares, write docs/results.md and 
 bench: $(VENV)/.demo $(TEACHER)  ## what mmkd costs, against the floor and others; writes docs/benchmarks.md
 	$(RUN) tools/benchmark/speed/bench.py $(BENCH_ARGS)
 
-counts: $(VENV)/.dev  ## what an iteration would ask of a GPU, counted without one; writes its table into docs/benchmarks.md
+counts: $(VENV)/.dev  ## what an iteration would ask of a GPU, counted without one; writes tests/pretended/bounds.md
 	MMKD_COUNTS=1 $(RUN) -m pytest -q tests/pretended
 
 device: $(VENV)/.dev  ## checks, speed and, if an arena is named, trainings on this machine's GPU, within minutes

@@ -26,7 +26,9 @@ setup(
     packages=find_packages(include=['mmkd', 'mmkd.*', 'mmkd_command']),
     entry_points={'console_scripts': ['mmkd = mmkd_command.main:main']},
     # mmkd/.mim links to configs/, tools/ and model-index.yml, where mmengine and mim look for them.
-    package_data={'mmkd': ['py.typed', '.mim/model-index.yml', '.mim/configs/**/*', '.mim/tools/**/*']},
+    package_data={
+        'mmkd': ['py.typed', 'reporting/assets/*', '.mim/model-index.yml', '.mim/configs/**/*', '.mim/tools/**/*']
+    },
     install_requires=requirements('core'),
     extras_require={
         'onedl': requirements('onedl-cls', 'onedl-det'),

@@ -19,12 +19,12 @@ def in_one_line(error: BaseException) -> str:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """``' Did you mean a or b?'`` for the nearest candidates, ``''`` where none is near."""
+    """``' Did you mean a or b?'`` with the nearest candidates, ``''`` if none is near."""
     names = {name.lower(): name for name in sorted(candidates, reverse=True)}
     near = [names[name] for name in get_close_matches(word.lower(), list(names), n=3, cutoff=0.5)]
     return f' Did you mean {" or ".join(near)}?' if near else ''
 
 
 def in_current_folder(path: str | Path) -> str:
-    """Where a relative path was looked for, to go on with after 'does not exist'; ``''`` for an absolute one."""
+    """Where a relative path was searched, as a continuation of 'does not exist'; ``''`` for an absolute path."""
     return '' if Path(path).expanduser().is_absolute() else f' in the current folder, {Path.cwd()}'

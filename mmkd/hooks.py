@@ -1,4 +1,4 @@
-"""All hooks by name. Each lies in the room of what it serves."""
+"""All hooks by name. Each is defined in the room that it serves."""
 
 from mmkd.checkpoints.hook import SafeCheckpointHook
 from mmkd.checkpoints.preemption import PreemptionHook

@@ -1,3 +1,3 @@
-"""The version, here alone."""
+"""The version number."""
 
 __version__ = '0.1.0'

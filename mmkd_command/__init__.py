@@ -1,1 +1,1 @@
-"""The command ``mmkd``. It lies beside the package, so that it answers at once, and also where mmkd cannot start."""
+"""The command ``mmkd``, outside of the package mmkd: it starts fast, and also where mmkd cannot be imported."""

@@ -8,7 +8,7 @@ from mmkd_command.docstrings import first_sentence, package
 
 
 def main() -> None:
-    """List those that have all words."""
+    """List the configs that contain all words."""
     parser = ArgumentParser(description='List the shipped configs, with a sentence each.')
     parser.add_argument('words', nargs='*', metavar='WORD', help='show only those with all of these words')
     words = [word.lower() for word in parser.parse_args().words]
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _shipped() -> dict[str, str]:
-    """The docstrings of the configs, by the names that configs and tools know them by."""
+    """The docstrings of the configs, by the names that configs and tools use for them."""
     folder = package() / '.mim' / 'configs'
     files = sorted(path.relative_to(folder) for path in folder.rglob('*.py'))
     return {

@@ -1,4 +1,4 @@
-"""What the files of mmkd say of themselves, read without importing any."""
+"""Reads the docstrings of mmkd's files without importing them."""
 
 import ast
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def package() -> Path:
-    """The folder of mmkd."""
+    """The folder of the package mmkd."""
     return Path(__file__).resolve().parent.parent / 'mmkd'
 
 
 def registered(folder: Path) -> Iterator[tuple[str, str]]:
-    """The names of the classes of a folder that configs can name, each with its first sentence."""
+    """The classes of a folder that configs can name, each with its first sentence."""
     for path in sorted(folder.glob('*.py')):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and any(
@@ -22,7 +22,7 @@ def registered(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a docstring, without marks of Sphinx."""
+    """The first sentence of a docstring, without Sphinx markup."""
     paragraph = ' '.join(text.partition('\n\n')[0].split())
     sentence = re.split(r'(?<=\.)\s+(?=[A-Z])', paragraph)[0]
     return re.sub(r':\w+:`~?([^`]*)`', r'\1', sentence).replace('``', '')

@@ -1,4 +1,4 @@
-"""Tells whether mmkd can work here."""
+"""Checks whether mmkd works on this machine."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ MARKS = {True: 'ok', False: 'BAD', None: '-'}
 
 @dataclass(frozen=True)
 class Line:
-    """What is there of something; how to mend it where it is wrong (good is False) or not there (None)."""
+    """A finding: what exists, and the fix if it is wrong (good is False) or missing (None)."""
 
     name: str
     said: str
@@ -24,7 +24,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Toolbox:
-    """A toolbox, the versions that mmkd is tried with, and the distributions that may provide it."""
+    """A toolbox, the versions that mmkd was tried with, and the distributions that may provide it."""
 
     module: str
     versions: str
@@ -38,7 +38,7 @@ TOOLBOXES = (
 
 
 def main() -> None:
-    """Print what there is; the exit code is 1 if anything is wrong."""
+    """Print the findings; the exit code is 1 if anything is wrong."""
     ArgumentParser(description='Tell what is installed, what is wrong, and the command that mends it.').parse_args()
     lines = []
     for line in examine():
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def examine() -> Iterator[Line]:
-    """Everything, one after the other; torch and the toolboxes are imported on the way, which takes seconds."""
+    """All findings in order; torch and the toolboxes are imported, which takes seconds."""
     version = sys.version_info[:2]
     known = (3, 10) <= version <= (3, 12)
     yield Line('Python', platform.python_version(), known, '' if known else 'Take Python 3.10 to 3.12.')
@@ -80,10 +80,10 @@ def _versions(findings) -> Iterator[Line]:
 
 
 def _broken(module: str) -> Iterator[Line]:
-    """A line if it cannot be imported."""
+    """A finding if the module cannot be imported."""
     try:
         import_module(module)
-    except Exception as error:  # a broken installation raises anything
+    except Exception as error:  # a broken installation may raise anything
         said = str(error).partition('\n')[0]
         cure = f'Install it anew; python -c "import {module}" shows where it fails.'
         if 'libGL' in said:
@@ -100,7 +100,7 @@ def _ops() -> Line:
 
 def _toolboxes() -> Iterator[Line]:
     found = {toolbox: _installed(toolbox.distributions) for toolbox in TOOLBOXES}
-    family = 0 if _installed(('onedl-mmengine',)) else 1  # the forks, or OpenMMLab's own
+    family = 0 if _installed(('onedl-mmengine',)) else 1  # the forks, or OpenMMLab's own packages
     for toolbox, names in found.items():
         install = f'pip install "{toolbox.distributions[family]}{toolbox.versions}"'
         if not names:  # one of the two is enough
@@ -111,7 +111,7 @@ def _toolboxes() -> Iterator[Line]:
             remove = f'pip uninstall -y {" ".join(names)} && {install}'
             yield Line(toolbox.module, f'{said}: installed twice, which overwrite each other', False, remove)
             continue
-        from packaging.specifiers import SpecifierSet  # may be missing where mmkd cannot start
+        from packaging.specifiers import SpecifierSet  # may be missing where mmkd cannot be imported
 
         fits = SpecifierSet(toolbox.versions).contains(next(iter(names.values())), prereleases=True)
         yield Line(toolbox.module, said, fits, '' if fits else install)
@@ -119,7 +119,7 @@ def _toolboxes() -> Iterator[Line]:
 
 
 def _installed(names: tuple[str, ...]) -> dict[str, str]:
-    """The versions of those distributions that are there."""
+    """The versions of those distributions that are installed."""
     found = {}
     for name in names:
         try:
@@ -132,7 +132,7 @@ def _installed(names: tuple[str, ...]) -> dict[str, str]:
 def _devices() -> Iterator[Line]:
     try:
         import torch
-    except Exception:  # told above
+    except Exception:  # reported above
         return
     yield Line('CPU', f'{os.cpu_count()} cores, {torch.get_num_threads()} threads of torch')
     for index in range(torch.cuda.device_count()):

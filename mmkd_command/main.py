@@ -9,15 +9,19 @@ COMMANDS = {
     'distill': "Write a distillation's config, of a student's and a teacher's, and train it.",
     'train': 'Train or distil what a config describes, as tools/train.py does.',
     'test': 'Evaluate a checkpoint, as tools/test.py does.',
+    'compare': 'Compare trained networks: metric, size, speed, memory, agreement, calibration.',
+    'report': 'Write one HTML file about runs: figures, curves, stages, cost.',
     'methods': 'List the methods and the losses, with a sentence each.',
     'configs': 'List the shipped configs, or those that have all words given.',
     'doctor': 'Tell what is installed, what is wrong or missing, and the command that mends it.',
 }
-LIGHT = {name: f'mmkd_command.{name}' for name in ('methods', 'configs', 'doctor')}  # work where mmkd cannot start
+LIGHT = {
+    name: f'mmkd_command.{name}' for name in ('methods', 'configs', 'doctor')
+}  # they work where mmkd cannot be imported
 
 
 def main() -> None:
-    """Run what the command line says."""
+    """Run the subcommand on the command line."""
     name, *arguments = sys.argv[1:] or ['--help']
     if name in ('-h', '--help'):
         print(_usage())

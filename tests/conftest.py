@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-if 'PYTEST_XDIST_WORKER' in os.environ:  # before torch: workers that share the cores must not each take all of them
+if 'PYTEST_XDIST_WORKER' in os.environ:  # before torch: with several workers, each must not use all cores
     os.environ['OMP_NUM_THREADS'] = '1'
 
 import pytest
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True, scope='session')
 def no_layout():
-    """Laying out its config for the log took three quarters of a small run's time."""
+    """Do not format configs for the log: this took three quarters of a small run's time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
         yield
@@ -24,7 +24,7 @@ def no_layout():
 
 @pytest.fixture(autouse=True, scope='session')
 def no_collection():
-    """Each data set that mmengine makes has all garbage collected: a third of a second, most of a small run's start."""
+    """Skip mmengine's garbage collection for each data set: a third of a second, most of a small run's start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('mmengine.dataset.base_dataset.gc', SimpleNamespace(collect=lambda: 0))
         yield
@@ -32,7 +32,7 @@ def no_collection():
 
 @pytest.fixture(autouse=True, scope='module')
 def scope_of_its_module():
-    """What fixtures of a module or of the session make the default scope is not the next module's."""
+    """Forget the default scope that fixtures of the last module or of the session set."""
     from mmengine.registry import DefaultScope
 
     DefaultScope._instance_dict.clear()
@@ -42,7 +42,7 @@ def scope_of_its_module():
 
 @pytest.fixture(autouse=True)
 def scope_of_its_own():
-    """What a test makes the default scope of registries is not the next test's, nor where its visualizer writes."""
+    """Forget the default scope that a test set, and where its visualizer writes."""
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
 
@@ -50,7 +50,7 @@ def scope_of_its_own():
         kind._instance_dict.clear()
     before = DefaultScope._instance_dict.copy()
     yield
-    for kind in [Visualizer, *Visualizer.__subclasses__()]:  # before a fixture of a whole module makes one
+    for kind in [Visualizer, *Visualizer.__subclasses__()]:  # before a fixture of a module makes one
         kind._instance_dict.clear()
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
@@ -73,7 +73,7 @@ def run_tool(monkeypatch):
 
 @pytest.fixture(scope='session')
 def digits_coco(tmp_path_factory) -> Path:
-    """The digits' detection set, made once a session."""
+    """The digits' detection set, made once per session."""
     from mmkd.datasets.digits_coco import write_digits_coco
 
     folder = tmp_path_factory.mktemp('data') / 'digits_coco'

@@ -12,14 +12,12 @@ from mmengine.runner import Runner
 from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 
-FROZEN = dict(
-    type='mmkd.StageScheduleHook', unfreeze_last=False
-)  # as in the paper: most rules are about what is frozen
+FROZEN = dict(type='mmkd.StageScheduleHook', unfreeze_last=False)  # as in the paper: most tests are about frozen parts
 
 
 @pytest.fixture(scope='session')
 def plain() -> Config:
-    """The student's own config, made small: 8 channels, 8 epochs of 4 iterations, everything on one seed."""
+    """The student's own config, made small: 8 channels, 8 epochs of 4 iterations, a fixed seed."""
     pytest.importorskip('mmpretrain')
     pytest.importorskip('sklearn')
     cfg = load_config(str(ROOT / 'configs' / 'baselines' / 'resnet18-w16_digits.py'))
@@ -43,7 +41,7 @@ def plain() -> Config:
 
 @pytest.fixture(scope='session')
 def teacher(plain, tmp_path_factory) -> dict:
-    """A teacher of another width, with random weights in a file."""
+    """A teacher with other widths and random weights in a file."""
     from mmpretrain import get_model
 
     cfg = copy.deepcopy(plain)
@@ -58,7 +56,7 @@ def teacher(plain, tmp_path_factory) -> dict:
 def distillation(
     plain: Config, teacher: dict, work_dir: Path, hook: dict | None = None, model: dict | None = None, **changes
 ) -> Config:
-    """The config of a distillation, by SSKD unless the model says otherwise."""
+    """The config of a distillation; the method is SSKD unless the changes name another."""
     cfg = copy.deepcopy(plain)
     cfg.model = {**dict(type='mmkd.SSKD', student=cfg.model, teacher=teacher), **(model or {})}
     cfg.default_hooks.stages = {**FROZEN, **(hook or {})}
@@ -66,7 +64,7 @@ def distillation(
 
 
 def without_chance(plain: Config) -> tuple[Config, dict]:
-    """A student of 4 epochs whose images several processes see alike, and an untrained teacher of its kind."""
+    """A student with 4 epochs, whose images do not depend on the process, and an untrained teacher of its kind."""
     network = copy.deepcopy(plain)
     network.train_dataloader.dataset.pipeline = [dict(type='Resize', scale=16), dict(type='PackInputs')]
     network.train_cfg.max_epochs = 4
@@ -76,14 +74,14 @@ def without_chance(plain: Config) -> tuple[Config, dict]:
 
 
 def own_config(cfg: Config) -> dict:
-    """What a teacher's config needs of it."""
+    """The lines of a teacher's config that a distillation needs."""
     return dict(
         model=cfg.model.to_dict(), data_preprocessor=cfg.data_preprocessor.to_dict(), default_scope='mmpretrain'
     )
 
 
 def in_place(cfg: Config, work_dir: Path, **changes) -> Config:
-    """The config with a work dir and a name of its own; a dict among the changes replaces what is there."""
+    """Give a config its own work dir and name; a dict among the changes replaces the old one."""
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f'{work_dir.parent.name}_{work_dir.name}_{len(list(work_dir.parent.rglob("*")))}'
     for key, value in changes.items():
@@ -94,7 +92,7 @@ def in_place(cfg: Config, work_dir: Path, **changes) -> Config:
 
 @pytest.fixture
 def distil(plain, teacher, tmp_path):
-    """Make the runner of a distillation."""
+    """Build the runner of a distillation."""
 
     def make(work_dir: str = 'run', hook: dict | None = None, model: dict | None = None, **changes) -> Runner:
         return Runner.from_cfg(distillation(plain, teacher, tmp_path / work_dir, hook, model, **changes))

@@ -1,4 +1,4 @@
-"""A small one-stage and a small two-stage student with their teachers on a few digits, trained in this process."""
+"""A small one-stage and a small two-stage student with their teachers, trained on a few digits in this process."""
 
 import copy
 from functools import reduce
@@ -21,14 +21,14 @@ BASELINE = ROOT / 'configs' / 'baselines' / 'retinanet_r18-w16_digits-coco.py'
 
 
 def retinanet(width: int) -> ConfigDict:
-    """A RetinaNet whose backbone begins with so many channels."""
+    """A RetinaNet whose backbone has this many channels at the stem."""
     cfg = load_config(str(BASELINE))
     cfg.merge_from_dict({'model.bbox_head.stacked_convs': 1})
     return narrowed(cfg.model, width)
 
 
 def faster_rcnn(width: int) -> ConfigDict:
-    """A Faster R-CNN with the same backbone."""
+    """A Faster R-CNN with that backbone."""
     cfg = load_config('mmdet::_base_/models/faster-rcnn_r50_fpn.py')
     cfg.model.update(data_preprocessor=load_config(str(BASELINE)).model.data_preprocessor)
     cfg.merge_from_dict(
@@ -45,7 +45,7 @@ def faster_rcnn(width: int) -> ConfigDict:
 
 
 def narrowed(model: ConfigDict, width: int) -> ConfigDict:
-    """Such a detector with so many channels."""
+    """Change a config's number of channels."""
     model.backbone.update(stem_channels=width, base_channels=width)
     model.neck.update(in_channels=[width * 2**level for level in range(4)], out_channels=2 * width)
     for name in ('bbox_head', 'rpn_head'):
@@ -58,7 +58,7 @@ def narrowed(model: ConfigDict, width: int) -> ConfigDict:
 
 
 def yolox(width: int) -> ConfigDict:
-    """A YOLOX with so many channels, as shallow as it gets."""
+    """A YOLOX with this many channels and the least depth."""
     cfg = load_config('mmdet::yolox/yolox_s_8xb8-300e_coco.py')
     cfg.merge_from_dict(
         {
@@ -78,7 +78,7 @@ def model_of(kind: str, width: int) -> ConfigDict:
 
 @pytest.fixture(scope='session')
 def few_digits(tmp_path_factory) -> Path:
-    """A dozen training images of 64 pixels, and four for validation."""
+    """Twelve training images of 64 pixels and four for validation."""
     pytest.importorskip('sklearn')
     from mmkd.datasets import digits_coco as module
 
@@ -92,28 +92,28 @@ def few_digits(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session', params=KINDS)
 def kind(request) -> str:
-    """The kind of detector."""
+    """The kind of detector, for all tests."""
     pytest.importorskip('mmdet')
     return request.param
 
 
 def one_kind_quick(quick: str) -> pytest.MarkDecorator:
-    """For a test that starts programs: with this kind always, with the others only among the long tests."""
+    """The kind of detector for tests that start programs; other kinds run among the long tests only."""
     kinds = [pytest.param(kind, marks=() if kind == quick else pytest.mark.long) for kind in KINDS]
     return pytest.mark.parametrize('kind', kinds, indirect=True, scope='session')
 
 
 @pytest.fixture(scope='session')
 def teacher(kind, tmp_path_factory) -> dict:
-    """A teacher half as wide again, with random weights in a file."""
+    """A teacher of 1.5 times the width, with random weights in a file."""
     return teacher_in(kind, tmp_path_factory.mktemp('teacher'))
 
 
 def teacher_in(kind: str, folder: Path) -> dict:
-    """Such a teacher in a folder."""
+    """Write such a teacher into a folder."""
     model = model_of(kind, 12)
     torch.manual_seed(1)
-    with DefaultScope.overwrite_default_scope('mmdet'):  # no other test's
+    with DefaultScope.overwrite_default_scope('mmdet'):  # no other test writes here
         network = MODELS.build(copy.deepcopy(model))
         network.init_weights()
     path = folder / f'{kind}.pth'
@@ -128,7 +128,7 @@ def plain(kind, few_digits) -> Config:
 
 
 def plain_config(kind: str, few_digits: Path) -> Config:
-    """8 channels, 6 epochs of 3 iterations, everything on one seed."""
+    """8 channels, 6 epochs of 3 iterations, a fixed seed."""
     cfg = load_config(str(BASELINE))
     cfg.model = model_of(kind, 8)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -156,7 +156,7 @@ def config_of(plain, teacher):
         cfg.default_hooks.stages = {**FROZEN, **hook}
         cfg.work_dir = str(work_dir)
         cfg.experiment_name = f'{work_dir}_{len(list(work_dir.rglob("*")))}'.replace('/', '_')
-        for key, value in changes.items():  # a dict replaces what is there
+        for key, value in changes.items():  # a dict replaces the old one
             *parents, last = key.split('.')
             reduce(_inside, parents, cfg)[int(last) if last.isdigit() else last] = value
         return cfg
@@ -166,7 +166,7 @@ def config_of(plain, teacher):
 
 @pytest.fixture(scope='session')
 def distil(config_of):
-    """Make the runner of a distillation by SSKD."""
+    """Build the runner of a distillation by SSKD."""
 
     def make(*args, **changes) -> Runner:
         return Runner.from_cfg(config_of(*args, **changes))
@@ -175,20 +175,20 @@ def distil(config_of):
 
 
 def _inside(node, name: str):
-    """The part of a config that a step of a path leads to."""
+    """The part of a config that this step of a path leads to."""
     return node[int(name) if name.isdigit() else name]
 
 
 @HOOKS.register_module()
 class SaveEachRank(Hook):
-    """Saves what each process ends with, for a test to compare."""
+    """Saves each process's final student, so that a test can compare them."""
 
     def after_train(self, runner: Runner) -> None:
         torch.save(runner.model.module.student.state_dict(), f'{runner.work_dir}/rank{runner.rank}.pth')
 
 
 def in_two_processes(cfg: Config, folder: Path) -> str:
-    """Train it under torchrun on gloo, into folder/run, and return what is printed; each rank's student is saved."""
+    """Train under torchrun on gloo in folder/run and return the output; the student of each rank is saved."""
     cfg.custom_hooks = [dict(type='SaveEachRank')]
     cfg.custom_imports = dict(imports=['tests.distil_detectors'])
     cfg.dump(folder / 'config.py')

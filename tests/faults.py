@@ -1,4 +1,4 @@
-"""Trainings by tools/train.py in processes of their own, and the faults that befall them.
+"""Trainings by tools/train.py in their own processes, and the faults that hit them.
 
 The processes are forked from one that has imported everything, so that each begins at once.
 """
@@ -56,7 +56,7 @@ default_hooks = dict(
 
 
 def write_config(folder: Path) -> Path:
-    """The config, and its teacher with random weights beside it."""
+    """Write the config, and a teacher with random weights."""
     import torch
     from mmpretrain import get_model
 
@@ -71,18 +71,18 @@ def write_config(folder: Path) -> Path:
 
 @dataclass
 class Training:
-    """One training that may be stopped and resumed."""
+    """A training that can be stopped and resumed."""
 
     config: Path
     work_dir: Path
     options: tuple[str, ...] = ()
-    length: int = LENGTH  # of an epoch, in iterations
+    length: int = LENGTH  # iterations per epoch
 
     def __post_init__(self):
         self.output = self.work_dir.with_suffix('.txt')
 
     def start(self, *faults: Callable[[], None]):
-        """A process that resumes if there is something to resume, in which these faults will happen."""
+        """Start a process that resumes if possible, with these faults ahead."""
         options = ('--cfg-options', *self.options) if self.options else ()
         args = [str(self.config), '--work-dir', str(self.work_dir), '--resume', *options]
         process = CONTEXT.Process(target=_train, args=(args, str(self.output), faults))
@@ -90,30 +90,30 @@ class Training:
         return process
 
     def run(self, *faults: Callable[[], None]) -> int:
-        """The exit code; minus the signal's number where one ended it."""
+        """The exit code; if a signal ended the process, minus its number."""
         process = self.start(*faults)
         process.join(300)
         assert process.exitcode is not None, self.text()
         return process.exitcode
 
     def text(self) -> str:
-        """What it wrote to its terminal since the first start."""
+        """What the training has written to its terminal since the first start."""
         return self.output.read_text()
 
     @property
     def checkpoint(self) -> Path:
-        """The one that is pointed at."""
+        """The checkpoint that the pointer names."""
         return Path((self.work_dir / 'last_checkpoint').read_text())
 
     def weights(self) -> dict[str, bytes]:
-        """Of the student at the training's end."""
+        """The student's weights at the end of the training."""
         from mmkd.checkpoints.safe_load import load_checkpoint
 
         state = load_checkpoint(str(self.work_dir / f'epoch_{EPOCHS}.pth'), logger='silent')['state_dict']
         return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
 
     def repeated(self) -> int:
-        """Iterations that the last process did again: those logged before it began, less those that it went on from."""
+        """Iterations that the last process repeated: those logged before it began, minus those where it resumed."""
         *_, before, now = ['', *self.text().split(START)]
         done = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/', before)
         last = (int(done[-1][0]) - 1) * self.length + int(done[-1][1]) if done else 0
@@ -122,10 +122,10 @@ class Training:
 
 
 class TwoProcesses(Training):
-    """The same under torchrun, which is no fork: faults come from outside, when the log says something."""
+    """The same under torchrun, which cannot be forked: faults come from outside when the log contains a message."""
 
     def start(self, *faults: Callable[[], None]):
-        """The process of torchrun; there are no faults inside."""
+        """Start the process of torchrun; no faults are set inside."""
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             port = str(free.getsockname()[1])
@@ -141,7 +141,7 @@ class TwoProcesses(Training):
         return self.start().wait(300)
 
     def until(self, said: str) -> None:
-        """Wait for the first process to say so."""
+        """Wait until the first process logs the message."""
         end = time.monotonic() + 300
         while said not in self.text().rpartition(START)[2]:
             assert time.monotonic() < end, self.text()
@@ -149,7 +149,7 @@ class TwoProcesses(Training):
 
 
 def ranks(torchrun) -> list[int]:
-    """The processes that torchrun started, the first one first."""
+    """The processes that torchrun started, the first rank first."""
     found = {}
     for path in Path('/proc').glob('[0-9]*/environ'):
         with contextlib.suppress(OSError):
@@ -160,7 +160,7 @@ def ranks(torchrun) -> list[int]:
 
 
 def wait_for_end(pids: list[int]) -> None:
-    """Of processes that are no children of this one."""
+    """Wait for processes that are not children of this one."""
     end = time.monotonic() + 60
     while any(Path(f'/proc/{pid}').exists() for pid in pids):
         assert time.monotonic() < end
@@ -172,7 +172,7 @@ def _train(args: list[str], output: str, faults: tuple) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         file.write(START.encode())
-    mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)  # takes longer than the training
+    mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)  # longer than the training takes
     for fault in faults:
         fault()
     sys.argv = ['train.py', *args]
@@ -188,7 +188,7 @@ def send(number: int) -> None:
 
 
 def at_iteration(iteration: int, happen: Callable[[], None]) -> None:
-    """In the midst of an iteration, after the loss is computed."""
+    """Raised during an iteration, after the loss is computed."""
     from mmengine.optim import OptimWrapper
 
     update, calls = OptimWrapper.update_params, []
@@ -203,7 +203,7 @@ def at_iteration(iteration: int, happen: Callable[[], None]) -> None:
 
 
 def at_boundary(stage: int, happen: Callable[[], None]) -> None:
-    """When one stage has ended and the next is being set up."""
+    """Hits when one stage has ended and the next is being set up."""
     from mmkd.schedule import hook as stage_schedule
 
     set_up, calls = stage_schedule.set_up, []
@@ -218,7 +218,7 @@ def at_boundary(stage: int, happen: Callable[[], None]) -> None:
 
 
 def while_writing(count: int, happen: Callable[[], None]) -> None:
-    """When half of a checkpoint, or of the pointer to it, is on the disk."""
+    """Hits when half of a checkpoint, or of the pointer to it, is on the disk."""
     fsync, calls = os.fsync, []
 
     def watched(handle):
@@ -232,12 +232,12 @@ def while_writing(count: int, happen: Callable[[], None]) -> None:
 
 
 def fill_disk() -> None:
-    """From now on no file of this process may grow beyond its log's size."""
+    """From now on no file of this process may become larger than its log is."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
 
 def fill(folder: Path) -> None:
-    """From now on nothing more fits on the disk of this folder; other processes feel it as well."""
+    """From now on the disk of this folder is full, also for other processes."""
     with contextlib.suppress(OSError), open(folder / 'filler', 'wb', buffering=0) as file:
         while True:
             file.write(bytes(4096))
@@ -245,7 +245,7 @@ def fill(folder: Path) -> None:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A disk of its own, which root alone can have; what could not be mounted is skipped."""
+    """A separate disk, which needs root; skip the test where it cannot be mounted."""
     folder.mkdir()
     mounted = subprocess.run(
         ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], capture_output=True, timeout=60
@@ -268,7 +268,7 @@ def remove(path: Path) -> None:
 
 
 def after_a_while(process, longest: float, number: int, draw: random.Random) -> None:
-    """From outside, at a random moment."""
+    """Sent from outside at a random moment."""
     time.sleep(draw.uniform(0, longest))
     if process.is_alive():
         os.kill(process.pid, number)

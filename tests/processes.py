@@ -1,4 +1,4 @@
-"""Programs of several processes, started by tests."""
+"""Starts programs of several processes for tests."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 
 def free_ports(count: int = 1) -> list[int]:
-    """Ports that nobody uses at the moment."""
+    """Unused ports."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -21,7 +21,7 @@ def free_ports(count: int = 1) -> list[int]:
 
 
 def run_together(command: Sequence, limit: float = 600, **environment: str) -> str:
-    """What the processes said that a launcher started; they must end well, and in so many seconds."""
+    """The output of the processes that a launcher starts; they must end successfully within this many seconds."""
     path = f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}'
     settings = {'PATH': path, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), **environment}
     with subprocess.Popen(
@@ -34,7 +34,7 @@ def run_together(command: Sequence, limit: float = 600, **environment: str) -> s
         try:
             said, _ = launcher.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            launcher.terminate()  # it ends its processes; killed, it would leave them behind
+            launcher.terminate()  # torchrun ends its processes at a signal; if killed, it would leave them running
             said, _ = launcher.communicate(timeout=60)
             raise AssertionError(f'not done after {limit} s\n{said[-5000:]}') from None
     assert launcher.returncode == 0, said[-5000:]
@@ -42,13 +42,13 @@ def run_together(command: Sequence, limit: float = 600, **environment: str) -> s
 
 
 def run_two(script: Path, *args: object) -> str:
-    """What a Python program said that torchrun started twice."""
+    """The output of a Python program that torchrun starts twice."""
     return run_together(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', script, *args]
     )
 
 
 def dist_train(config: Path, *flags: object) -> str:
-    """What two processes said that ``tools/dist_train.sh`` started."""
+    """The output of two processes that ``tools/dist_train.sh`` starts."""
     (port,) = free_ports()
     return run_together([ROOT / 'tools' / 'dist_train.sh', config, 2, *flags], PORT=str(port))

@@ -1,4 +1,4 @@
-"""SLURM for real, on this machine only: its daemons on loopback, with a configuration, keys and ports of their own."""
+"""A real SLURM on this machine alone: daemons on loopback, with their own configuration, keys and ports."""
 
 import getpass
 import os
@@ -45,18 +45,18 @@ PartitionName=both Nodes=ALL
 
 
 class Cluster:
-    """Two nodes with two processors each, this machine both of them."""
+    """Two nodes of two processors each, both on this machine."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.host = socket.gethostname().partition('.')[0]
         first = self.host if _is_known(self.host) else 'localhost'
-        self.nodes = (first, f'{first}-too')  # SLURM sorts them; nobody finds the second one's name
+        self.nodes = (first, f'{first}-too')  # SLURM sorts names; nothing resolves the second one's
         outer = {name: value for name, value in os.environ.items() if not name.startswith(('SLURM', 'MASTER'))}
         self.environment = {**outer, 'PATH': PATH, 'SLURM_CONF': str(folder / 'slurm.conf')}
 
     def configure(self) -> None:
-        """Write what the daemons read."""
+        """Write the daemons' configuration."""
         controller_port, first_port, second_port = free_ports(3)
         text = CONFIG.format(
             folder=self.folder,
@@ -76,7 +76,7 @@ class Cluster:
 
     @contextmanager
     def daemon(self, *command: str) -> Iterator[None]:
-        """Runs until the block is left."""
+        """Run the daemons during the block."""
         with (self.folder / f'{command[0]}_{command[-1].rpartition("/")[2]}.log').open('w') as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=self.folder)
         try:
@@ -90,12 +90,12 @@ class Cluster:
                 process.wait()
 
     def ask(self, *command: str) -> str:
-        """What a program of SLURM answers, '' if it cannot."""
+        """The output of a SLURM program, '' if it fails."""
         run = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30)
         return run.stdout.strip()
 
     def cancel_all(self) -> None:
-        """Its jobs' processes are children of no daemon."""
+        """End the processes of its jobs, which are children of no daemon."""
         for partition in ('main', 'both'):
             self.ask('scancel', f'--partition={partition}', '--state=PENDING')
             self.ask('scancel', f'--partition={partition}', '--signal=KILL', '--full')
@@ -105,7 +105,7 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A cluster that takes jobs; afterwards nothing of it is left."""
+    """A cluster that accepts jobs; nothing of it remains afterwards."""
     with tempfile.TemporaryDirectory(prefix='slurm') as name, ExitStack() as daemons:  # short: it holds sockets
         folder = Path(name)
         made = Cluster(folder)
@@ -126,7 +126,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def wait_for(happened: Callable[[], object], what: str, folder: Path, seconds: float = 120) -> None:
-    """Until it has; where it does not, fail with the logs in a folder."""
+    """Wait until the condition holds; if it never does, fail with the logs from the folder."""
     end = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""The table of what was tried and what was survived."""
+"""The table of the faults that were tried, and the runs that survived them."""
 
 import datetime
 import os
@@ -22,7 +22,7 @@ class Outcome:
 
 @dataclass
 class Soak:
-    """Outcomes by fault, written into a page after each one, if there is a page.
+    """Counts outcomes by fault, and writes them into a page after each one, if there is a page.
 
     Args:
         page: With the marks between which the table goes.
@@ -34,7 +34,7 @@ class Soak:
 
     @contextmanager
     def tries(self, fault: str) -> Iterator[Outcome]:
-        """Survived if nothing is raised inside."""
+        """Count a survival if nothing is raised inside."""
         outcome = Outcome()
         self.outcomes.setdefault(fault, []).append(outcome)
         try:
@@ -53,7 +53,7 @@ class Soak:
         return '\n'.join(lines)
 
     def write(self, path: str) -> None:
-        """Put the table into a page, in the place of the last one."""
+        """Put the table into the page in place of the old one."""
         page = Path(path).read_text()
         before, _, rest = page.partition(BEGIN)
         Path(path).write_text(

@@ -1,4 +1,4 @@
-"""Small classifiers of many backbone families: (backbone, side of the input, neck, width or whole of the head)."""
+"""Small classifiers of many backbone families: (backbone, image size, neck, the head's width or whole config)."""
 
 from mmpretrain.registry import MODELS
 from torch import nn
@@ -114,13 +114,13 @@ BACKBONES = {
 
 
 def build(name: str, **backbone) -> tuple[nn.Module, int]:
-    """A classifier of that family and the side of its images."""
+    """A classifier of a family, and the size of its images."""
     model, side = config_of(name, **backbone)
     return MODELS.build(model), side
 
 
 def config_of(name: str, **backbone) -> tuple[dict, int]:
-    """Its config."""
+    """The config of a classifier."""
     config, side, neck, head = BACKBONES[name]
     if not isinstance(head, dict):
         head = dict(type='ClsHead') if head is None else dict(type='LinearClsHead', in_channels=head)

@@ -1,4 +1,4 @@
-"""What ``pip install .`` puts on a machine, without the checkout around it."""
+"""The files that ``pip install .`` installs, used without the checkout."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
-    """A folder with the built wheel's files, as on site-packages."""
+    """A folder with the contents of the built wheel, like site-packages."""
     folder = tmp_path_factory.mktemp('package')
     source = folder / 'source'
     files = subprocess.run(

@@ -1,4 +1,4 @@
-"""The rooms of the package: imports go one way, and each room is told in docs/architecture.md."""
+"""The rooms of the package: imports go one way, and docs/architecture.md names each room."""
 
 import ast
 from pathlib import Path
@@ -12,7 +12,7 @@ FILES = {
     if '.mim' not in path.parts
 }
 ROOMS = sorted(path.name for path in PACKAGE.iterdir() if (path / '__init__.py').is_file() and path.name != '.mim')
-LISTS = {'__init__', 'hooks'}  # names of what lies in many rooms
+LISTS = {'__init__', 'hooks'}  # names that exist in many rooms
 
 
 def imported(path: Path) -> set[str]:
@@ -34,7 +34,7 @@ def rooms_entered(room: str) -> set[str]:
 
 def test_no_room_is_entered_from_a_room_that_it_enters():
     left = {room: rooms_entered(room) for room in ROOMS}
-    assert sum(map(len, left.values())) > 30  # else nothing was found
+    assert sum(map(len, left.values())) > 30  # otherwise the search found nothing
     while left:
         bottom = [room for room, entered in left.items() if not entered & left.keys()]
         assert bottom, f'these import each other: {left}'

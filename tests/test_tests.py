@@ -1,4 +1,4 @@
-"""What every test keeps to: it takes no port that another may have, and waits for no program for ever."""
+"""Rules for all tests: no fixed ports, and no waiting for a program without a time limit."""
 
 import ast
 import re

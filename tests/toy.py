@@ -1,4 +1,4 @@
-"""A training of mmengine's own with next to no model: two weights, eight samples."""
+"""A training of mmengine's own with a minimal model: two weights, eight samples."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Model(BaseModel):
 
 
 class Score(BaseMetric):
-    """The scores that the test wants, one a validation."""
+    """Yields the scores that the test sets, one per validation."""
 
     scores: tuple = ()
 
@@ -52,7 +52,7 @@ def toy_runner(
     workers: int = 0,
     **changes,
 ) -> Runner:
-    """Epochs of four iterations, or iterations."""
+    """Settings for epochs of four iterations, or for iterations."""
     metric = Score()
     metric.scores = scores
     loop = dict(max_epochs=budget, val_interval=1) if by_epoch else dict(max_iters=budget, val_interval=1)

@@ -37,18 +37,18 @@ TEACHER, STUDENT = 'baselines/resnet18-w32_digits.py', 'baselines/resnet18-w16_d
 
 @dataclass(frozen=True)
 class Training:
-    """A config, and what of it stands in the table."""
+    """A training: its config, and its row in the table."""
 
     name: str
     config: str
     labels: int
 
     def folder(self, root: Path) -> Path:
-        """Where tools/train.py would work by itself, below another root."""
+        """The work dir, below another root."""
         return root / Path(self.config).stem
 
     def record(self, root: Path) -> Path:
-        """The file that says that the training ended well."""
+        """The file that marks a successful training."""
         return self.folder(root) / 'demo.json'
 
 
@@ -64,12 +64,12 @@ ROWS = [FIRST, ALONE, *DISTILLED[1::-1], *DISTILLED[2:]]
 
 
 def checkpoint(folder: Path) -> Path:
-    """The last one, as mmengine points to it."""
+    """The last checkpoint, named by mmengine's pointer."""
     return folder / Path((folder / 'last_checkpoint').read_text().strip()).name
 
 
 def options_of(training: Training, root: Path, args: Namespace) -> list[str]:
-    """What is changed in its config."""
+    """The changes to its config."""
     options = [f'randomness.seed={args.seed}', *args.cfg_options]
     if args.iterations and training is not FIRST:
         keys = 'train_cfg.max_iters', 'train_cfg.val_interval', 'default_hooks.checkpoint.interval'
@@ -80,7 +80,7 @@ def options_of(training: Training, root: Path, args: Namespace) -> list[str]:
 
 
 def is_done(training: Training, root: Path, options: list[str]) -> bool:
-    """Whether it ended well, with these options, and after its teacher."""
+    """Whether it has ended successfully with these options, and after its teacher's training."""
     record = training.record(root)
     if not record.is_file() or json.loads(record.read_text())['options'] != options:
         return False
@@ -88,7 +88,7 @@ def is_done(training: Training, root: Path, options: list[str]) -> bool:
 
 
 def train(training: Training, args: Namespace) -> str:
-    """Train it in a process of its own on one thread, if it is not done; say how it went."""
+    """Train in a separate process on one thread, unless that is done; describe the result."""
     root = args.work_dir
     options, folder = options_of(training, root, args), training.folder(root)
     if is_done(training, root, options):
@@ -113,7 +113,7 @@ def train(training: Training, args: Namespace) -> str:
 
 
 def train_all(trainings: Sequence[Training], args: Namespace) -> None:
-    """Train them side by side; after a failure none begins any more."""
+    """Train side by side; after a failure, start nothing more."""
     pool = ThreadPoolExecutor(args.jobs)
     try:
         for future in as_completed([pool.submit(train, training, args) for training in trainings]):
@@ -134,7 +134,7 @@ def measure(config: str, weights: Path) -> dict[str, float]:
         right = [int(sample.pred_label) == int(sample.gt_label) for sample in found]
         images = torch.rand(64, 3, SIDE, SIDE)
         times = []
-        for _ in range(11):  # the first ones warm up; the fastest was disturbed least
+        for _ in range(11):  # warm-up comes first; the fastest run was disturbed least
             begin = time.perf_counter()
             model(images)
             times.append(time.perf_counter() - begin)
@@ -148,12 +148,12 @@ def measure(config: str, weights: Path) -> dict[str, float]:
 
 
 def table(root: Path) -> str:
-    """What came out, a line for each training."""
+    """The results, one line for each training."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     lines = ['method             labels  accuracy  parameters    FLOPs  images/s  training']
     for row in ROWS:
-        with redirect_stdout(StringIO()):  # mmengine tells of each file that it loads
+        with redirect_stdout(StringIO()):  # mmengine logs each file that it loads
             found = measure(TEACHER if row is FIRST else STUDENT, checkpoint(row.folder(root)))
         seconds = json.loads(row.record(root).read_text())['seconds']
         lines.append(

@@ -1,1 +1,1 @@
-"""What makes both networks faster while they train."""
+"""Options that make both networks faster during training."""

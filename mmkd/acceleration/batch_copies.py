@@ -1,4 +1,4 @@
-"""Copies batches to the device without blocking the host, and normalises them at once."""
+"""Copies batches to the device without blocking the host, and normalises their images together."""
 
 from typing import Any
 
@@ -14,16 +14,21 @@ def wait_for_no_copy(preprocessor: BaseDataPreprocessor) -> None:
     """Make a preprocessor copy to the device without waiting for the device's queued work.
 
     mmengine's waits by default, and mmpretrain's always does for labels. The copied values are the same. Images of one
-    size are normalised together; in a list each of them would be by itself, in three operators or more.
+    size are normalised together; in a list each of them would be by itself, in three operators or more. mmpretrain
+    would write the labels back into their samples one by one, which it is spared.
     """
     preprocessor._non_blocking = True
     preprocessor.register_forward_pre_hook(_bring_labels)
     if type(preprocessor).__name__ in TAKE_BATCHES:
         preprocessor.register_forward_pre_hook(_stack_images)
+    if type(preprocessor).__name__ == 'ClsDataPreprocessor':
+        aside = _SamplesAside()
+        preprocessor.register_forward_pre_hook(aside.take)
+        preprocessor.register_forward_hook(aside.give_back)
 
 
 def _stack_images(preprocessor: Any, arguments: tuple) -> tuple | None:
-    """Replace a list of images by a batch, where they have one size."""
+    """Replace a list of images by a batch if they have one size."""
     data: Any = arguments[0] if arguments else None
     images = data.get('inputs') if isinstance(data, dict) else None
     if not isinstance(images, list | tuple) or not images or not all(isinstance(image, Tensor) for image in images):
@@ -34,8 +39,40 @@ def _stack_images(preprocessor: Any, arguments: tuple) -> tuple | None:
     return {**data, 'inputs': torch.stack(there)}, *arguments[1:]
 
 
+class _SamplesAside:
+    """Keeps a batch's samples away from mmpretrain's preprocessor where it would only write their labels again.
+
+    It makes one tensor of the labels, splits it and sets each part in its sample, which takes longer than a small
+    network's iteration on a GPU. Scores, and labels on another device, are left to it.
+    """
+
+    def __init__(self) -> None:
+        self.samples: Any = None
+
+    def take(self, preprocessor: Any, arguments: tuple) -> tuple | None:
+        """Before the forward."""
+        self.samples = None
+        data: Any = arguments[0] if arguments else None
+        samples = data.get('data_samples') if isinstance(data, dict) else None
+        if not samples or preprocessor.to_onehot or any('gt_score' in sample for sample in samples):
+            return None
+        if not all(_is_ready(sample.get('gt_label'), preprocessor.device) for sample in samples):
+            return None
+        self.samples = samples
+        return {**data, 'data_samples': None}, *arguments[1:]
+
+    def give_back(self, preprocessor: Any, arguments: tuple, output: dict) -> dict | None:
+        """After the forward."""
+        samples, self.samples = self.samples, None  # a copy of the preprocessor holds no batch
+        return None if samples is None else {**output, 'data_samples': samples}
+
+
+def _is_ready(label: Any, device: torch.device) -> bool:
+    return isinstance(label, Tensor) and label.ndim == 1 and label.device.type == device.type
+
+
 def _bring_labels(preprocessor: Any, arguments: tuple) -> None:
-    """Copy the labels or scores of a batch at once, so that mmpretrain finds them on the device."""
+    """Copy the labels or scores of a batch together, so that mmpretrain finds them on the device."""
     samples = arguments[0].get('data_samples') if arguments and isinstance(arguments[0], dict) else None
     if preprocessor.device.type == 'cpu' or not samples:
         return

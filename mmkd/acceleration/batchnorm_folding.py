@@ -58,7 +58,7 @@ def find_pairs(network: nn.Module, inputs: Tensor, read: Collection[str] = ()) -
 
 
 def _foldable(module: nn.Module) -> bool:
-    """A subclass that does more is not: timm's batch norms hold the activation."""
+    """Subclasses that do more do not count: timm's batch norms contain the activation."""
     if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
         does_no_more = type(module).forward in (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
         return does_no_more and module.track_running_stats
@@ -66,7 +66,7 @@ def _foldable(module: nn.Module) -> bool:
 
 
 def _ends(path: str, conv: str, norm: str) -> bool:
-    """Whether what a module puts out may be what the convolution does: it contains it, but not the norm."""
+    """Whether a module's output may be the convolution's: it contains the convolution, but not the norm."""
     return f'{conv}.'.startswith(f'{path}.') and not f'{norm}.'.startswith(f'{path}.')
 
 
@@ -104,7 +104,7 @@ class FrozenNorms:
     """
 
     def __init__(self, network: nn.Module, pairs: Sequence[Pair]):
-        # Made once: to compiled code another one would be other code.
+        # made once: compiled code would see a new object as new code
         self.forwards = [
             _FoldedForward(network.get_submodule(conv), network.get_submodule(norm)) for conv, norm in pairs
         ]
@@ -123,13 +123,13 @@ class FrozenNorms:
 
 
 def unfold(network: nn.Module) -> None:
-    """Take back what :class:`FrozenNorms` has put into the modules of a network, or of a copy of it."""
+    """Undo :class:`FrozenNorms` in the modules of a network, or of a copy of it."""
     for module in network.modules():
         vars(module).pop('forward', None)
 
 
 def fold_waiting(modules: Iterable[nn.Module]) -> None:
-    """Fold now what would otherwise be folded at its first call."""
+    """Fold now instead of at the first call."""
     for module in modules:
         forward = vars(module).get('forward')
         if isinstance(forward, _FoldedForward) and forward.weight is None:
@@ -137,7 +137,7 @@ def fold_waiting(modules: Iterable[nn.Module]) -> None:
 
 
 class _FoldedForward:
-    """What a convolution runs instead; folded when it first runs, since stages after the one at hand never do."""
+    """Runs in place of a convolution; it folds at its first call, since later stages never run."""
 
     def __init__(self, conv: Any, norm: Any):
         self.conv, self.norm = conv, norm

@@ -25,7 +25,7 @@ INSTRUCTIONS = {
 
 
 class LowPrecision:
-    """Modules whose calls run under autocast while they are frozen.
+    """Modules that run under autocast while they are frozen.
 
     One that a gradient goes through learns in this sense, too: float16 may lose the gradient without a scaler. What
     they put out is float32 again, so that nothing around them has to know. Where autocast is on already, as by
@@ -43,26 +43,26 @@ class LowPrecision:
             _warn_if_slow(dtype)
         self.dtype = DTYPES[dtype]
         self.wanted = wanted
-        self.copies: dict[nn.Module, dict] = {}  # of weights, by the layer
+        self.copies: dict[nn.Module, dict] = {}  # copies of weights, by layer
 
     def renew(self) -> None:
-        """Weights may have changed: their copies are made again when they are needed."""
+        """Weights may have changed: make their copies again when they are needed."""
         self.copies.clear()
 
     def put_on(self, modules: Iterable[nn.Module], device: str) -> None:
         """Wrap the modules permanently, compiled ones included."""
         for module in modules:
-            if weights := list(module.parameters()):  # nothing else takes long
+            if weights := list(module.parameters()):  # other modules take little time
                 run = call_of(module)
                 layers = [layer for layer in module.modules() if type(layer) in (nn.Conv2d, nn.Linear)]
-                if run != module._call_impl:  # compiled code would be compiled again for weights of another dtype
+                if run != module._call_impl:  # other dtypes of weights would make torch compile again
                     layers = []
                 replace_call(module, partial(self._call, module, weights, layers, run, device))
 
     @contextmanager
     def _low_weights(self, layers: Sequence[nn.Module]) -> Iterator[None]:
-        """Inside, layers have copies of their weights in the dtype, which autocast would make anew in each call."""
-        layers = [layer for layer in layers if 'forward' not in vars(layer)]  # what is folded has copies of its own
+        """Give layers copies of their weights in the dtype, which autocast would make in each call."""
+        layers = [layer for layer in layers if 'forward' not in vars(layer)]  # folded convolutions have copies
         own = [layer._parameters for layer in layers]
         try:
             for layer in layers:
@@ -101,7 +101,7 @@ class LowPrecision:
 
 
 def _warn_if_slow(dtype: str) -> None:
-    """Say so where the processor has no instructions for a dtype, as far as torch can tell: older ones cannot."""
+    """Log if the processor has no instructions for a dtype; older versions of torch cannot tell."""
     capabilities: Mapping[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
     if capabilities and not any(capabilities.get(name) for name in INSTRUCTIONS[dtype]):
         print_log(

@@ -14,33 +14,33 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
 
-WARM_UP = 3  # plain iterations of one kind in a row before a capture: libraries and optimizers make what they keep
+WARM_UP = 3  # plain iterations of one kind before a capture; libraries and optimizers allocate their state in them
 _PLAIN_WAY = 'all iterations go the plain way'
-LABELS = ('gt_label', 'gt_score')  # what the samples of classifiers hold on the device
+LABELS = ('gt_label', 'gt_score')  # fields of a classifier's samples that are on the device
 
 
 class Graph(Protocol):
-    """Work that is recorded once and then replayed on the very same tensors."""
+    """Work that is recorded once and then replayed on the same tensors."""
 
     def warm_up(self) -> AbstractContextManager:
-        """Where work runs before it is captured."""
+        """A context for the plain iterations before a capture."""
 
     def capture(self, work: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Record work without doing it, and return the tensors in which its results will be."""
+        """Record work without running it, and return its output tensors."""
 
     def replay(self) -> None:
-        """Do it."""
+        """Run the recorded work."""
 
 
 class CudaGraph:
-    """A graph of torch's."""
+    """A CUDA graph of torch."""
 
     def __init__(self) -> None:
         self.graph = torch.cuda.CUDAGraph()
 
     @contextmanager
     def warm_up(self) -> Iterator[None]:
-        """On another stream: what autograd keeps of the usual one may not appear in a capture."""
+        """Use another stream: a capture must not meet what autograd keeps of the usual one."""
         here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
@@ -48,17 +48,17 @@ class CudaGraph:
         here.wait_stream(aside)
 
     def capture(self, work: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Only this thread's calls count as mistakes: that of the data loader pins memory meanwhile."""
+        """Check this thread's calls only: the data loader's thread pins memory meanwhile."""
         with torch.cuda.graph(self.graph, capture_error_mode='thread_local'):
             return work()
 
     def replay(self) -> None:
-        """Launch all of it at once."""
+        """Launch the whole graph."""
         self.graph.replay()
 
 
 def iteration_graphs(wanted: bool, compiles: bool | dict = False) -> 'GraphedIterations | None':
-    """What the option ``cuda_graph`` asks for, or None and a line in the log where it cannot be."""
+    """The object for the option ``cuda_graph``, or None and a line in the log where graphs are impossible."""
     if not isinstance(wanted, bool):
         raise UserError(f'model.cuda_graph: it must be True or False, not {wanted!r}.')
     if wanted and compiles is not False:
@@ -89,13 +89,13 @@ class GraphedIterations:
         self.drop()
 
     def drop(self) -> None:
-        """Forget the graph; another one is captured after a few plain iterations."""
+        """Drop the graph; another one is captured after a few plain iterations."""
         self.captured: _Captured | None = None
         self.last: Hashable = None  # the kind of the last iteration
-        self.alike = 0  # so many were of that kind in a row
+        self.alike = 0  # consecutive iterations of that kind
 
     def takes(self, wrapper: OptimWrapper, reason: str = '') -> bool:
-        """Whether graphs are possible at all; if not, the log says why, once.
+        """Whether graphs are possible; if not, the reason is logged once.
 
         Args:
             wrapper: The optimizer.
@@ -110,7 +110,7 @@ class GraphedIterations:
         return not reason
 
     def train_step(self, model: BaseModel, data: Any, wrapper: OptimWrapper, kind: Hashable) -> dict[str, Tensor]:
-        """One iteration; returns what is logged.
+        """Run one iteration and return the values to log.
 
         Args:
             model: The networks with their losses.
@@ -138,7 +138,7 @@ class GraphedIterations:
                 return _plain(model, batch, wrapper)
         try:
             self.captured = _Captured(self.make(), model, batch, kind)
-        except Exception as error:  # whatever a network does that cannot be captured
+        except Exception as error:  # some code of a network cannot be captured
             self.failed.add(kind)
             self._say(f'this phase goes the plain way, since it cannot be captured ({in_one_line(error)}).')
             return _plain(model, batch, wrapper)
@@ -151,7 +151,7 @@ class GraphedIterations:
 
 
 class _Captured:
-    """A graph, and the tensors that it reads and writes."""
+    """A graph with its input and output tensors."""
 
     def __init__(self, graph: Graph, model: BaseModel, batch: dict, kind: Hashable):
         self.graph, self.kind = graph, kind
@@ -178,32 +178,32 @@ class _Captured:
             return [torch.stack([value.detach() for value in logs.values()]), *(gradient for _, gradient in pairs)]
 
         before = _buffers(model)
-        model.zero_grad()  # a gradient that is there would be added to
+        model.zero_grad()  # otherwise the graph would add to an existing gradient
         try:
             self.logged, *gradients = graph.capture(work)
         except Exception:
             model.zero_grad()
             for (module, name), value in before.items():
-                module._buffers[name] = value  # nothing was computed of what is there now
+                module._buffers[name] = value  # a capture computes nothing
             raise
         self.names, self.gradients = names, list(zip(reached, gradients))
         self.replaced = {place: now for place, now in _buffers(model).items() if now is not before[place]}
 
     def fill(self, batch: dict) -> None:
-        """Copy a batch to where the graph reads it."""
+        """Copy a batch into the tensors that the graph reads."""
         self.inputs.copy_(batch['inputs'])
         for key, buffer in self.labels.items():
             torch.cat(_values(batch['data_samples'], key), out=buffer)
 
     def step(self, batch: dict, wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """One iteration; what is logged is a copy, since the next one overwrites it."""
+        """Replay one iteration; the logged values are copies, since the next replay overwrites them."""
         self.fill(batch)
         self.graph.replay()
         for parameter, gradient in self.gradients:
             parameter.grad = gradient
         for (module, name), value in self.replaced.items():
-            module._buffers[name] = value  # an iteration without the graph may have put in another
-        wrapper._inner_count += 1  # as its backward does
+            module._buffers[name] = value  # an iteration without the graph may have set other gradients
+        wrapper._inner_count += 1  # a backward pass does this, too
         wrapper.step()
         wrapper.zero_grad()
         return dict(zip(self.names, self.logged.clone().unbind()))
@@ -218,7 +218,7 @@ def _buffers(model: nn.Module) -> dict[tuple[nn.Module, str], Tensor | None]:
 
 
 def _plain(model: BaseModel, batch: dict, wrapper: OptimWrapper) -> dict[str, Tensor]:
-    """As mmengine's ``train_step``, of a batch that is preprocessed."""
+    """Forward and backward as in mmengine's ``train_step``, for a preprocessed batch."""
     with wrapper.optim_context(model):
         losses = model._run_forward(batch, mode='loss')
     loss, logged = model.parse_losses(losses)
@@ -227,7 +227,7 @@ def _plain(model: BaseModel, batch: dict, wrapper: OptimWrapper) -> dict[str, Te
 
 
 def _size(batch: dict) -> Hashable | None:
-    """What must be the same in two batches; None if samples hold anything but labels."""
+    """Shapes and types that two batches must share; None if samples hold anything but labels."""
     inputs, samples = batch['inputs'], batch.get('data_samples')
     if not isinstance(inputs, Tensor) or not set(_keys(samples)) <= set(LABELS):
         return None
@@ -236,7 +236,7 @@ def _size(batch: dict) -> Hashable | None:
 
 
 def _keys(samples: list | None) -> list[str]:
-    """The fields of the first sample; those of a batch have the same."""
+    """The fields of the first sample; all samples of a batch have the same."""
     return sorted(samples[0].keys()) if samples else []
 
 

@@ -16,7 +16,7 @@ from mmkd.features.capture import tensors_in
 from mmkd.stages.trace import Call, dry_run, unchanged
 from mmkd.utils.calls import replace_call
 
-_VARIANTS = 32  # of a part's code: learned or frozen, behind something learned or frozen, other sizes
+_VARIANTS = 32  # versions of a part's code: trained or frozen, behind trained or frozen parts, other sizes
 
 
 class SpeedUps:
@@ -37,7 +37,7 @@ class SpeedUps:
             )
         self.channels_last = channels_last
         self.options: dict | None = None if compile is False else {} if compile is True else dict(compile)
-        self.active = False  # now: parts run as they were until the training sets in
+        self.active = False  # compile now; until training begins, parts run as before
         self.frozen_dtype = frozen_dtype
         self.low_precision = None if frozen_dtype is None else LowPrecision(frozen_dtype, lambda: self.active)
         if self.options is not None:
@@ -56,7 +56,7 @@ class SpeedUps:
             put_channels_last(key, network, inputs)
         if self.options is not None:
             self.compile_parts(key, network, inputs, read)
-        if self.low_precision is not None:  # around what is compiled
+        if self.low_precision is not None:  # modules around compiled ones
             paths = find_parts(network, inputs, read, operators=True)
             self.low_precision.put_on(map(network.get_submodule, paths), inputs.device.type)
             self._try_low_precision(key, network, inputs)
@@ -64,7 +64,7 @@ class SpeedUps:
     def compile_parts(self, key: str, network: nn.Module, inputs: Tensor, read: Collection[str]) -> None:
         """Compile submodules in place, but never across a module whose output is read."""
         config: Any = torch._dynamo.config
-        config.cache_size_limit = max(config.cache_size_limit, _VARIANTS)  # behind it a part would run as before
+        config.cache_size_limit = max(config.cache_size_limit, _VARIANTS)  # beyond this limit, parts run uncompiled
         for path in find_parts(network, inputs, read):
             module = network.get_submodule(path)
             replace_call(module, _CompiledPart(f'{key}.{path}', module, self))
@@ -73,7 +73,7 @@ class SpeedUps:
 
     @contextmanager
     def tried(self) -> Iterator[None]:
-        """Run with the speed options of the training, so failures show immediately.
+        """Run once with the options of the training, so that failures show immediately.
 
         Compiled code is dropped afterwards, since training batches are larger.
         """
@@ -86,7 +86,7 @@ class SpeedUps:
                 torch.compiler.reset()
 
     def renew(self) -> None:
-        """Weights or what learns may have changed."""
+        """Call this when weights, or what is trained, may have changed."""
         if self.low_precision is not None:
             self.low_precision.renew()
 
@@ -152,7 +152,7 @@ class _CompiledPart:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self.speed_ups.active:
             return self.module._call_impl(*args, **kwargs)
-        fold_waiting(self.inside)  # not within: it would be compiled along
+        fold_waiting(self.inside)  # not inside the call, where it would be compiled too
         try:
             return self.run(*args, **kwargs)
         except torch._dynamo.exc.TorchDynamoException as error:
@@ -160,7 +160,7 @@ class _CompiledPart:
 
 
 def _own_code(module: nn.Module, name: str) -> Callable:
-    """The call of a module as code that no other shares.
+    """The call of a module as a code object of its own.
 
     What torch counts, and the sizes it takes for variable, are those of code: all parts together would seem to be one
     that is called with ever other sizes.
@@ -188,7 +188,7 @@ def _said(error: Exception) -> str:
 
 
 def _try(network: nn.Module, inputs: Tensor) -> Any:
-    """What it puts out when all of it is frozen."""
+    """A module's output if all of the module is frozen."""
     with unchanged(network), torch.no_grad():
         network.eval()
         network.requires_grad_(False)

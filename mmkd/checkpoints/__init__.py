@@ -1,1 +1,1 @@
-"""Files that are written whole, loaded safely, and resumed from."""
+"""Checkpoints: written atomically, loaded safely, and found again for resuming."""

@@ -76,9 +76,9 @@ class SafeCheckpointHook(CheckpointHook):
         return chosen
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """Save, point at it, prune; mmengine's own does it the other way round."""
+        """Save, then point, then prune; mmengine's hook prunes first."""
         pruned = None
-        if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:  # a new best saves a step again
+        if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:  # a new best score saves a step again
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
                 pruned = self._path(self.keep_ckpt_ids.popleft())
             self.keep_ckpt_ids.append(step)
@@ -99,19 +99,19 @@ class SafeCheckpointHook(CheckpointHook):
             )
         if is_main_process():
             write_whole(Path(runner.work_dir, POINTER), str(self.last_ckpt).encode())
-            Path(runner.work_dir, INTERRUPTED).unlink(missing_ok=True)  # the run is further now
+            Path(runner.work_dir, INTERRUPTED).unlink(missing_ok=True)  # the run has passed this state
             if pruned not in (None, self.last_ckpt) and self.file_backend.exists(pruned):
                 folder = self.file_backend.isdir(pruned)  # deepspeed's checkpoints are folders
                 (self.file_backend.rmtree if folder else self.file_backend.remove)(pruned)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """The old best stays until the new one is there."""
+        """Keep the old best checkpoint until the new one is complete."""
         with atomic_saves(), self._removals_last():
             super()._save_best_checkpoint(runner, metrics)
 
     @contextmanager
     def _removals_last(self) -> Iterator[None]:
-        """What mmengine removes inside is removed at the end, unless it was written anew."""
+        """Delay all removals until the end of the block, and skip files that were written anew."""
         doomed: list[str] = []
         with patch.object(self.file_backend, 'remove', doomed.append):
             yield

@@ -67,7 +67,7 @@ class Array:
 
 @_stands_for('mmengine.logging.history_buffer.HistoryBuffer')
 class History:
-    """The values and counts of a ``HistoryBuffer``; a file cannot set its methods."""
+    """The values and counts of a ``HistoryBuffer``; methods in the file are ignored."""
 
     def __setstate__(self, state: dict) -> None:
         self.state = state

@@ -43,7 +43,7 @@ class PreemptionHook(Hook):
         self.interval = interval
         self.caught = 0  # the signal that this process caught
         self.agreed = 0  # the signal at which all processes leave
-        self.held: dict[str, bytes] | None = None  # what to go on from, in the first process; None: it is on the disk
+        self.held: dict[str, bytes] | None = None  # the state to resume from, in the first process; None: it is on disk
 
     def before_train(self, runner: Runner) -> None:
         """Install the signal handlers."""
@@ -56,7 +56,7 @@ class PreemptionHook(Hook):
             loop.dataloader.worker_init_fn = partial(_leave_signals_alone, loop.dataloader.worker_init_fn)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Leave here, unless the epoch is over anyway or gradients are being accumulated."""
+        """Stop here, unless the epoch ends anyway or gradients are being accumulated."""
         if self.by_epoch:
             if not self.end_of_epoch(runner.train_dataloader, batch_idx):
                 self.leave_if_wanted(runner, runner.iter)
@@ -82,7 +82,7 @@ class PreemptionHook(Hook):
             signal.signal(number, handler or signal.SIG_DFL)
 
     def leave_if_wanted(self, runner: Runner, step: int) -> None:
-        """Within an epoch, or in long work before it: end here; a resumed run continues from the last epoch's end."""
+        """Stop within an epoch, or in long work before it; a resumed run continues from the last epoch's end."""
         if self._wanted_back(step):
             self._leave(runner)
 
@@ -117,7 +117,7 @@ class PreemptionHook(Hook):
         return saver is not None and Path(saver.last_ckpt or '').name == saver.filename_tmpl.format(done)
 
     def _place(self) -> tuple[str, str] | tuple[()]:
-        """The checkpoint hook's own folder, in which it has one for each work dir, and its names."""
+        """The checkpoint hook's folder for this work dir, and the names of its files."""
         saver = self.saver
         return () if saver is None else (str(saver.out_dir).rpartition('/')[0], saver.filename_tmpl)
 
@@ -130,7 +130,7 @@ class PreemptionHook(Hook):
             where = f'--resume goes on from {found[0]}' if found else 'no epoch is complete, --resume begins anew'
             runner.logger.info(f'{signal.Signals(self.agreed).name} at iteration {runner.iter + 1}: {where}.')
         runner.visualizer.close()
-        barrier()  # the first to end may take the others with it
+        barrier()  # the end of one process may end the others
         self.after_train(runner)
         raise SystemExit(128 + self.agreed)
 

@@ -10,8 +10,8 @@ from mmkd.checkpoints.atomic_files import is_whole
 from mmkd.errors import UserError
 
 POINTER = 'last_checkpoint'  # mmengine's name for the file in the work dir that says where to go on
-INTERRUPTED = 'interrupted.pth'  # what a signal left behind
-NAMES = ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)  # best_*.pth hold no optimizer
+INTERRUPTED = 'interrupted.pth'  # written at a signal
+NAMES = ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)  # best_*.pth contain no optimizer
 TEMPLATE = 'default_hooks.checkpoint.filename_tmpl'
 
 
@@ -31,11 +31,11 @@ def find_checkpoints(work_dir: str, out_dir: str | None = None, template: str | 
     found = {file for folder in folders for name in names for file in folder.glob(name) if _holds_something(file)}
     newest_first = sorted(found, key=lambda file: file.stat().st_mtime_ns, reverse=True)
     pointed = _pointed_at(work_dir)
-    if '://' in str(out_dir) and pointed.startswith(str(out_dir)):  # on no local disk
+    if '://' in str(out_dir) and pointed.startswith(str(out_dir)):  # not on a local disk
         return [pointed, *map(str, newest_first)]
     name = PurePath(pointed).name
     if any(fnmatchcase(name, pattern) for pattern in names):
-        last = next((file for file in newest_first if file.name == name), Path(work_dir, name))  # or gone
+        last = next((file for file in newest_first if file.name == name), Path(work_dir, name))  # or it is gone
         newest_first = list(dict.fromkeys([last, *newest_first]))
     return [str(file) for file in newest_first]
 

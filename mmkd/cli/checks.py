@@ -19,7 +19,7 @@ from mmkd.utils.config_mistakes import FILE_TYPES
 
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 TESTING_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
-TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # and the extra that brings it
+TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # the toolbox, and the extra that installs it
 
 
 def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
@@ -33,7 +33,7 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
             'Inherit them with _base_ or define them.'
         )
     for key in needed:
-        if not isinstance(cfg[key], dict | list if key == 'test_evaluator' else dict):
+        if not isinstance(cfg[key], dict | list if key.endswith('_evaluator') else dict):
             raise UserError(f'{key}: it must be a dict, not {cfg[key]!r}.')
 
 
@@ -136,7 +136,7 @@ def check_unlabelled(cfg: Config) -> None:
 
 
 def check_checkpoint(flag: str, path: str, config: str | None = None) -> None:
-    """A local checkpoint is there, and is a file of weights; URLs are left to mmengine.
+    """Check that a local checkpoint exists and contains weights; mmengine checks URLs.
 
     Args:
         flag: The flag or key that names it, for messages.
@@ -162,7 +162,7 @@ def check_checkpoint(flag: str, path: str, config: str | None = None) -> None:
 
 
 def check_teacher(cfg: Config) -> None:
-    """A distiller's teacher has a config and a checkpoint that are there, and its heads' file if it has one."""
+    """Check that the config, the checkpoint and, if named, the file of heads of a distiller's teacher exist."""
     if isinstance(cfg.model.get('teacher_heads'), str):
         check_checkpoint('model.teacher_heads', cfg.model.teacher_heads, cfg.filename)
     if 'student' not in cfg.model or 'teacher' not in cfg.model:
@@ -178,7 +178,7 @@ def check_teacher(cfg: Config) -> None:
 
 
 def _beside(path: Any, config: str | None) -> str:
-    """Relative paths count from the current folder, though many expect that they count from the config's."""
+    """A hint: relative paths start in the current folder, though many expect the config's."""
     if not isinstance(path, str) or config is None or isfile(Path(path).expanduser()):
         return ''
     file = Path(config).parent / path
@@ -186,7 +186,7 @@ def _beside(path: Any, config: str | None) -> str:
 
 
 def check_work_dir(work_dir: str) -> None:
-    """The work dir can be made and written. The last check, since it makes the folder."""
+    """Check that the work dir can be created and written. This is the last check, since it creates the folder."""
     if not isinstance(work_dir, str):
         raise UserError(f'work_dir: it must be a path, not {work_dir!r}.')
     check_folder('work_dir', work_dir, 'choose another with --work-dir')

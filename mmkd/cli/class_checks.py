@@ -12,7 +12,7 @@ from mmkd.errors import UserError, did_you_mean
 from mmkd.registry import MODELS, OWN
 from mmkd.utils.signatures import parameters_of
 
-NOT_ARGUMENTS = {'type', 'priority', '_scope_'}  # what mmengine reads itself
+NOT_ARGUMENTS = {'type', 'priority', '_scope_'}  # keys that mmengine reads itself
 OPTIONS = {'loss': 'mmkd.losses', 'losses': 'mmkd.losses', 'heads': 'mmkd.heads'}
 """By the last word of a distiller's option, where the classes for it lie."""
 
@@ -34,7 +34,7 @@ def check_own_parts(cfg: Config) -> None:
 
 
 def no_such_class(key: str, name: str, registries: list[Registry]) -> str:
-    """The sentence for a type that none of these registries has."""
+    """The error for a type that none of these registries knows."""
     own = {f'mmkd.{known}' for registry in OWN for known in registry.module_dict}
     if f'mmkd.{name}' in own:
         return f"{key}.type: it is mmkd's own; write type='mmkd.{name}'."
@@ -52,14 +52,14 @@ def no_such_class(key: str, name: str, registries: list[Registry]) -> str:
 
 
 def no_such_argument(key: str, kind: Any, argument: str) -> str:
-    """The sentence for an argument that a class does not take, with the nearest that it does."""
+    """The error for an argument that a class does not accept, with the nearest one that it does."""
     taken = parameters_of(kind).keys()
     near = did_you_mean(argument, taken) or f' It takes {", ".join(sorted(taken))}.'
     return f'{key}.{argument}: {kind.__name__} takes no {argument}.{near}'
 
 
 def dicts_in(node: Any, path: str) -> Iterator[tuple[str, dict]]:
-    """All dicts of a config with their places, from the outermost on."""
+    """All dicts of a config with their paths, outermost first."""
     if isinstance(node, dict):
         yield path, node
         pairs = node.items()
@@ -113,6 +113,6 @@ def _own_class(name: str) -> Any:
 
 
 def _names(registry: Registry) -> set[str]:
-    """What a registry and those above it know."""
+    """The names in a registry and its parents."""
     registry.import_from_location()
     return set(registry.module_dict) | (_names(registry.parent) if registry.parent is not None else set())

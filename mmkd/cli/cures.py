@@ -18,7 +18,7 @@ OF_THE_MACHINE = ('allocate memory', 'out of memory', 'too many open files', 'no
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
-    """Frames from the innermost to the outermost, those of the cause first."""
+    """Frames from the innermost to the outermost; the cause's frames come first."""
     before = error.__cause__ or error.__context__
     if before is not None:
         yield from frames_of(before)
@@ -27,7 +27,7 @@ def frames_of(error: BaseException) -> Iterator[FrameType]:
 
 
 def key_of(error: UserError, cfg: dict) -> str:
-    """The config key of a class that raised an error while it was built: it knows only its name."""
+    """The config key of a class whose construction failed: only the class's name is known."""
     for frame in frames_of(error):
         if frame.f_code is build_functions.build_from_cfg.__code__:
             kind = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
@@ -76,7 +76,7 @@ def find_part(cfg: dict, part: dict) -> str:
     """The key of a part in the config: the best match, since toolboxes add and remove keys."""
     best = 0.0, ''
     for path, inner in dicts_in(cfg, ''):
-        if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes fill types in
+        if 'type' not in inner or repr(inner['type']) == repr(part.get('type')):  # toolboxes add types
             agreement = sum(repr(part.get(key)) == repr(value) for key, value in inner.items()) / (len(inner) + 1)
             best = max(best, (agreement, path), key=lambda pair: pair[0])
     return best[1]

@@ -38,7 +38,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
             for key, dataset in _datasets(f'{name}.dataset', loader.get('dataset')):
                 try:
                     _check_dataset(key, dataset, cfg)
-                except (OSError, ValueError) as error:  # a name too long or with a NUL, or no permission
+                except (OSError, ValueError) as error:  # the name is too long or contains NUL, or permission is denied
                     raise UserError(
                         f'{key}: its data_root, data_prefix or ann_file cannot be read ({in_one_line(error)}); '
                         'fix the path, or the permissions of the folder.'
@@ -46,7 +46,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
 
 
 def is_resident(loader: dict) -> bool:
-    """Whether what a loader hands out is on the device already."""
+    """Whether a loader's batches are already on the device."""
     kinds = [dataset.get('type') for _, dataset in _datasets('', loader.get('dataset'))]
     names = [getattr(kind, '__name__', kind) for kind in kinds]  # a class in lazy configs
     return any(name in ('mmkd.ResidentArrayDataset', 'ResidentArrayDataset') for name in names)
@@ -109,7 +109,7 @@ def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:
 
 
 def _path(key: str, path: Any) -> str | Path:
-    """As it is, if it is one; nothing is the empty path."""
+    """The value if it is a string; '' for None."""
     if path is not None and not isinstance(path, str | Path):
         raise UserError(f'{key}: it must be a path, not {path!r}.')
     return path or ''
@@ -118,7 +118,7 @@ def _path(key: str, path: Any) -> str | Path:
 def _check_annotations(key: str, file: Path, cure: str) -> None:
     if not file.is_file():
         raise UserError(f'{key}: {file} does not exist; {cure}')
-    if file.suffix == '.json':  # reading COCO's whole takes half a minute; a broken download shows at its end
+    if file.suffix == '.json':  # parsing COCO takes half a minute; a broken download shows at the file's end
         with file.open('rb') as stream:
             stream.seek(max(0, file.stat().st_size - 16))
             whole = stream.read().rstrip()[-1:] in (b'}', b']')
@@ -129,7 +129,7 @@ def _check_annotations(key: str, file: Path, cure: str) -> None:
 
 
 def _downloads(dataset: dict, cfg: Config) -> bool:
-    """Whether the data set's class fetches what is missing by itself, as mmpretrain's CIFAR does."""
+    """Whether the class of the data set downloads missing files itself, as mmpretrain's CIFAR does."""
     kind = dataset.get('type')
     if isinstance(kind, str) and kind:
         with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:

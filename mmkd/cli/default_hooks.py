@@ -1,4 +1,4 @@
-"""Hooks that a training gets where its config names none: the schedule, safe checkpoints, leaving at signals."""
+"""The hooks that a training gets if its config names none: schedule, safe checkpoints, leaving at signals."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy co
 
 
 def add_schedule(cfg: Config) -> None:
-    """Give a distiller's config the schedule's hook as ``default_hooks.stages``; what is there already stays."""
+    """Add the schedule's hook to a distiller's config as ``default_hooks.stages``, unless there is one."""
     hooks = cfg.get('default_hooks') or {}
     if not isinstance(hooks, dict) or not _is_distiller(cfg.model):
         return

@@ -59,7 +59,7 @@ def check(config: ShortConfig) -> None:
 
 
 def write(out: Path, text: str) -> None:
-    """Write the config; one with the same content may be there already."""
+    """Write the config, unless the same one exists."""
     if out.suffix != '.py':
         raise UserError(f'--out: {out} must end with .py.')
     try:

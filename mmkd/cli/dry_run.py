@@ -1,4 +1,4 @@
-"""Plans a distillation and stops before it trains."""
+"""Plans a distillation and stops before the training."""
 
 import sys
 from contextlib import suppress
@@ -18,11 +18,11 @@ from mmkd.stages.phases import Schedule
 
 
 class _Planned(Exception):  # noqa: N818  (nothing went wrong)
-    """The plan is made, and the training would begin."""
+    """Raised when the plan is made and the training would begin."""
 
 
 class _Stop(Hook):
-    """Ends the run after all other hooks were told of its beginning."""
+    """Ends the run after all other hooks have run their ``before_train``."""
 
     priority = 'LOWEST'
 
@@ -31,7 +31,7 @@ class _Stop(Hook):
 
 
 def plan(config: ShortConfig, flags: list[str]) -> str:
-    """What would be learned, found with both networks and a batch; leaves nothing behind.
+    """Describe what would be learned, found with both networks and a batch; writes nothing.
 
     Args:
         config: Of the distillation.
@@ -49,7 +49,7 @@ def plan(config: ShortConfig, flags: list[str]) -> str:
 
 
 def _beside(distiller: Distiller, schedule: Schedule) -> list[str]:
-    """What is learned beside the student's own loss, and where."""
+    """Describe what is learned beside the student's own loss, and where."""
     if isinstance(distiller, MHKD):
         points = [f'{point.student.end} (teacher: {point.teacher.end})' for point in distiller.heads.points]
         return [f'Auxiliary heads on {", ".join(points)}.'] if points else []

@@ -68,7 +68,7 @@ def apply_training(cfg: Config, args: Namespace) -> None:
                 'set it to the batch size that the learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    restarted = number_in('SLURM_RESTART_COUNT') > 0  # SLURM put the job into its queue again
+    restarted = number_in('SLURM_RESTART_COUNT') > 0  # SLURM has requeued the job
     if args.resume == 'auto' or (args.resume is None and restarted):
         hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
         if find_checkpoints(cfg.work_dir, hook.get('out_dir'), hook.get('filename_tmpl')):
@@ -103,7 +103,7 @@ def add_profile(cfg: Config, iterations: int | None) -> None:
 def apply_testing(cfg: Config, args: Namespace) -> None:
     """Put the flags of testing into the config."""
     cfg.load_from = args.checkpoint
-    _test_the_student(cfg)
+    test_the_student(cfg)
     if args.out:
         if not args.out.endswith(('.pkl', '.pickle')):
             raise UserError(f'--out: the predictions are pickled, so {args.out} must end with .pkl.')
@@ -129,12 +129,12 @@ def apply_testing(cfg: Config, args: Namespace) -> None:
         cfg.model = dict(**cfg.tta_model, module=cfg.model)
 
 
-def _test_the_student(cfg: Config) -> None:
-    """A distiller's checkpoint is the plain student, and testing it needs neither the distiller nor the teacher."""
+def test_the_student(cfg: Config) -> None:
+    """Replace a distiller by its student: the checkpoint is the plain student, and testing needs no teacher."""
     if 'student' in cfg.model:
         cfg.model = cfg.model.student
         for name, hook in list(cfg.get('default_hooks', {}).items()):
-            if name == 'stages' or is_schedule(hook):  # whose options need no type
+            if name == 'stages' or is_schedule(hook):  # these options need no type
                 cfg.default_hooks.pop(name)
 
 
@@ -146,7 +146,7 @@ def _merge_options(cfg: Config, options: dict) -> None:
 
 
 def _fill_mmpretrain_loaders(cfg: Config) -> None:
-    """Mmpretrain's configs leave these keys to mmpretrain's own tools."""
+    """Set the keys that mmpretrain's configs leave to mmpretrain's own tools."""
     for name in ('train_dataloader', 'unlabelled_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if isinstance(loader, dict):

@@ -72,7 +72,7 @@ def tell_torchrun(sentence: str) -> None:
 
 
 def is_first_process(launcher: str) -> bool:
-    """Whether this is the process of rank 0, which writes; known before the processes have found each other."""
+    """Whether this process has rank 0 and writes files; known before the processes have found each other."""
     return launcher == 'none' or os.environ[NEEDED[launcher][0]] == '0'
 
 
@@ -104,7 +104,7 @@ def _check_gpu(launcher: str) -> None:
     """Check that each process has its own GPU."""
     rank, gpus = number_in(LOCAL_RANK[launcher]), torch.cuda.device_count()
     if gpus == 1 and launcher != 'pytorch':
-        os.environ[LOCAL_RANK[launcher]] = '0'  # bound to its process, of which it is the first
+        os.environ[LOCAL_RANK[launcher]] = '0'  # CUDA_VISIBLE_DEVICES names one GPU per process, and it is the first
     elif rank >= gpus:
         raise UserError(
             f'--launcher {launcher}: process {rank} of this machine, counted from 0, has no GPU, torch sees {gpus}; '

@@ -21,7 +21,7 @@ def explain_dead_workers() -> Iterator[None]:
     except (RuntimeError, ConnectionError, EOFError) as error:
         if not _from_a_worker(error):
             raise
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's would raise for the same worker again, wherever we are
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would raise for the same worker again, anywhere
         raise UserError(
             f'train_dataloader.num_workers: a data loader worker died ({str(error).strip(" .")}), usually because '
             'memory ran out; use fewer workers or give the job more memory (/dev/shm counts), then go on with --resume.'

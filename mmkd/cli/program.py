@@ -1,4 +1,4 @@
-"""How a program of mmkd ends: at its end, by a user's mistake in one sentence, or at a signal."""
+"""How a program of mmkd ends: normally, at a user's mistake with one sentence, or at a signal."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from mmkd.errors import UserError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program to its end and set the exit code; ``MMKD_TRACEBACK=1`` shows where a mistake was found."""
+    """Run a program to its end and set the exit code; ``MMKD_TRACEBACK=1`` shows the traceback of a mistake."""
     try:
         main()
     except UserError as error:
@@ -20,8 +20,8 @@ def run(main: Callable[[], None]) -> None:
         tell_torchrun(f'error: {error}')
         sys.exit(f'error: {error}')
     except SystemExit as left:
-        if isinstance(left.code, int) and left.code > 128:  # at a signal; srun ends whoever is slower than another,
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and the code of that would hide this one
+        if isinstance(left.code, int) and left.code > 128:  # at a signal: srun ends slower processes,
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and their exit code would hide this one
             leave(left.code)
         raise
     leave()

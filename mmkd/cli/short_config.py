@@ -28,11 +28,11 @@ class ShortConfig:
 
     @property
     def file_name(self) -> str:
-        """As the shipped configs are named."""
+        """The file name, as the shipped configs are named."""
         return f'{self.method}_{_stem(self.teacher)}_{_stem(self.student)}.py'
 
     def text(self, folder: Path) -> str:
-        """The content of a file in this folder."""
+        """The text of the config for a file in this folder."""
         lines = [
             f'"""{METHODS[self.method]}: {_stem(self.teacher)} teaches {_stem(self.student)}."""',
             f'_base_ = {self._base(folder)!r}',
@@ -49,7 +49,7 @@ class ShortConfig:
         return '\n'.join(lines) + '\n'
 
     def _base(self, folder: Path) -> str:
-        """The student as seen from there; a path that the user gave from the root stays one."""
+        """The student's path relative to that folder; an absolute path stays absolute."""
         if '::' in self.student:
             return self.student
         path = Path(self.student).expanduser()

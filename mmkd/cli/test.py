@@ -13,7 +13,7 @@ from mmkd.utils.configs import load_config
 
 
 def main() -> None:
-    """Test as the command line says."""
+    """Test with these command-line arguments."""
     args = _parse()
     prepare_launch(args.launcher, args.local_rank)
     cfg = load_config(args.config)

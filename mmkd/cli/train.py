@@ -1,4 +1,4 @@
-"""Trains or distils what a config describes."""
+"""Trains or distils a model."""
 
 from argparse import Namespace
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from mmkd.utils.locks import hold
 
 
 def main() -> None:
-    """Train as the command line says."""
+    """Train with these command-line arguments."""
     with prepared(parse()) as runner:
         runner.train()
 
 
 @contextmanager
 def prepared(args: Namespace) -> Iterator[Runner]:
-    """The Runner of a training that passed all checks; what goes wrong with it is told in a sentence."""
+    """The Runner of a training that passed all checks; inside the block, its errors become one sentence."""
     prepare_launch(args.launcher, args.local_rank)
     cfg = load_config(args.config)
     flags.apply_common(cfg, args)
@@ -47,7 +47,7 @@ def prepared(args: Namespace) -> Iterator[Runner]:
 
 
 def parse() -> Namespace:
-    """The command line's arguments."""
+    """Parse the command line."""
     parser = flags.common_parser('Train or distil a model.')
     parser.add_argument(
         '--resume',

@@ -52,6 +52,6 @@ def leave(code: int = 0) -> None:
 
 
 def _leave_group() -> None:
-    """What Python's own end does, before the process ends by itself or by :func:`leave`."""
+    """Run what Python runs at its end, before the process ends."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

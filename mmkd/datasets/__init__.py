@@ -1,4 +1,4 @@
-"""Data sets that the toolboxes do not have. They need no toolbox."""
+"""Data sets that the toolboxes lack. They need no toolbox."""
 
 from mmkd.datasets.array import ArrayDataset
 from mmkd.datasets.digits import Digits

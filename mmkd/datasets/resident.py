@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmengine.device import get_device
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.data import get_worker_info
@@ -56,7 +57,7 @@ class ResidentArrayDataset(ArrayDataset):
         self.rows, self.columns = (torch.arange(side, device=self.resident.device) for side in sides)
         self.labels = [info['gt_label'] for info in infos]
         one = infos[0]['img']
-        samples = {c: self.pipeline(dict(img=one, gt_label=c))['data_samples'] for c in set(self.labels)}
+        samples = {c: self.pipeline(dict(img=one, gt_label=c, sample_idx=0))['data_samples'] for c in set(self.labels)}
         self.packed = {c: sample.to(self.resident.device) for c, sample in samples.items()}
 
     def __getitem__(self, idx: int) -> dict:
@@ -69,9 +70,16 @@ class ResidentArrayDataset(ArrayDataset):
             raise UserError("ResidentArrayDataset: the images are on the device; set the data loader's num_workers=0.")
         self.full_init()
         return [
-            dict(inputs=image, data_samples=self.packed[self.labels[i]].new())  # new: predictions are written into it
+            dict(inputs=image, data_samples=self._sample(i))
             for i, image in zip(indices, self._augmented(torch.tensor(indices)))
         ]
+
+    def _sample(self, i: int) -> BaseDataElement:
+        """What is known of an image."""
+        sample = self.packed[self.labels[i]].new()  # predictions are written into it
+        if 'sample_idx' in sample:
+            sample.set_field(i, 'sample_idx', field_type='metainfo')
+        return sample
 
     def _augmented(self, indices: Tensor) -> Tensor:
         """The images (N, C, H, W), each cut out of its padded image and some of them mirrored."""

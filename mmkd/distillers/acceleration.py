@@ -1,4 +1,4 @@
-"""Lets both networks of a distiller run faster."""
+"""Makes both networks of a distiller faster."""
 
 from collections.abc import Collection
 
@@ -25,7 +25,7 @@ class Acceleration:
         self.frozen_norms = FrozenNorms(networks.student, [])
 
     def refresh(self) -> None:
-        """Make again what depends on weights and modes; needed whenever these have changed."""
+        """Make everything again that depends on weights and modes; call it when these have changed."""
         self.frozen_norms.refresh()
         self.options.renew()
         if self.graphs is not None:
@@ -42,7 +42,7 @@ class Acceleration:
         networks = self.networks
         inputs = networks.padded_for_both(inputs)
         pairs = find_pairs(networks.student, inputs, read)
-        # What its own config freezes stays as it is: without a weight on anything else the run is the plain one.
+        # its own config's frozen parts stay: if no other loss has a weight, the run must be the plain one
         pairs = [pair for pair in pairs if f'{pair[0]}.weight' in networks.trainable]
         self.frozen_norms = FrozenNorms(networks.student, pairs)
         teacher_inputs = networks.teacher_inputs(inputs)

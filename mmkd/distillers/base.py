@@ -1,4 +1,4 @@
-"""What all distillers share: a student in the module tree, a teacher outside it, a checkpoint that is the student."""
+"""The base of all distillers: a student in the module tree, a teacher outside it, a checkpoint of the plain student."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -49,16 +49,16 @@ class Distiller(BaseModel):
             Defaults to False.
     """
 
-    compares_scores = False  # of classes, which must then be the same in both networks
-    unfreezes_last = False  # whether everything learns in the last phase, unless the user says otherwise
-    head_learns_from_features = False  # of the student alone: where only the head learns, nothing else sees the images
+    compares_scores = False  # whether class scores are compared; then both networks need the same classes
+    unfreezes_last = False  # whether everything learns in the last phase by default
+    head_learns_from_features = False  # whether the head, when trained alone, reads nothing but the student's features
     student: BaseModel
     data_preprocessor: BaseDataPreprocessor
     extras: nn.ModuleDict
     objectives: Sequence[Objective]
-    pairs: Sequence[tuple[str, str]] | None = None  # where stages end, if the user says so
-    inheritance: Inheritance | None = None  # what the student takes over of the teacher's weights, if anything
-    unlabelled: Batch | None = None  # beside the batch at hand; the schedule hands it over
+    pairs: Sequence[tuple[str, str]] | None = None  # where stages end, if the user names it
+    inheritance: Inheritance | None = None  # what the student inherits of the teacher's weights
+    unlabelled: Batch | None = None  # the unlabelled batch of this iteration, which the schedule sets
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class Distiller(BaseModel):
     ):
         super().__init__()
         self.student = build_student(student, data_preprocessor)
-        self.data_preprocessor = self.student.data_preprocessor  # with the student's batch augmentations
+        self.data_preprocessor = self.student.data_preprocessor  # includes the student's batch augmentations
         wait_for_no_copy(self.data_preprocessor)
         self.extras = nn.ModuleDict()
         self.current: Phase = ()  # names of what is being learned
         self.frozen_modules: list[nn.Module] = []  # the frozen modules of the student that are in no other frozen one
-        self.progress = 0.0  # the part of the phase at hand that is done; the schedule tells
-        parts = ('backbone', 'neck', *(scoring_parts() if self.compares_scores else ()))  # of the teacher, that run
+        self.progress = 0.0  # the fraction of the current phase that is done; the schedule sets it
+        parts = ('backbone', 'neck', *(scoring_parts() if self.compares_scores else ()))  # teacher's parts that run
         self.teacher = build_teacher(teacher, parts, self.student)
         self.networks = Networks(self.student, self.teacher, self.extras)
         self.acceleration = Acceleration(
@@ -108,20 +108,20 @@ class Distiller(BaseModel):
 
     @property
     def plan(self) -> StagePlan:
-        """The stages of the student; :meth:`prepare` finds them."""
+        """The stages of the student, found by :meth:`prepare`."""
         return self.networks.plan
 
     @property
     def teacher_inputs(self) -> Callable[..., Tensor]:
-        """Turns a preprocessed batch into what the teacher wants."""
+        """Turns a preprocessed batch into the teacher's input."""
         return self.networks.teacher_inputs
 
     def objective(self, phase: Phase) -> Objective:
-        """What is learned in a phase."""
+        """The objective of a phase."""
         return next(objective for objective in self.objectives if objective.takes(phase))
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
-        """Losses are the objective's; everything else is the student's."""
+        """The mode 'loss' computes the objective's losses; other modes are the student's."""
         if mode == 'loss':
             if not self.current:
                 raise UserError(NO_SCHEDULE)
@@ -131,7 +131,7 @@ class Distiller(BaseModel):
         return self.student(inputs, data_samples, mode=mode)
 
     def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """As mmengine's, or the same from a graph."""
+        """Train on a batch as mmengine does, or by replaying a graph."""
         graphs = self.acceleration.graphs
         aside = 'images without labels lie beside the batch' if self.unlabelled is not None else ''
         if graphs is None or not graphs.takes(optim_wrapper, aside):
@@ -140,11 +140,11 @@ class Distiller(BaseModel):
         return graphs.train_step(self, data, optim_wrapper, (self.current, choices))
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The losses of the phase at hand."""
+        """The losses of the current phase."""
         return self.objective(self.current).losses(self._step(inputs, data_samples))
 
     def loss_without_labels(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """Those that need no labels."""
+        """Those of its losses that need no labels."""
         return self.objective(self.current).losses(replace(self._step(inputs, data_samples), labelled=False))
 
     def learns_from_images(self, phase: Phase) -> bool:
@@ -155,7 +155,7 @@ class Distiller(BaseModel):
         return Step(self.current, inputs, data_samples, self.progress)
 
     def _loss_of_both(self, labelled: Batch, unlabelled: Batch) -> dict:
-        """One batch where no labels are needed; else what needs none is the mean over all images."""
+        """Use one joined batch if no loss needs labels; otherwise average losses without labels over all images."""
         if not self.objective(self.current).needs_labels:
             both = joined(labelled, unlabelled, getattr(self.data_preprocessor, 'pad_value', 0))
             return self.loss(both.inputs, both.data_samples)
@@ -177,11 +177,11 @@ class Distiller(BaseModel):
 
     @property
     def teachable(self) -> tuple[str, ...]:
-        """What the method can teach without the head: names of stages or of extras."""
+        """The names of stages or extras that the method can teach without the head."""
         return tuple(name for objective in self.objectives for name in objective.teachable)
 
     def default_phases(self) -> list:
-        """What is learned when, unless the schedule says otherwise."""
+        """The default schedule."""
         return [ALL]
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
@@ -203,28 +203,28 @@ class Distiller(BaseModel):
 
     @property
     def learns_head(self) -> bool:
-        """Whether the head learns at present."""
+        """Whether the head is being learned."""
         return bool(self.current) and self.plan.head.name in self.current
 
     def trained_extras(self) -> list[nn.Module]:
-        """The modules in ``extras`` that learn at present."""
+        """The modules in ``extras`` that are being learned."""
         return self.objective(self.current).trained_extras(self.current)
 
     @property
     def measures(self) -> bool:
-        """Whether :meth:`measure` supports what is learned at present."""
+        """Whether :meth:`measure` supports the current phase."""
         return self.objective(self.current).measures(self.current)
 
     def measure(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Measures of what is learned at present, averaged over a validation batch."""
+        """Measures of the current phase, averaged over a validation batch."""
         return self.objective(self.current).measure(self._step(inputs, data_samples))
 
     def inherit_neck(self) -> str:
-        """Let the student's neck begin as the teacher's, if both are alike; say so."""
+        """Copy the teacher's neck to the student if both are alike; return a sentence about it, or ''."""
         return '' if self.inheritance is None else self.inheritance.neck()
 
     def inherit_head(self, inputs: Tensor, classes: Sequence[str] = ()) -> str:
-        """Make the teacher's head the student's when all features are learned; say in words what was done.
+        """Copy the teacher's head to the student when all features are learned; return a sentence about it.
 
         Raises:
             CannotInherit: It would not be exact.
@@ -232,7 +232,7 @@ class Distiller(BaseModel):
         return '' if self.inheritance is None else self.inheritance.head(inputs, classes)
 
     def enter(self, names: Sequence[str]) -> None:
-        """Learn what has these names from now on, and freeze everything else."""
+        """Learn these stages or extras from now on, and freeze everything else."""
         self.current = tuple(names)
         stages = [stage for stage in self.plan if stage.name in names]
         self.frozen_modules = freeze_all_but(self.student, stages, self.networks.trainable)
@@ -243,7 +243,7 @@ class Distiller(BaseModel):
         self.acceleration.refresh()
 
     def train(self, mode: bool = True) -> 'Distiller':
-        """As the student does, but what is frozen stays in evaluation mode: statistics, dropout, stochastic depth."""
+        """Set modes as the student does, but keep frozen parts in evaluation mode: statistics, dropout, drop path."""
         turns = mode != self.training
         super().train(mode)
         for module in self.frozen_modules:
@@ -252,7 +252,7 @@ class Distiller(BaseModel):
             self.extras.eval()
             for extra in self.trained_extras():
                 extra.train(mode)
-        # not in validation: its batches have another size, and torch would compile the training for any size
+        # not in validation, whose other batch size would make torch compile training for any size
         self.speed_ups.active = bool(mode and self.current)
         if turns:  # averaged weights are swapped in for the validation
             self.acceleration.refresh()

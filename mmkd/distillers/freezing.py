@@ -1,4 +1,4 @@
-"""Freezes everything in a network but the stages that learn."""
+"""Freezes all parts of a network except the stages that are being learned."""
 
 from collections.abc import Collection, Sequence
 
@@ -8,7 +8,7 @@ from mmkd.stages.plan import Stage
 
 
 def freeze_all_but(network: nn.Module, stages: Sequence[Stage], trainable: Collection[str]) -> list[nn.Module]:
-    """Let the parameters of some stages learn, and no others.
+    """Let the parameters of these stages learn, and no others.
 
     Args:
         network: Contains the stages.

@@ -1,4 +1,4 @@
-"""What a student takes over of its teacher's weights: the neck it begins with, the head when features are learned."""
+"""What a student inherits from its teacher: the neck at the start, the head when all features are learned."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,13 +19,13 @@ from mmkd.utils.random_state import own_randomness
 if TYPE_CHECKING:
     from mmkd.distillers.base import Distiller
 
-_TOLERANCE = 1e-3  # of the largest score
+_TOLERANCE = 1e-3  # relative to the largest score
 
-Scores = list[tuple[Tensor, Tensor]]  # the student's, and what they should be
+Scores = list[tuple[Tensor, Tensor]]  # the student's scores, and the expected ones
 
 
 class Inheritance:
-    """What the student takes over, each where that is exact.
+    """Copies the teacher's neck and head to the student where that is exact.
 
     Args:
         distiller: Has both networks, and the adapters between their features.
@@ -44,7 +44,7 @@ class Inheritance:
         )
 
     def neck(self) -> str:
-        """Let the student's neck begin as the teacher's, if both are alike, and say so; ``''`` if it begins as it is.
+        """Copy the teacher's neck to the student if both are alike, and return a sentence about it; ``''`` otherwise.
 
         It does so if its own config freezes some of it or names weights for it.
         """
@@ -67,7 +67,7 @@ class Inheritance:
         return "The student's neck begins as the teacher's."
 
     def head(self, inputs: Tensor, classes: Sequence[str]) -> str:
-        """Make the teacher's head the student's, and say in words what was done.
+        """Copy the teacher's head to the student, and return a sentence about it.
 
         It is tried on a batch: the student's scores must be those that the teacher makes of the adapted features.
 
@@ -104,7 +104,7 @@ class Inheritance:
         return f'{said}.'
 
     def reads_one_map(self) -> bool:
-        """Whether the teacher's head could be the student's if one map stood between all levels of the last feature."""
+        """Whether the head could be inherited if all levels of the last feature shared one map."""
         if not self.wanted:
             return False
         networks = self.distiller.networks
@@ -119,13 +119,13 @@ class Inheritance:
 
 
 def _tried(distiller: 'Distiller', inputs: Tensor, rows: Sequence[int] | None) -> Scores:
-    """Both networks' scores in full precision, as in the validation, of the student's classes."""
+    """Both networks' scores for the student's classes, in full precision, as in validation."""
     was_training = distiller.training
     distiller.eval()
     try:
         with torch.no_grad(), own_randomness(), torch.autocast(inputs.device.type, enabled=False):
             scores, wanted = _scores_of_both(distiller.networks, inputs)
-    except Exception as error:  # two-stage detectors score proposals, for which they need more than images
+    except Exception as error:  # two-stage detectors score proposals, which need more than images
         raise CannotInherit(f'scores cannot be computed from the images alone ({in_one_line(error)})') from error
     finally:
         distiller.train(was_training)
@@ -138,7 +138,7 @@ def _tried(distiller: 'Distiller', inputs: Tensor, rows: Sequence[int] | None) -
 
 
 def _scores_of_both(networks: Networks, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """The student's, and the teacher's of the student's adapted features."""
+    """The student's scores, and the teacher's for the student's adapted features."""
     stages, teacher_stages, teacher = networks.plan.stages, networks.teacher_stages, networks.teacher
     theirs = networks.teacher_inputs(inputs)
     targets = teacher.run_to([*teacher_stages.values()], theirs)

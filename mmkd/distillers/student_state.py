@@ -1,4 +1,4 @@
-"""A distiller's state dict is the plain student's."""
+"""The state dict of a distiller is the plain student's."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def save_and_load_as_student(distiller: nn.Module) -> None:
 
 
 def _keep_student(module: nn.Module, state: dict, prefix: str, local_metadata: dict) -> None:
-    """Saved keys are the plain student's."""
+    """Remove the prefix from the student's keys."""
     for key in [key for key in state if key.startswith(prefix)]:
         value = state.pop(key)
         if key.startswith(prefix + _STUDENT):
@@ -26,7 +26,7 @@ def _keep_student(module: nn.Module, state: dict, prefix: str, local_metadata: d
 
 
 def _from_student(module: nn.Module, state: dict, prefix: str, *args: Any) -> None:
-    """Plain keys find the student; hooks such as mmdet's SyncNormHook load by the names of modules."""
+    """Add the prefix to plain keys, unless the caller loads by names of modules, as mmdet's SyncNormHook does."""
     kinds = (module.named_parameters, module.named_buffers)
     own = {prefix + name for kind in kinds for name, _ in kind() if name.startswith((_STUDENT, 'extras.'))}
     for key in [key for key in state if key.startswith(prefix) and key not in own]:
@@ -34,6 +34,6 @@ def _from_student(module: nn.Module, state: dict, prefix: str, *args: Any) -> No
 
 
 def _miss_no_extras(module: nn.Module, incompatible_keys: Any) -> None:
-    """The extras travel under a key of their own; missing keys are told by the student's names."""
+    """Missing keys of the extras are ignored, since extras are saved elsewhere; other keys lose the prefix."""
     missing = incompatible_keys.missing_keys
     missing[:] = [key.replace(_STUDENT, '', 1) for key in missing if 'extras.' not in key]

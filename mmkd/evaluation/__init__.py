@@ -1,4 +1,4 @@
-"""Verification and identification by embeddings. Knows no model and no file."""
+"""Verification and identification by embeddings; independent of models and files."""
 
 from mmkd.evaluation.metric import FaceMetric
 from mmkd.evaluation.protocols import (

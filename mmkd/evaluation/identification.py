@@ -1,4 +1,4 @@
-"""Whose face is it? Probes searched in a gallery: rank-k, and TPIR at FPIR."""
+"""Identification, "whose face is it?": probes are searched in a gallery. Rank-k, and TPIR at FPIR."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _CHUNK = 1024  # probes at once
 
 @dataclass(frozen=True)
 class Search:
-    """What a search of all probes in a gallery found.
+    """The results of searching all probes in a gallery.
 
     Args:
         ranks: Of each probe that has a mate, the mate's rank, from 1 on.
@@ -25,11 +25,11 @@ class Search:
     strangers: np.ndarray
 
     def rank_rates(self, ranks: Sequence[int]) -> dict[int, float]:
-        """Closed set: the part of the probes with a mate whose mate is among the first k people; none without any."""
+        """The share of probes with a mate whose mate is among the first k people; none if no probe has one."""
         return {rank: float(np.mean(self.ranks <= rank)) for rank in ranks} if len(self.ranks) else {}
 
     def open_set_rates(self, rates: Sequence[float]) -> dict[float, float]:
-        """TPIR at FPIR: the part of the mates' scores above a threshold that at most a part of the strangers pass."""
+        """TPIR at FPIR: the share of mates' scores above a threshold that at most a given share of strangers exceed."""
         return accept_rates(self.mates, self.strangers, rates) if len(self.mates) else {}
 
 

@@ -1,4 +1,4 @@
-"""Embeddings collected over a data set, and judged by its protocol."""
+"""Collects the embeddings of a data set and evaluates them by its protocol."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +45,7 @@ class FaceMetric(BaseMetric):
         self.results.append((indices, embeddings))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """What the protocol says of them."""
+        """The protocol's metrics."""
         protocol = (self.dataset_meta or {}).get('protocol')
         if not isinstance(protocol, Protocol):
             raise UserError(
@@ -56,7 +56,7 @@ class FaceMetric(BaseMetric):
         embeddings = np.empty((indices.max() + 1, results[0][1].shape[1]), np.float32)
         seen = np.zeros(len(embeddings), bool)
         self.results.clear()
-        while results:  # a gigabyte on IJB-C, given back while it is copied
+        while results:  # a gigabyte for IJB-C; the list is freed while it is copied
             part, vectors = results.pop()
             embeddings[part], seen[part] = vectors, True  # several processes may have embedded some images twice
         if not seen.all():

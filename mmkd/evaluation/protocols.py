@@ -1,4 +1,4 @@
-"""Protocols of verification and identification: what is compared with what, and what is said of the scores.
+"""Protocols of verification and identification: which embeddings are compared, and which metrics follow.
 
 A data set reads one from its files and hands it to the metric as ``metainfo['protocol']``.
 """
@@ -20,7 +20,7 @@ SEPARATE = 0.5  # standard deviations; at the best threshold 60 % of as many pai
 
 
 class Protocol(ABC):
-    """What is done with the embeddings of all images of a data set. It is never copied: it can be large."""
+    """Compares embeddings of all images of a data set. Its deep copy is itself, since it can be large."""
 
     def __deepcopy__(self, memo: dict) -> 'Protocol':
         return self
@@ -82,7 +82,7 @@ class Templates:
     people: dict[int, int] = field(default_factory=dict)
 
     def people_of(self, names: np.ndarray) -> np.ndarray:
-        """Whose templates these are."""
+        """The people of these templates."""
         return np.array([self.people[name] for name in names.tolist()])
 
 
@@ -185,12 +185,12 @@ def over_splits(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def in_percent(rates: dict[str, float]) -> dict[str, float]:
-    """As the toolboxes report accuracy."""
+    """A percentage, as the toolboxes report accuracy."""
     return {name: 100 * float(rate) for name, rate in rates.items()}
 
 
 def say_unreported(metric: str, rate: str, rates: Sequence[float], impostors: int, kind: str) -> None:
-    """Log which rates are too low, and why."""
+    """Log rates that are too low for the number of pairs."""
     low = [f'{one:g}' for one in rates if not allowed_of(one, impostors)]
     if low:
         print_log(

@@ -8,16 +8,16 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError
 
-_CHUNK = 65536  # rows at once
+_CHUNK = 65536  # rows per block
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Each row divided by its length."""
+    """Divide each row by its length."""
     return F.normalize(torch.from_numpy(vectors)).numpy()
 
 
 def check_embeddings(embeddings: np.ndarray, name_of: Callable[[int], str] = 'image {}'.format) -> None:
-    """Refuse rows that have no direction."""
+    """Raise an error for rows without a direction."""
     lengths = np.linalg.norm(embeddings, axis=1)
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
@@ -71,7 +71,7 @@ def pool(
 
 
 def pair_scores(vectors: np.ndarray, first: np.ndarray, second: np.ndarray, chunk: int = _CHUNK) -> np.ndarray:
-    """The cosine of each pair of rows of unit vectors, so many pairs at once."""
+    """The cosine of each pair of rows of unit vectors, computed block by block."""
     scores = np.empty(len(first), np.float32)
     for begin in range(0, len(first), chunk):
         part = slice(begin, begin + chunk)

@@ -1,4 +1,4 @@
-"""Are two faces the same person's? Scores against the truth: TAR at FAR, and accuracy over folds.
+"""Verification, "are two faces the same person's?": TAR at FAR, and accuracy over folds.
 
 A pair is accepted if its score is above a threshold, never at it. So equal scores are accepted or refused together, and
 a network that gives every pair the same score accepts none.
@@ -13,7 +13,7 @@ from mmkd.errors import UserError
 
 
 def accept_rates(genuine: np.ndarray, impostor: np.ndarray, rates: Sequence[float]) -> dict[float, float]:
-    """The part of the genuine scores that is accepted where at most a given part of the impostors' is.
+    """The share of genuine scores that are accepted when at most a given share of impostor scores is.
 
     At each rate the threshold is the lowest that accepts no more of the impostors. A rate below one over the number of
     impostors is left out: such a threshold would lie above all of them, wherever that is.
@@ -32,12 +32,12 @@ def accept_rates(genuine: np.ndarray, impostor: np.ndarray, rates: Sequence[floa
 
 
 def allowed_of(rate: float, impostors: int) -> int:
-    """How many of so many impostors may be accepted at a rate."""
+    """The number of impostors that may be accepted at a rate."""
     return int(rate * impostors * (1 + 1e-12))  # 0.29 * 100 is less than 29
 
 
 def _threshold(impostor: np.ndarray, allowed: int) -> float:
-    """The lowest that accepts no more than so many."""
+    """The lowest threshold that accepts no more than this number."""
     if allowed >= len(impostor):
         return -np.inf
     place = len(impostor) - 1 - allowed
@@ -45,7 +45,7 @@ def _threshold(impostor: np.ndarray, allowed: int) -> float:
 
 
 def check_pairs(same: np.ndarray) -> None:
-    """Refuse a protocol of one kind of pairs."""
+    """Raise an error if all pairs are of one kind."""
     for number, kind in ((same.sum(), 'of the same person'), ((~same).sum(), 'of different people')):
         if not number:
             raise UserError(f'The protocol has no pair {kind}, so nothing can be told apart; mend its list of pairs.')
@@ -71,13 +71,13 @@ def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int | Sequence[
 
 
 def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
-    """The threshold with the most right answers; of equally good ones the highest.
+    """The threshold with the most right answers; of several the highest.
 
     It lies in the middle between two neighbouring scores, or at an end: at the highest score none is accepted.
     """
     order = np.argsort(-scores, kind='stable')
     scores, same = scores[order], same[order]
-    right = np.concatenate([[0], np.cumsum(np.where(same, 1, -1))])  # beyond those if none is accepted
+    right = np.concatenate([[0], np.cumsum(np.where(same, 1, -1))])  # or beyond them, to accept none
     cuts = np.concatenate([[True], scores[1:] < scores[:-1], [True]])  # not between equal scores
     accepted = int(np.flatnonzero(cuts)[np.argmax(right[cuts])])
     if accepted == 0:
@@ -95,7 +95,7 @@ class Separation:
 
     @classmethod
     def of(cls, scores: np.ndarray, same: np.ndarray) -> 'Separation':
-        """Of all pairs."""
+        """The separation of all pairs."""
         own, other = scores[same].astype(np.float64), scores[~same].astype(np.float64)
         deviation = np.sqrt((own.var() + other.var()) / 2)
         difference = own.mean() - other.mean()

@@ -1,1 +1,1 @@
-"""Features that are computed once and kept in a file. An optional folder: only the list of hooks imports it."""
+"""Keeps features in a file, so that they are computed once. Optional: only the list of hooks imports this folder."""

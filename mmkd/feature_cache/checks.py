@@ -17,7 +17,7 @@ from mmkd.stages.trace import unchanged
 from mmkd.start_checks.first_batch import first_batch
 from mmkd.utils.random_state import get_random_state, set_random_state
 
-SWITCHES = ('SwitchRecipeHook', 'PipelineSwitchHook')  # of mmpretrain and mmdet: another pipeline from an epoch on
+SWITCHES = ('SwitchRecipeHook', 'PipelineSwitchHook')  # mmpretrain's and mmdet's: they change the pipeline at an epoch
 UNITS = ('bytes', 'kB', 'MB', 'GB', 'TB')
 
 
@@ -71,7 +71,7 @@ def check_batches(runner: Runner) -> None:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """The folder can be made and written, and its disk has room."""
+    """Check that the folder can be created and written, and that its disk has enough space."""
     check_folder('mmkd.FeatureCacheHook.dir', folder, 'choose another')
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -82,7 +82,7 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowFormat:
-    """The format of a row; nothing of the distiller changes.
+    """Find the format of a row; the distiller does not change.
 
     Students with trainable or random features, or with another loss on cached features, are rejected.
     """
@@ -96,10 +96,10 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
         feature = student.extract_feat(inputs)
         parts = tensors_in(feature)
         distiller.eval()
-        distiller.speed_ups.active = True  # in the same precision: only the mode is another
+        distiller.speed_ups.active = True  # in the same precision: only the modes differ
         fixed = tensors_in(student.extract_feat(inputs))
         pairs = zip(parts, fixed)
-        same = all(torch.allclose(part, other, rtol=1e-2, atol=1e-3) for part, other in pairs)  # on GPUs, too
+        same = all(torch.allclose(part, other, rtol=1e-2, atol=1e-3) for part, other in pairs)  # on GPUs as well
         if any(part.requires_grad for part in parts) or not same:
             raise UserError(
                 'mmkd.FeatureCacheHook: the features that extract_feat of the student returns change while the head '
@@ -132,7 +132,7 @@ def try_out(runner: Runner, distiller: Distiller, head: tuple[str, ...]) -> RowF
 
 
 def in_bytes(count: float) -> str:
-    """A number of them, in the unit that fits."""
+    """A number of bytes in the unit that fits."""
     step = min(max(0, len(str(int(count))) - 1) // 3, len(UNITS) - 1)
     return f'{count / 1000**step:.{1 if step else 0}f} {UNITS[step]}'
 

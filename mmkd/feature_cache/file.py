@@ -32,7 +32,7 @@ class Views(Dataset):
         self.dataset, self.images, self.seed = dataset, images, seed
 
     def place(self, number: int) -> tuple[int, int]:
-        """View and image."""
+        """The sample of a view of an image."""
         view, i = divmod(number, len(self.images))
         return view, self.images[i]
 
@@ -59,15 +59,15 @@ class RowFile:
 
     def __init__(self, path: Path, views: int, images: int, size: int):
         self.path, self.views, self.images, self.size = path, views, images, size
-        self.partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}{PARTIAL}')  # no other run's
+        self.partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}{PARTIAL}')  # no other run writes here
 
     @property
     def bytes(self) -> int:
-        """Of all rows and their checksums."""
+        """Bytes of all rows and checksums."""
         return self.views * self.images * (self.size + SUM)
 
     def is_whole(self) -> bool:
-        """Whether it was filled completely."""
+        """Whether the file was filled completely."""
         return self.path.is_file() and self.path.stat().st_size == self.bytes
 
     def is_sound(self, path: Path | None = None) -> bool:
@@ -78,7 +78,7 @@ class RowFile:
         return all(zlib.crc32(row, place) == told for place, (row, told) in enumerate(zip(rows, sums.tolist())))
 
     def create(self) -> None:
-        """Reserve all its disk space, so that a full disk fails at the start."""
+        """Reserve all of its disk space, so that a full disk fails at the start."""
         with open(self.partial, 'wb') as file:
             os.posix_fallocate(file.fileno(), 0, self.bytes)
 
@@ -87,7 +87,7 @@ class RowFile:
         return os.open(self.partial, os.O_WRONLY)
 
     def write(self, handle: int, places: Sequence[tuple[int, int]], rows: Tensor) -> None:
-        """Write rows at the places of their views and images."""
+        """Write the rows of these views and images."""
         for (view, image), row in zip(places, rows.numpy()):
             place = view * self.images + image
             os.pwrite(handle, row.data, place * self.size)
@@ -102,7 +102,7 @@ class RowFile:
         sync_folder(self.path.parent)
 
     def loader(self, plain: DataLoader) -> DataLoader:
-        """Batches of rows in the order, and of the size, in which another loader would hand out images.
+        """Batches of rows in the order and size in which another loader would load images.
 
         The sampler is the same object, so its seed and epoch stay. There are no workers: a batch is one copy from the
         page cache, and views are drawn in the process whose random state a resumed run restores.

@@ -33,7 +33,7 @@ class Filling:
     def __init__(self, runner: Runner, distiller: Distiller, rows: RowFormat, seed: int):
         self.runner, self.distiller, self.rows, self.seed = runner, distiller, rows, seed
         self.preemption = next((hook for hook in runner.hooks if isinstance(hook, PreemptionHook)), None)
-        self.shapes: set[tuple[int, ...]] = set()  # of the images that were seen
+        self.shapes: set[tuple[int, ...]] = set()  # metadata of the images seen
 
     def fill(self, file: RowFile) -> None:
         """Write all views of all images and complete the file."""
@@ -52,7 +52,7 @@ class Filling:
         self.runner.logger.info(f'Feature cache: filled in {time.monotonic() - begin:.1f} s.')
 
     def _write(self, file: RowFile, handle: int) -> None:
-        """This process's share, view by view."""
+        """This process's share of the views."""
         share = -(-file.images // get_world_size())
         first = get_rank() * share
         plain = self.runner.train_loop.dataloader

@@ -1,4 +1,4 @@
-"""A short hash of everything that features depend on."""
+"""A short hash of everything that determines the features."""
 
 import contextlib
 import hashlib
@@ -29,6 +29,6 @@ def _samples(dataset: Any) -> Iterable[bytes]:
         info = dataset.get_data_info(i)
         yield pickle.dumps(info)
         path = info.get('img_path')
-        with contextlib.suppress(OSError):  # the file may not be local
+        with contextlib.suppress(OSError):  # it may not be a local file
             for file in map(os.stat, path if isinstance(path, list | tuple) else [path or '']):
                 yield f'{file.st_size} {file.st_mtime_ns}'.encode()

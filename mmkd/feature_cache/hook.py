@@ -48,13 +48,13 @@ class FeatureCacheHook(Hook):
         self.views = views
         self.dir = dir
         self.schedule: StageScheduleHook | None = None
-        self.phase: tuple[str, ...] | None = None  # that of the head, if features are kept for it
-        self.plain: DataLoader | None = None  # the loader of images, while another one takes its place
+        self.phase: tuple[str, ...] | None = None  # the head's loader, if its features are kept
+        self.plain: DataLoader | None = None  # the loader of images, while another one replaces it
 
     def before_run(self, runner: Runner) -> None:
         """Check the run, and log how much disk space the file will need."""
         self.schedule = next((hook for hook in runner.hooks if isinstance(hook, StageScheduleHook)), None)
-        if self.schedule is None:  # a test of the student
+        if self.schedule is None:  # this tests a student
             return
         self.distiller = self.schedule.distiller
         head = (self.distiller.plan.head.name,)
@@ -84,7 +84,7 @@ class FeatureCacheHook(Hook):
             raise UserError('mmkd.FeatureCacheHook: it needs a distiller and its schedule; leave the hook out.')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """The stage of the head may begin or end with an epoch."""
+        """The head's stage may begin or end with this epoch."""
         is_head = self.phase is not None and self.distiller.current == self.phase
         if is_head and self.plain is None:
             self._begin(runner)
@@ -101,7 +101,7 @@ class FeatureCacheHook(Hook):
         if is_whole:
             runner.logger.info(f'Feature cache: {file.path} holds the features of these weights and data; it is used.')
         else:
-            runner.model.train()  # as the loop does next: a validation may have come before
+            runner.model.train()  # the loop does the same next, but a validation may have come before
             Filling(runner, self.distiller, self.rows, self._seed(runner)).fill(file)
         self.plain = runner.train_loop.dataloader
         runner.train_loop.dataloader = file.loader(self.plain)
@@ -124,7 +124,7 @@ class FeatureCacheHook(Hook):
         if not is_whole:
             for old in self._old():
                 why = 'is damaged' if old == file.path else 'is of other weights, data or settings'
-                if old.suffix == SUFFIX:  # else it was never complete
+                if old.suffix == SUFFIX:  # otherwise it was never complete
                     runner.logger.info(f'Feature cache: {old} {why}; it is computed again.')
                 old.unlink()
             try:
@@ -146,7 +146,7 @@ class FeatureCacheHook(Hook):
         return sorted(self.folder.glob(f'{PREFIX}*{SUFFIX}*'))
 
     def _seed(self, runner: Runner) -> int:
-        """The sampler's, which a resumed run without a seed in its config has from its checkpoint."""
+        """The sampler's seed; without a seed in the config, a resumed run takes it from its checkpoint."""
         return getattr(runner.train_dataloader.sampler, 'seed', runner.seed)
 
     def _fingerprint(self, runner: Runner) -> str:

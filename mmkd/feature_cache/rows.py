@@ -12,7 +12,7 @@ from mmkd.errors import UserError
 
 
 class RowFormat:
-    """How a row is laid out: the tensors of the feature, then those of the data sample.
+    """The layout of a row: the tensors of the feature, then those of the data sample.
 
     A batch of rows is read, moved to a device and split at once. Pickled samples would have to be read one by one, and
     could run code.
@@ -34,7 +34,7 @@ class RowFormat:
         return f'{self.structure} {self.kind.__name__} {self.fields} {self.columns}'
 
     def pack(self, feature: Any, samples: Sequence) -> Tensor:
-        """The rows (N, size) of a batch."""
+        """Turn a batch into rows (N, size)."""
         parts = self._parts(feature, samples)
         if [(tuple(part.shape[1:]), part.dtype) for part in parts] != self.columns:
             raise UserError(
@@ -44,7 +44,7 @@ class RowFormat:
         return torch.cat([part.cpu().reshape(len(part), -1).contiguous().view(torch.uint8) for part in parts], dim=1)
 
     def unpack(self, rows: Tensor) -> tuple[Any, list]:
-        """The feature and the data samples of rows, on their device."""
+        """Turn rows into the feature and the data samples, on their device."""
         parts = [
             part.clone(memory_format=torch.contiguous_format).view(dtype).reshape(len(rows), *shape)
             for part, (shape, dtype) in zip(rows.split(self.sizes, dim=1), self.columns)
@@ -94,7 +94,7 @@ class FeatureReplay:
         self.network, self.rows = network, rows
 
     def enable(self) -> None:
-        """Activate it."""
+        """Begin to read rows."""
         preprocessor: Any = self.network.data_preprocessor
         preprocess, extract = preprocessor.forward, self.network.extract_feat
 
@@ -112,13 +112,13 @@ class FeatureReplay:
         vars(self.network)['extract_feat'] = extract_feat
 
     def disable(self) -> None:
-        """Deactivate it."""
+        """Stop reading rows."""
         vars(self.network.data_preprocessor).pop('forward', None)
         vars(self.network).pop('extract_feat', None)
 
 
 class FeatureInputs:
-    """Takes the place of a batch of images whose feature is known; not a tuple, since DDP would copy that."""
+    """Stands in for a batch of images whose feature is known; not a tuple, since DDP would copy that."""
 
     def __init__(self, feature: Any):
         self.feature = feature

@@ -1,1 +1,1 @@
-"""What a network puts out on the way, and how it is brought into another network's shape."""
+"""Outputs of a network's stages, and their conversion into another network's shape."""

@@ -28,20 +28,20 @@ from mmkd.features.least_squares import LeastSquares
 
 
 class Adapter(nn.Module):
-    """Brings one of the student's tensors into the shape of one of the teacher's."""
+    """Brings one tensor of the student's feature into the shape of one of the teacher's."""
 
     def __init__(self, student: Layout, teacher: Layout):
         super().__init__()
         self.student, self.teacher = student, teacher
-        self.shared = min(student.prefix or 0, teacher.prefix or 0)  # prefix tokens that both have
+        self.shared = min(student.prefix or 0, teacher.prefix or 0)  # the number of prefix tokens that both have
         (height, columns), (teacher_height, teacher_columns) = student.grid, teacher.grid
         same_aspect = height * teacher_columns == teacher_height * columns
         self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
         self.project = None if student.width == teacher.width else LeastSquares(student.width, teacher.width)
-        self.fits = True  # the map is renewed here; else by who shares it
+        self.fits = True  # whether this adapter fits the map; otherwise the adapters that share it do
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The student's tensor in the shape of the teacher's; the very tensor where nothing differs."""
+        """The student's tensor in the shape of the teacher's; the same object if they do not differ."""
         if self.student.channels_last:
             student = student.movedim(-1, 1)
         if not self.teacher.channels_last:
@@ -59,11 +59,11 @@ class Adapter(nn.Module):
         return torch.cat([student[:, : self.shared], copied, student[:, self.shared :]], dim=1)
 
     def pairs(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Of two maps, what the map between them is fit to: the vectors of both at the same positions."""
+        """The data of the fit: the vectors of two maps at the same positions."""
         return rows_of(self._placed(student, teacher)), rows_of(teacher)
 
     def _placed(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """In the teacher's layout and of its size, in the student's width, without prefix tokens that it lacks."""
+        """The student's tensor in the teacher's layout and size, with its own width, without missing prefix tokens."""
         if self.same_layout and self.student.places(student) == self.teacher.places(teacher):
             return student
         grid, teacher_grid = self.student.size(student), self.teacher.size(teacher)
@@ -87,7 +87,7 @@ class Adapter(nn.Module):
 
 
 def rows_of(feature: Tensor) -> Tensor:
-    """The vectors of all positions and images."""
+    """The vectors of all positions and images, as rows."""
     return (feature.movedim(1, -1) if feature.ndim == 4 else feature).flatten(0, -2)
 
 
@@ -113,7 +113,7 @@ class AdapterSet(nn.ModuleList):
                 adapter.project, adapter.fits = project, False
 
     def targets(self, teacher: Feature) -> Feature:
-        """What each tensor of the student's feature mimics."""
+        """The teacher's tensors that the student's mimic."""
         return tuple(teacher[partner] for partner in self.partners)
 
     def forward(self, student: Feature, teacher: Feature) -> Feature:
@@ -124,7 +124,7 @@ class AdapterSet(nn.ModuleList):
         return tuple(adapter(s, t) for adapter, s, t in zip(self, student, targets, strict=True))
 
     def _fit(self, student: Feature, targets: Feature) -> None:
-        """The map that all levels share, to the positions of all of them."""
+        """Fit the map that all levels share to the positions of all of them."""
         levels = cast(list[Adapter], list(self))
         own, theirs = zip(*(level.pairs(s, t) for level, s, t in zip(levels, student, targets)))
         cast(LeastSquares, levels[0].project).observe(torch.cat(own), torch.cat(theirs))
@@ -147,12 +147,12 @@ def build_adapter(student: StageLike, teacher: StageLike, one_map: bool = False)
 
 
 def level_strides(stage: StageLike, layouts: Sequence[Layout]) -> list[int]:
-    """Of each tensor, doubling from the finest on: sides that do not divide are rounded."""
+    """The strides of the tensors, which double from the finest on; sizes that do not divide are rounded."""
     assert stage.stride is not None
     assert stage.grid is not None
     return [stage.stride * 2 ** round(log2(max(stage.grid) / max(layout.grid))) for layout in layouts]
 
 
 def module_key(name: str) -> str:
-    """A stage's name as the name of a submodule."""
+    """A stage's name in a form that a submodule may have."""
     return name.replace('.', '_')

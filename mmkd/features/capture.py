@@ -15,7 +15,7 @@ Feature = tuple[Tensor, ...]
 
 
 class StageEnd(Protocol):
-    """What must be known of a stage to run as far as its end, see :class:`mmkd.stages.plan.Stage`."""
+    """The attributes of a stage that running to its end needs, see :class:`mmkd.stages.plan.Stage`."""
 
     @property
     def end(self) -> str:
@@ -28,7 +28,7 @@ class StageEnd(Protocol):
 
 @dataclass(frozen=True)
 class ModuleOutput:
-    """A module's output, named by hand."""
+    """The output of a module that the user names."""
 
     end: str
     call: int = 1
@@ -36,7 +36,7 @@ class ModuleOutput:
 
 @dataclass(frozen=True)
 class ModuleInput(ModuleOutput):
-    """What a module gets instead of what it puts out: its positional arguments."""
+    """Computes a module's new output from its positional arguments."""
 
 
 def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:
@@ -98,7 +98,7 @@ def _calls_replaced(network: nn.Module, then: Mapping[StageEnd, Callable]) -> It
     instead: dict[nn.Module, Callable | None] = {}
     for end in then:
         for dot in (place for place, char in enumerate(end.end) if char == '.'):
-            instead.setdefault(network.get_submodule(end.end[:dot]))  # around an end nothing runs compiled
+            instead.setdefault(network.get_submodule(end.end[:dot]))  # the modules around an end must not run compiled
     for end, change in then.items():
         module = network.get_submodule(end.end)
         instead[module] = _changed(module, end, change)
@@ -121,12 +121,12 @@ def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
 
 
 def feature_of(output: Any, batch: int) -> Feature:
-    """The maps and tokens that a module put out; where it has neither its vectors, as maps of one pixel."""
+    """The maps and tokens in a module's output; if there are none, its vectors as maps of one pixel."""
     return maps_in(output, batch) or tuple(t[:, :, None, None] for t in _rows_in(output, batch) if t.ndim == 2)
 
 
 def maps_in(output: Any, batch: int) -> Feature:
-    """The floating-point tensors of three dimensions or more among what a module put out, one row an image."""
+    """The floating-point tensors of three or more dimensions in a module's output, one row per image."""
     return tuple(t for t in _rows_in(output, batch) if t.ndim > 2)
 
 

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from mmkd.features.adapters import rows_of
 
-R2 = 'r2_'  # prefix of a stage's name where its explained variance is logged
+R2 = 'r2_'  # prefix of a stage's name in logs
 
 
 def variance_parts(own: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """The parts of R squared as one row of numbers, which can be averaged over batches.
+    """The parts of R squared as a row of numbers that can be averaged over batches.
 
     The squared error, the squared target, and the target's mean in each channel; of a pyramid, those of all levels.
     """

@@ -1,4 +1,4 @@
-"""How a feature is laid out: a map, or prefix tokens and the positions of a grid."""
+"""The layout of a feature: a map, or prefix tokens followed by the positions of a grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mmkd.errors import UserError
 
 
 class StageLike(Protocol):
-    """What an adapter must know of a stage: see :class:`mmkd.stages.plan.Stage`."""
+    """The attributes of a stage that an adapter needs: see :class:`mmkd.stages.plan.Stage`."""
 
     @property
     def name(self) -> str:
@@ -23,7 +23,7 @@ class StageLike(Protocol):
 
     @property
     def stride(self) -> int | None:
-        """Of the finest tensor; None for a head."""
+        """The stride of the finest tensor; None for a head."""
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -32,7 +32,7 @@ class StageLike(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How one tensor is laid out: a map if ``prefix`` is None, otherwise so many prefix tokens and a grid's positions.
+    """The layout of one tensor: a map if ``prefix`` is None, otherwise that many prefix tokens and a grid's positions.
 
     ``grid`` is that of the plan; other images have another one, of the same aspect ratio.
     """
@@ -51,7 +51,7 @@ class Layout:
                 f'{stage.name}: a feature must be a map (C, H, W) or tokens (L, C) to be mimicked, '
                 f'but has the shape {tuple(shape)}; choose another stage.'
             )
-        grids = [stage.grid]  # of the finest level and of coarser ones
+        grids = [stage.grid]  # strides of the finest level and of coarser ones
         while grids[-1] != (1, 1):
             grids.append(((grids[-1][0] + 1) // 2, (grids[-1][1] + 1) // 2))
         if len(shape) == 3:
@@ -63,7 +63,7 @@ class Layout:
         return cls(stage.name, width, (rows, columns), prefix=tokens - rows * columns)
 
     def size(self, tensor: Tensor) -> tuple[int, int]:
-        """(H, W) of the tensor at hand."""
+        """The height and width of a tensor."""
         if self.prefix is None:
             return tensor.shape[2], tensor.shape[3]
         positions = tensor.shape[1] - self.prefix

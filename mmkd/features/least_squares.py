@@ -1,12 +1,12 @@
-"""The linear map from one feature to another that fits best at present."""
+"""A linear map from one feature to another, fitted to the last batches."""
 
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-_RIDGE = 1e-4  # of the mean variance: keeps channels that are nearly alike, or always 0, from large weights
-_LONGEST = 0.98  # the mean over batches forgets at least 1 in 50 a batch
+_RIDGE = 1e-4  # relative to the mean variance: avoids large weights for channels that are nearly alike or always 0
+_LONGEST = 0.98  # the mean over batches forgets at least 1/50 per batch
 
 
 class LeastSquares(nn.Module):
@@ -31,7 +31,7 @@ class LeastSquares(nn.Module):
         self.register_buffer('bias', torch.zeros(new_width))
         self.register_buffer('moments', torch.zeros(width + 1, width + 1 + new_width))
         self.register_buffer('batches', torch.zeros(()))
-        self.register_buffer('shift', torch.zeros(width + new_width))  # the first means: large ones cost digits
+        self.register_buffer('shift', torch.zeros(width + new_width))  # the first means, since large means cost digits
 
     @torch.no_grad()
     def observe(self, rows: Tensor, targets: Tensor) -> None:
@@ -52,22 +52,22 @@ class LeastSquares(nn.Module):
             self._solve()
 
     def _solve(self) -> None:
-        """Ridge regression on what remains when the means are taken away."""
+        """Ridge regression on the centred products."""
         products, mean = self.moments[:-1].double(), self.moments[-1].double()
         covariance = products - mean[: self.width, None] * mean[None]
         covariance = torch.cat([covariance[:, : self.width], covariance[:, self.width + 1 :]], dim=1)
         own, cross = covariance.split([self.width, covariance.shape[1] - self.width], dim=1)
         ridge = _RIDGE * own.diagonal().mean().clamp(min=1e-12)
         own = own + ridge * torch.eye(self.width, dtype=own.dtype, device=own.device)
-        factor, _ = torch.linalg.cholesky_ex(own)  # unlike solve, it asks the device nothing
+        factor, _ = torch.linalg.cholesky_ex(own)  # unlike solve, this does not make the host wait
         weight = torch.cholesky_solve(cross, factor)
         mean[: self.width] += self.shift[: self.width]
         bias = mean[self.width + 1 :] + self.shift[self.width :] - mean[: self.width] @ weight
-        # other tensors, since a second batch may come before the gradient of the first is computed
+        # new tensors, since a second batch may come before the gradient of the first is computed
         self.weight, self.bias = weight.T.contiguous().to(self.weight), bias.to(self.bias)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """A map (N, C, H, W), or rows (..., C)."""
+        """Map (N, C, H, W), or rows (..., C)."""
         if feature.ndim == 4:
             return F.conv2d(feature, self.weight[:, :, None, None], self.bias)
         return F.linear(feature, self.weight, self.bias)

@@ -1,4 +1,4 @@
-"""Batches padded as a network's own config asks for, and its features cut back to what the batch was before."""
+"""Pads batches as a network's own config asks for, and cuts features back to the size before."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from mmkd.features.capture import Feature
 
 
 def divisor_of(preprocessor: nn.Module) -> int:
-    """The sides of a batch are multiples of it."""
+    """Pads the sides of a batch to multiples of a number."""
     return getattr(preprocessor, 'pad_size_divisor', 1)
 
 
 @dataclass(frozen=True)
 class Padded:
-    """A batch with rows below and columns on the right.
+    """A batch with added rows below and columns on the right.
 
     Args:
         inputs: With them.

@@ -17,7 +17,7 @@ from mmkd.utils.signatures import parameters_of
 
 
 def build_head(cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
-    """An initialised head that makes scores (N, num_classes) of a stage's feature.
+    """Build an initialised head that computes scores (N, num_classes) from a stage's feature.
 
     ``in_channels``, ``num_classes`` and ``layout`` are filled in where a class takes them and the config is silent.
 

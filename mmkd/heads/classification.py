@@ -1,4 +1,4 @@
-"""Small classifiers on the feature of a stage."""
+"""Small classifiers that read the feature of a stage."""
 
 from collections.abc import Sequence
 
@@ -102,6 +102,6 @@ class ToolboxHead(BaseModule):
         self.neck, self.head, self.layout = neck, head, layout
 
     def forward(self, feature: Feature) -> Tensor:
-        """What the head's forward puts out."""
+        """The output of the head's forward."""
         output = self.neck((to_map(feature, self.layout),))
         return self.head((output,) if isinstance(output, Tensor) else output)

@@ -10,7 +10,7 @@ from mmkd.stages.plan import Stage
 
 
 class CannotInherit(Exception):  # noqa: N818  (no error: the student learns its own head instead)
-    """The student cannot inherit; the message says why."""
+    """The student cannot inherit the head; the message says why."""
 
 
 def state_of(network: nn.Module, part: Stage) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from mmkd.checkpoints.atomic_files import put_whole
 from mmkd.checkpoints.safe_load import load_checkpoint
 from mmkd.errors import UserError, did_you_mean
 
-KEY = 'teacher_heads'  # of the file, and of a checkpoint's extras
+KEY = 'teacher_heads'  # the key in the file, and in a checkpoint's extras
 
 
 def save_heads(checkpoint: str, path: str) -> int:
@@ -58,7 +58,7 @@ def _load(key: str, path: str) -> dict[str, Any]:
         raise UserError(f'{key}: {path} does not exist.{near}')
     try:
         content = load_checkpoint(str(file), map_location='cpu', logger='silent')
-    except UserError as error:  # it is not trusted
+    except UserError as error:  # a file of unknown origin
         raise UserError(f'{key}: {error}') from error
     except Exception as error:  # a damaged or foreign file may raise anything
         reason = str(error).partition('\n')[0] or type(error).__name__

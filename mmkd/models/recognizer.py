@@ -51,21 +51,21 @@ class FaceRecognizer(BaseModel):
 
     @property
     def with_neck(self) -> bool:
-        """Whether it has one."""
+        """Whether there is a neck."""
         return self.neck is not None
 
     @property
     def with_head(self) -> bool:
-        """Whether it has one."""
+        """Whether there is a head."""
         return self.head is not None
 
     def extract_feat(self, inputs: Tensor) -> Any:
-        """What the head gets."""
+        """The head's input."""
         features = self.backbone(inputs)
         return features if self.neck is None else self.neck(features)
 
     def embedding(self, inputs: Tensor) -> Tensor:
-        """(N, C), of any length."""
+        """The embeddings (N, C); their lengths vary."""
         features = self.extract_feat(inputs)
         embedding = features if isinstance(features, Tensor) else features[-1]
         if embedding.ndim != 2:
@@ -84,7 +84,7 @@ class FaceRecognizer(BaseModel):
         return self.embedding(inputs) if self.head is None else self.head(self.extract_feat(inputs))
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
-        """The head's."""
+        """The losses of the head."""
         if self.head is None:
             raise UserError(
                 "model.head: a FaceRecognizer learns from labels by its head; add head=dict(type='ArcFaceClsHead', "

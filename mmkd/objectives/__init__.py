@@ -1,1 +1,1 @@
-"""What is learned in a phase: its losses, the extras that learn along, its measure. A method is a list of them."""
+"""Objectives: the losses of a phase, the extras that learn along, and a measure. A method is a list of them."""

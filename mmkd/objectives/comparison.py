@@ -1,4 +1,4 @@
-"""Features of both networks at the ends of stages, the student's in the teacher's shape."""
+"""Features of both networks at the ends of stages, with the student's in the teacher's shape."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class Comparison:
         self.networks.extras[module_key(stage.name)] = adapter
 
     def target_shapes(self, stage: Stage) -> list[tuple[int, ...]]:
-        """Of what each tensor of a stage is compared with, without the batch."""
+        """The shapes of the comparison's target tensors, without the batch."""
         return [self.networks.teacher_stages[stage.name].shapes[partner] for partner in self.adapter(stage).partners]
 
     def has(self, stage: Stage) -> bool:
@@ -43,17 +43,17 @@ class Comparison:
         return adapter
 
     def partners(self, stages: Sequence[Stage]) -> list[Stage]:
-        """The teacher's stages that belong to some of the student's."""
+        """The teacher's partners of some of the student's stages."""
         return [self.networks.teacher_stages[stage.name] for stage in stages]
 
     def run(self, stages: Sequence[Stage], inputs: Tensor, data_samples: list | None) -> Compared:
-        """Run both networks no further than the last of some stages."""
-        # the teacher first, while the student keeps nothing for its gradient yet
+        """Run both networks no further than the last of these stages."""
+        # the teacher first, while nothing of the student is stored for the gradient
         targets = self.networks.run_teacher(self.partners(stages), inputs, data_samples)
         return self.adapted(stages, run_to(self.networks.student, stages, inputs), targets)
 
     def adapted(self, stages: Sequence[Stage], features: Sequence[Feature], targets: Sequence[Feature]) -> Compared:
-        """Bring features of the student into the shape of the teacher's."""
+        """Bring the student's features into the shape of the teacher's."""
         pairs = {}
         for stage, feature, target in zip(stages, features, targets, strict=True):
             adapter = self.adapter(stage)

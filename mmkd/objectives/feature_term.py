@@ -53,7 +53,7 @@ class FeatureTerm(Term):
 
     def __init__(self, networks: Networks, options: TermOptions, name: str | None = None):
         super().__init__(networks)
-        self.options, self.name = options, name
+        self.options, self.name, self.when = options, name, options.when
         self.key = 'model' if name is None else f'model.terms.{name}'
         self.extra = FEATURE_LOSS if name is None else f'term_{name}'
         self.loss_key = f'{self.key}.{FEATURE_LOSS if name is None else "loss"}'
@@ -88,6 +88,7 @@ class FeatureTerm(Term):
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build a loss for each call that is made, and an adapter for each place that needs one and has none yet."""
+        self.when = self.options.when.in_parts(self.key, self.networks.epochs)
         calls = [call for call in self.calls if any(call in self._acting(phase) for phase in phases)]
         losses = nn.ModuleDict()
         for call in calls:
@@ -133,7 +134,7 @@ class FeatureTerm(Term):
         """In its part of the phase, and where there are labels if its loss needs them."""
         if needs_samples(self.loss) and not step.labelled:
             return False
-        return self.acts_in(step.phase) and bool(self.options.when.share(step.progress))
+        return self.acts_in(step.phase) and bool(self.when.share(step.progress))
 
     def _acting(self, phase: Phase) -> list[Compared]:
         """The calls of features that change, so none before the first stage that learns, and none without the head."""
@@ -154,7 +155,7 @@ class FeatureTerm(Term):
 
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
         """The distance in each call."""
-        weight = self.options.weight * self.options.when.share(step.progress)
+        weight = self.options.weight * self.when.share(step.progress)
         more = given(self.loss, self.networks, step)
         losses = {}
         for call in self._acting(step.phase):

@@ -1,4 +1,4 @@
-"""The student's auxiliary heads learn from the teacher's."""
+"""The term by which the student's auxiliary heads learn from the teacher's."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ HEAD_SOFT_LOSS = 'head_soft_loss'
 
 
 class HeadTerm(Term):
-    """The soft loss between the heads of both networks, and the own loss of the student's.
+    """The soft loss between the heads of both networks, and the own loss of the student's heads.
 
     Args:
         heads: Of both networks.
@@ -57,18 +57,18 @@ class HeadTerm(Term):
         return self.networks.extras[HEAD_SOFT_LOSS]
 
     def choices(self, phase: Phase, progress: float) -> tuple:
-        """Whether the soft loss still acts."""
+        """Whether the soft loss is still computed."""
         return (progress < self.soft_until,)
 
     @property
     def watched_modules(self) -> tuple[set[str], set[str]]:
-        """Where heads sit."""
+        """The stages that have heads."""
         points = self.heads.points
         return {point.student.end for point in points}, {point.teacher.end for point in points}
 
     @property
     def needs_teacher_scores(self) -> bool:
-        """If they are the target."""
+        """The teacher's final scores are read if they are the target."""
         return self.target == 'final'
 
     def prepare(self, inputs: Tensor) -> None:
@@ -90,19 +90,19 @@ class HeadTerm(Term):
             build_for('model.head_soft_loss', self.loss, self.networks, (scores, scores))
 
     def acts_in(self, phase: Phase) -> bool:
-        """If there are heads."""
+        """Acts in phases with the head, if there are heads."""
         return bool(self.heads.points)
 
     def student_stages(self, phase: Phase) -> list[Stage]:
-        """Where the student's heads sit."""
+        """The student's stages that have heads."""
         return self.heads.student_stages
 
     def teacher_stages(self, phase: Phase) -> list[Stage]:
-        """Where the teacher's heads sit, if there are any."""
+        """The teacher's stages that have heads."""
         return self.heads.teacher_stages
 
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
-        """The losses of each head of the student, and of the teacher's where they learn along."""
+        """The losses of each of the student's heads, and of the teacher's heads if they learn along."""
         heads, losses = self.heads, {}
         more = given(self.loss, self.networks, step) if self._softens(step) else {}
         theirs = heads.outputs(TEACHER_HEADS, teacher.of(heads.teacher_stages))
@@ -125,24 +125,24 @@ class HeadTerm(Term):
         return possible and self.ce_share < 1 and step.progress < self.soft_until
 
     def learns_from_images(self, phase: Phase) -> bool:
-        """The soft loss does, unless it needs labels."""
+        """The soft loss needs no labels, unless it asks for them."""
         return bool(self.heads.points) and self.ce_share < 1 and not needs_samples(self.loss)
 
     def trained_extras(self, phase: Phase) -> list[nn.Module]:
-        """The student's heads, and the teacher's where they learn along."""
+        """The student's heads, and the teacher's if they learn along."""
         names = [STUDENT_HEADS, *([TEACHER_HEADS] if self.heads.learn_along else [])]
         return [self.networks.extras[name] for name in names if name in self.networks.extras]
 
     def trained_losses(self, phase: Phase) -> list[nn.Module]:
-        """The soft loss, if it has a share."""
+        """The soft loss, if its share is above 0."""
         return [self.loss] if self.ce_share < 1 else []
 
     def measures(self, phase: Phase) -> bool:
-        """The accuracy of every head; where there is none, the distance of the student's heads to the teacher's."""
+        """Heads with an accuracy are measured by it, others by the distance of the student's heads to the teacher's."""
         return bool(self.heads.points) and (self.heads.task.has_accuracy or self.heads.has_teachers)
 
     def measure(self, step: Step) -> dict[str, Tensor]:
-        """What the heads have reached."""
+        """The accuracies or distances."""
         heads = self.heads
         features = run_to(self.networks.student, heads.student_stages, step.inputs)
         scores = heads.named_scores(STUDENT_HEADS, heads.outputs(STUDENT_HEADS, features))

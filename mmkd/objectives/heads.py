@@ -1,4 +1,4 @@
-"""Auxiliary heads on stages of both networks, in the extras."""
+"""Auxiliary heads on the stages of both networks; they are part of the extras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ STUDENT_HEADS, TEACHER_HEADS = 'student_heads', 'teacher_heads'
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What a head put out."""
+    """The outputs of heads."""
 
     head: nn.Module
     output: Any
 
 
-Outputs = dict[str, HeadOutput]  # by the names of the places
+Outputs = dict[str, HeadOutput]  # by place
 
 
 class AuxiliaryHeads:
-    """Where heads sit, and what they put out.
+    """Auxiliary heads: where they are, and their outputs.
 
     Args:
         networks: The student, its teacher and the extras.
@@ -45,8 +45,8 @@ class AuxiliaryHeads:
         file (str, optional): Trained heads of the teacher.
     """
 
-    classes: int  # that they score
-    points: Sequence[Attachment] = ()  # where they sit; none without weight
+    classes: int  # how many classes they score
+    points: Sequence[Attachment] = ()  # their places; none without a weight
     taught = False  # whether the student's learn from heads of the teacher
     learn_along = False  # whether the teacher's learn together with the student
 
@@ -81,17 +81,17 @@ class AuxiliaryHeads:
 
     @property
     def student_stages(self) -> list[Stage]:
-        """Where the student's sit."""
+        """The student's stages that have heads."""
         return [point.student for point in self.points]
 
     @property
     def teacher_stages(self) -> list[Stage]:
-        """Where the teacher's sit, if there are any."""
+        """The teacher's stages that have heads."""
         return [point.teacher for point in self.points] if self.has_teachers else []
 
     @property
     def has_teachers(self) -> bool:
-        """Whether the losses ask for heads of the teacher."""
+        """Whether a loss reads heads of the teacher."""
         return bool(self.points) and self.taught
 
     def build(self, phases: Sequence[Phase]) -> None:
@@ -124,7 +124,7 @@ class AuxiliaryHeads:
             self.networks.extras[whose] = nn.ModuleDict(heads).to(device)
 
     def outputs(self, whose: str, features: Sequence[Feature]) -> Outputs:
-        """Those of all heads of a network."""
+        """The outputs of all heads of a network."""
         if whose not in self.networks.extras:
             return {}
         heads = dict(self.networks.extras[whose].named_children())
@@ -132,24 +132,24 @@ class AuxiliaryHeads:
         return {name: HeadOutput(head, head(feature)) for name, head, feature in pairs}
 
     def run_teachers(self, inputs: Tensor, data_samples: list | None) -> Outputs:
-        """Those of the teacher's heads; the teacher runs no further than the last."""
+        """The outputs of the teacher's heads; the teacher runs no further than the last of them."""
         stages = [point.teacher for point in self.points]
         return self.outputs(TEACHER_HEADS, self.networks.run_teacher(stages, inputs, data_samples))
 
     def scores(self, output: HeadOutput) -> Scores:
-        """The class scores in what a head put out."""
+        """The class scores in a head's output."""
         return self.task.scores(output.head, output.output)
 
     def own_loss(self, output: HeadOutput, data_samples: list | None) -> Tensor:
-        """The student's own loss of what a head put out."""
+        """The student's own loss for a head's output."""
         return self.task.own_loss(output.head, output.output, data_samples)
 
     def teacher_losses(self, outputs: Outputs, data_samples: list | None) -> dict:
-        """The losses by which the teacher's heads learn."""
+        """The losses that train the teacher's heads."""
         return {f'loss_teacher_{name}': self.own_loss(output, data_samples) for name, output in outputs.items()}
 
     def named_scores(self, whose: str, outputs: Outputs) -> dict[str, Scores]:
-        """The class scores of a network's heads, by the names under which measures are logged."""
+        """The class scores of a network's heads, by the names of their measures."""
         return {f'{whose}/{name}': self.scores(output) for name, output in outputs.items()}
 
     def accuracies(self, scores: dict[str, Scores], data_samples: list | None) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Stages of the student that learn from the teacher's features alone."""
+"""Trains stages of the student by the teacher's features alone."""
 
 from collections.abc import Callable, Sequence
 
@@ -49,17 +49,17 @@ class StageMimicking(Objective):
 
     @property
     def teachable(self) -> tuple[str, ...]:
-        """Every stage but the head can be mimicked, if it can learn."""
+        """Every stage except the head can be taught, if it has something to learn."""
         return tuple(stage.name for stage in self.networks.plan.stages if not self.networks.is_frozen(stage))
 
     @property
     def watched_modules(self) -> tuple[set[str], set[str]]:
-        """The ends of the stages of both networks."""
+        """The paths of the ends of all stages of both networks."""
         ends = (self.networks.plan.stages, self.networks.teacher_stages.values())
         return {stage.end for stage in ends[0]}, {stage.end for stage in ends[1]}
 
     def takes(self, phase: Phase) -> bool:
-        """Without the head."""
+        """Takes phases without the head."""
         return self.networks.plan.head.name not in phase
 
     def prepare(self, inputs: Tensor) -> None:
@@ -108,20 +108,20 @@ class StageMimicking(Objective):
         return self.comparison.run(self._stages(step.phase), step.inputs, step.data_samples)
 
     def learns_from_images(self, phase: Phase) -> bool:
-        """All mimicking does."""
+        """No mimic loss needs labels."""
         return True
 
     def trained_extras(self, phase: Phase) -> list[nn.Module]:
-        """The adapters, and what the losses have to learn."""
+        """The adapters, and losses with parameters."""
         extras = self.networks.extras
         return [module for name in phase for module in (extras[module_key(name)], self.loss_of(name))]
 
     def measures(self, phase: Phase) -> bool:
-        """Always."""
+        """All its phases can be measured."""
         return True
 
     def measure(self, step: Step) -> dict[str, Tensor]:
-        """The mimic loss, and what the explained variance of each stage is made of."""
+        """The mimic loss and the parts of the explained variance of each stage."""
         pairs = self.compare(step)
         losses = [self.loss_of(name)(own, target) for name, (own, target) in pairs.items()]
         parts = {f'{R2}{name}': variance_parts(own, target) for name, (own, target) in pairs.items()}
@@ -143,5 +143,5 @@ class StageMimicking(Objective):
 
 
 def _loss_key(name: str) -> str:
-    """Of a stage's loss, in the extras."""
+    """The key of a stage's loss in the extras."""
     return f'{module_key(name)}_loss'

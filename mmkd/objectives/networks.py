@@ -1,4 +1,4 @@
-"""The two networks of a distillation and where their stages lie."""
+"""The two networks of a distillation, and their stages."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ class TrainingSet:
     samples: Sequence[Any]
 
     def __deepcopy__(self, memo: dict) -> 'TrainingSet':
-        """Averages of weights copy the distiller; what is true of the data is not copied with it."""
+        """Averages of weights copy the distiller, but share what is known of the data."""
         return self
 
 
@@ -51,20 +51,21 @@ class Networks:
         extras: Adapters, auxiliary heads and losses, by name.
     """
 
-    training_set: TrainingSet | None = None  # the schedule tells
-    teacher_stages: dict[str, Stage]  # by the names of the student's; see pair_stages
+    training_set: TrainingSet | None = None  # the schedule sets it
+    epochs: float | None = None  # of the phase in which the head learns, if the training counts epochs; set likewise
+    teacher_stages: dict[str, Stage]  # the teacher's stages by the names of the student's; see pair_stages
 
     def __init__(self, student: BaseModel, teacher: Teacher, extras: nn.ModuleDict):
         self.student, self.teacher, self.extras = student, teacher, extras
         self.preprocessor: nn.Module = student.data_preprocessor
         self.renormalise = Renormalise(self.preprocessor, teacher.network.get_submodule('data_preprocessor'))
-        # what the student's own config lets learn
+        # the names of the parameters that the student's own config trains
         self.trainable = {name for name, parameter in student.named_parameters() if parameter.requires_grad}
         self._plan: StagePlan | None = None
 
     @property
     def plan(self) -> StagePlan:
-        """The stages of the student; the schedule lets them be found."""
+        """The stages of the student, once they are found."""
         if self._plan is None:
             raise UserError(NO_SCHEDULE)
         return self._plan
@@ -87,7 +88,7 @@ class Networks:
         self.check_cut(self.teacher_stages.values())
 
     def teacher_inputs(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
-        """A preprocessed batch as the teacher wants it."""
+        """A preprocessed batch as the teacher's input."""
         return self.renormalise(inputs, data_samples)
 
     def padded_for_both(self, inputs: Tensor) -> Tensor:
@@ -95,22 +96,22 @@ class Networks:
         return Padded.to_multiples(inputs, math.lcm(divisor_of(self.preprocessor), self.teacher.divisor)).inputs
 
     def run_teacher(self, stages: Sequence[Stage], inputs: Tensor, data_samples: list | None) -> list[Feature]:
-        """The teacher's features at the ends of some of its stages; it runs no further than the last."""
+        """The teacher's features at the ends of these stages; it runs no further than the last of them."""
         return self.teacher.run_to(stages, self.teacher_inputs(inputs, data_samples))
 
     def is_frozen(self, stage: Stage) -> bool:
-        """Whether the student's own config freezes all of a stage."""
+        """Whether the student's own config freezes a whole stage."""
         return not self.trainable.intersection(stage.parameters)
 
     def check_cut(self, stages: Iterable[Stage]) -> None:
-        """Refuse features of the teacher that could not be cut back, if its batches are padded further."""
+        """Raise an error if the teacher's batches are padded further and its features could not be cut back."""
         if divisor_of(self.preprocessor) % self.teacher.divisor:
             for stage in stages:
                 _check_maps(stage, self.teacher.divisor)
 
 
 def build_student(student: dict, data_preprocessor: dict | None) -> BaseModel:
-    """The student, or an error where it has no stages.
+    """Build the student, or raise an error if it has no stages.
 
     Args:
         student: Its model config.

@@ -1,4 +1,4 @@
-"""The interface of what is learned in a phase."""
+"""The interface of an objective: what is learned in a phase."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -38,24 +38,24 @@ class Objective(ABC):
         networks: The student, its teacher and the extras.
     """
 
-    needs_labels: bool  # whether one of its losses does
+    needs_labels: bool  # whether one of its losses reads class scores
 
     def __init__(self, networks: Networks):
         self.networks = networks
 
     @property
     def teachable(self) -> tuple[str, ...]:
-        """What it can teach without the head: names of stages or of extras."""
+        """The names of stages or extras that it can teach without the head."""
         return ()
 
     @property
     def watched_modules(self) -> tuple[set[str], set[str]]:
-        """Paths of the modules of the student and of the teacher whose output it reads."""
+        """The paths of the student's and the teacher's modules whose output it reads."""
         return set(), set()
 
     @abstractmethod
     def takes(self, phase: Phase) -> bool:
-        """Whether it is the one for this phase; the first of a distiller's objectives that says so is."""
+        """Whether it takes this phase; a distiller asks its objectives in order."""
 
     def prepare(self, inputs: Tensor) -> None:  # noqa: B027
         """Check the options with a preprocessed batch, once the stages are known."""
@@ -68,7 +68,7 @@ class Objective(ABC):
         """The losses by the names under which they are logged."""
 
     def choices(self, phase: Phase, progress: float) -> tuple:
-        """What else decides which losses an iteration has, at this part of the phase."""
+        """Whatever else determines which losses an iteration has at this point of the phase."""
         return ()
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The student's own loss, and terms beside it."""
+"""The student's own loss, and the terms beside it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -23,12 +23,12 @@ class Forwards(Protocol):
     """How the two networks run in an iteration, see :class:`mmkd.tasks.base.Task`."""
 
     def run_both(self, student: Callable[[], Outcome], teacher: Callable[[Outcome | None], T]) -> tuple[Outcome, T]:
-        """Run one network after the other."""
+        """Run one network, then the other."""
 
     def student_outcome(
         self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
     ) -> Outcome:
-        """The student's own losses times a weight, and what terms read of it."""
+        """The student's own losses times a weight, and the outputs that terms read."""
 
     def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:
         """The teacher's scores and features."""
@@ -55,12 +55,12 @@ class OwnLoss(Objective):
 
     @property
     def watched_modules(self) -> tuple[set[str], set[str]]:
-        """Those of all terms."""
+        """The paths that any term reads."""
         pairs = [term.watched_modules for term in self.terms]
         return set().union(*(own for own, _ in pairs)), set().union(*(theirs for _, theirs in pairs))
 
     def takes(self, phase: Phase) -> bool:
-        """With the head."""
+        """Takes phases with the head."""
         return self.networks.plan.head.name in phase
 
     def prepare(self, inputs: Tensor) -> None:
@@ -74,7 +74,7 @@ class OwnLoss(Objective):
             term.build_extras(phases)
 
     def losses(self, step: Step) -> dict:
-        """The student's own losses and those of the terms."""
+        """The losses of the student and of the terms."""
         terms = [term for term in self.terms if term.acts_at(step)]
         stages = _all(term.student_stages(step.phase) for term in terms)
         weight = self.weight if step.labelled else 0
@@ -83,7 +83,7 @@ class OwnLoss(Objective):
         seen = _seen(outcome, stages)
         losses = dict(outcome.losses)
         if 'loss' in losses and any(term.acts_in(step.phase) for term in self.terms):
-            losses['loss_own'] = losses.pop('loss')  # mmengine calls the sum of all terms so
+            losses['loss_own'] = losses.pop('loss')  # mmengine gives this name to the sum of all losses
         for term in terms:
             losses.update(term.losses(step, seen, teacher))
         if step.labelled and (idle := self._idle(step, terms)):
@@ -91,29 +91,29 @@ class OwnLoss(Objective):
         return losses
 
     def choices(self, phase: Phase, progress: float) -> tuple:
-        """Which terms act, and what these say."""
+        """Which terms are active, and what they answer."""
         step = Step(phase, torch.empty(0), None, progress)
         return tuple((term.acts_at(step), *term.choices(phase, progress)) for term in self.terms)
 
     def _idle(self, step: Step, acting: Sequence[Term]) -> list[nn.Parameter]:
-        """What terms of this phase learn that do not act now; DDP waits for the gradients of all parameters."""
+        """Parameters of this phase's terms that are not in use now: DDP waits for the gradients of all."""
         others = [term for term in self.terms if term.acts_in(step.phase) and term not in acting]
         modules = [m for term in others for m in (*term.trained_extras(step.phase), *term.trained_losses(step.phase))]
         return list({id(one): one for module in modules for one in module.parameters() if one.requires_grad}.values())
 
     def learns_from_images(self, phase: Phase) -> bool:
-        """The student's own loss does not; a term may."""
+        """The student's own loss needs labels; a term may need none."""
         return any(term.learns_from_images(phase) for term in self.terms)
 
     def trained_extras(self, phase: Phase) -> list[nn.Module]:
-        """Those of all terms, the losses last: so they are in the optimizer's state, in older checkpoints too."""
+        """The extras of all terms; losses come last, as in the optimizer states of older checkpoints."""
         acting = [term for term in self.terms if term.acts_in(phase)]
         modules = [module for term in acting for module in term.trained_extras(phase)]
         modules += [loss for term in acting for loss in term.trained_losses(phase)]
         return list({id(module): module for module in modules}.values())  # terms may share adapters
 
     def measures(self, phase: Phase) -> bool:
-        """If a term does."""
+        """It can be measured if a term can."""
         return any(term.measures(phase) for term in self.terms)
 
     def measure(self, step: Step) -> dict[str, Tensor]:
@@ -142,14 +142,14 @@ class WithoutScores:
         self.student = student
 
     def run_both(self, student: Callable[[], Outcome], teacher: Callable[[Outcome | None], T]) -> tuple[Outcome, T]:
-        """The teacher first, while no activations of the student are stored for its gradient."""
+        """Run the teacher first, while no activations of the student are stored for its gradient."""
         theirs = teacher(None)
         return student(), theirs
 
     def student_outcome(
         self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
     ) -> Outcome:
-        """Run the student as far as its own loss, or without that as far as the last of the stages."""
+        """Run the student to its own loss; with a weight of 0 only to the last of the stages."""
         if not weight:
             return Outcome({}, None, run_to(self.student, stages, inputs))
         with recording(self.student, stages) as outputs:
@@ -157,12 +157,12 @@ class WithoutScores:
         return Outcome(losses, None, [feature_of(outputs[stage.end], len(inputs)) for stage in stages])
 
     def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:
-        """No term reads scores."""
+        """Terms that read features need no scores."""
         raise NotImplementedError
 
 
 def _all(stages: Iterable[list[Stage]]) -> list[Stage]:
-    """Each stage once."""
+    """Remove repeated stages."""
     return list({stage.end: stage for some in stages for stage in some}.values())
 
 

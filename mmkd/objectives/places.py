@@ -1,4 +1,4 @@
-"""Places of both networks whose features a term compares."""
+"""Places in both networks whose features a term compares."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from mmkd.utils.random_state import own_randomness
 
 @dataclass(frozen=True)
 class Place:
-    """One of them.
+    """A place in each network.
 
     Args:
         name: In logs, and of its adapter.
@@ -37,17 +37,17 @@ class Place:
     pooled: bool = False
 
     def changes(self, phase: Phase) -> bool:
-        """Whether its feature changes in a phase."""
+        """Whether its feature changes during a phase."""
         return not self.before.isdisjoint(phase)
 
     def compared(self, stage: Stage, feature: Feature) -> Feature:
-        """What is compared of one network's feature."""
+        """The compared feature of one network."""
         if not self.pooled:
             return feature
         return tuple(_mean(Layout.of(stage, tuple(tensor.shape[1:])), tensor) for tensor in feature)
 
     def as_compared(self, stage: Stage) -> Stage:
-        """A stage with the shapes of what is compared: of a mean those of a map of one pixel."""
+        """A stage with the shapes of the compared feature: a pooled feature is a map of one pixel."""
         if not self.pooled:
             return replace(stage, name=self.name)
         shapes = tuple((Layout.of(stage, shape).width, 1, 1) for shape in stage.shapes)
@@ -55,7 +55,7 @@ class Place:
 
 
 def default_names(networks: Networks) -> list[str]:
-    """The neck of detectors that have one, and every stage of other networks."""
+    """The default places: the neck of detectors that have one, every stage of other networks."""
     stages = networks.plan.stages
     return [stage.name for stage in stages if in_neck(stage)] or [stage.name for stage in stages]
 
@@ -101,6 +101,6 @@ def _before(networks: Networks, end: Stage) -> frozenset[str]:
 
 
 def _mean(layout: Layout, tensor: Tensor) -> Tensor:
-    """Over the positions, as a map of one pixel."""
+    """The mean over the positions, as a map of one pixel."""
     axes = (1,) if layout.prefix is not None else (1, 2) if layout.channels_last else (2, 3)
     return tensor.mean(axes)[:, :, None, None]

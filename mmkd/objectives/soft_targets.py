@@ -1,4 +1,4 @@
-"""The teacher's class scores as targets of the student's."""
+"""The teacher's class scores as targets for the student's."""
 
 from collections.abc import Sequence
 
@@ -49,26 +49,27 @@ class SoftTargets(Term):
 
     @property
     def loss(self) -> nn.Module:
-        """The distance."""
+        """The loss between scores."""
         return self.networks.extras[self.extra]
 
     def prepare(self, inputs: Tensor) -> None:
-        """Refuse a loss that asks for what is not there."""
+        """Raise an error for a loss that asks for missing inputs."""
         if self.weight:
             check_given(self.loss_key, self.loss, self.networks)
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
-        """Let the loss make what it has to learn; detectors' losses have nothing."""
+        """Build the loss's own parameters; detectors' losses have none."""
+        self.when = self.when.in_parts(self.loss_key.rpartition('.')[0], self.networks.epochs)
         classes = self.task.num_classes(self.networks.student)
         if self.weight and classes is not None:
             build_for(self.loss_key, self.loss, self.networks, ([(classes,)], [(classes,)]))
 
     def acts_in(self, phase: Phase) -> bool:
-        """With the head, if it has a weight."""
+        """Acts in phases with the head, if it has a weight."""
         return bool(self.weight)
 
     def acts_at(self, step: Step) -> bool:
-        """In its part of the phase, and where there are labels if its loss needs them."""
+        """Acts in its part of the phase, and for labelled images if its loss needs labels."""
         if needs_samples(self.loss) and not step.labelled:
             return False
         return self.acts_in(step.phase) and bool(self.when.share(step.progress))
@@ -80,9 +81,9 @@ class SoftTargets(Term):
         return {self.logged: weight * self.loss(student.scores, teacher.scores, **more)}
 
     def learns_from_images(self, phase: Phase) -> bool:
-        """Scores need no labels; some losses do."""
+        """Scores need no labels, but some losses do."""
         return bool(self.weight) and not needs_samples(self.loss)
 
     def trained_losses(self, phase: Phase) -> list[nn.Module]:
-        """The distance."""
+        """The loss between scores."""
         return [self.loss]

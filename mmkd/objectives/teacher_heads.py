@@ -1,4 +1,4 @@
-"""The teacher's auxiliary heads learn in a phase of their own."""
+"""Trains the teacher's auxiliary heads in a phase of their own."""
 
 from torch import Tensor, nn
 
@@ -22,11 +22,11 @@ class TeacherHeadTraining(Objective):
 
     @property
     def teachable(self) -> tuple[str, ...]:
-        """The heads, unless they are trained already."""
+        """It teaches the heads, unless they are trained already."""
         return (TEACHER_HEADS,) if self.heads.has_teachers and self.heads.file is None else ()
 
     def takes(self, phase: Phase) -> bool:
-        """The one that names the heads."""
+        """Takes the phase that names the heads."""
         return TEACHER_HEADS in phase
 
     def losses(self, step: Step) -> dict:
@@ -34,15 +34,15 @@ class TeacherHeadTraining(Objective):
         return self.heads.teacher_losses(self.heads.run_teachers(step.inputs, step.data_samples), step.data_samples)
 
     def learns_from_images(self, phase: Phase) -> bool:
-        """No."""
+        """Its loss needs labels."""
         return False
 
     def trained_extras(self, phase: Phase) -> list[nn.Module]:
-        """The heads."""
+        """The heads are its extras."""
         return [self.networks.extras[TEACHER_HEADS]]
 
     def measures(self, phase: Phase) -> bool:
-        """Where heads have an accuracy."""
+        """Heads that have an accuracy are measured."""
         return bool(self.heads.points) and self.heads.task.has_accuracy
 
     def measure(self, step: Step) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The interface of a loss beside the student's own."""
+"""The interface of a term: a loss beside the student's own."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from mmkd.tasks import Scores
 
 @dataclass(frozen=True)
 class Seen:
-    """What one forward of a network put out.
+    """The outputs of one forward of a network.
 
     Args:
         scores: Of the classes; None if no term asked for them.
@@ -27,7 +27,7 @@ class Seen:
     features: dict[str, Feature]
 
     def of(self, stages: Sequence[Stage]) -> list[Feature]:
-        """The features at the ends of some stages."""
+        """The features at the ends of these stages."""
         return [self.features[stage.end] for stage in stages]
 
 
@@ -43,14 +43,14 @@ class Term(ABC):
 
     @abstractmethod
     def acts_in(self, phase: Phase) -> bool:
-        """Whether it is computed in a phase, in all of it or in a part."""
+        """Whether it acts in a phase, or in a part of it."""
 
     def acts_at(self, step: Step) -> bool:
-        """Whether it is computed in an iteration; if not, nothing runs for its sake. By default in the whole phase."""
+        """Whether it is computed in this iteration; otherwise nothing runs for it. Default: in the whole phase."""
         return self.acts_in(step.phase)
 
     def choices(self, phase: Phase, progress: float) -> tuple:
-        """What else decides which losses it has, at this part of the phase."""
+        """Whatever else determines which losses it has at this point of the phase."""
         return ()
 
     @property
@@ -90,7 +90,7 @@ class Term(ABC):
         return []
 
     def trained_losses(self, phase: Phase) -> list[nn.Module]:
-        """Its losses, which may have something to learn."""
+        """Its losses, which may have parameters."""
         return []
 
     def measures(self, phase: Phase) -> bool:

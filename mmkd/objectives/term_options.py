@@ -13,18 +13,24 @@ EMBEDDING, SCORES = 'embedding', 'scores'
 
 @dataclass(frozen=True)
 class When:
-    """The part of a phase in which a term acts.
+    """The part of a phase in which a term acts: numbers are parts of it, ``dict(epochs=...)`` are epochs.
 
     Args:
-        warm_up: The part over which its weight grows from 0, linearly.
-        until: The part after which it stops.
+        warm_up: How long its weight grows from 0, linearly.
+        until: After what it stops.
     """
 
-    warm_up: float = 0.0
-    until: float = 1.0
+    warm_up: float | dict = 0.0
+    until: float | dict = 1.0
+
+    def in_parts(self, key: str, epochs: float | None) -> 'When':
+        """With parts of the phase in place of epochs, of which it has so many; None where the training counts none."""
+        return When(*(_part(f'{key}.{name}', getattr(self, name), epochs) for name in ('warm_up', 'until')))
 
     def share(self, progress: float) -> float:
-        """Of its weight, when so much of the phase is done."""
+        """Of its weight, when so much of the phase is done; comes after :meth:`in_parts`."""
+        assert not isinstance(self.warm_up, dict)
+        assert not isinstance(self.until, dict)
         if progress >= self.until:
             return 0.0
         return min(progress / self.warm_up, 1.0) if self.warm_up else 1.0
@@ -39,16 +45,16 @@ class TermOptions:
         places: What it compares.
         weight: Of the loss, beside the loss's own.
         adapt: Whether adapters bring the student's features into the teacher's shape; None: where the loss needs it.
-        warm_up: The part of a phase over which the weight grows.
-        until: The part of a phase after which it stops.
+        warm_up: How long the weight grows: a part of the phase, or ``dict(epochs=...)``.
+        until: After what it stops, written in the same way.
     """
 
     loss: dict
     places: Any = None
     weight: float = 1.0
     adapt: bool | None = None
-    warm_up: float = 0.0
-    until: float = 1.0
+    warm_up: float | dict = 0.0
+    until: float | dict = 1.0
 
     @property
     def when(self) -> When:
@@ -64,7 +70,7 @@ class TermOptions:
         """Raise an error for values that do not fit."""
         check_weight(f'{key}.weight', self.weight)
         for name in ('warm_up', 'until'):
-            check_weight(f'{key}.{name}', getattr(self, name), most=1)
+            _check_time(f'{key}.{name}', getattr(self, name))
         if self.adapt not in (None, True, False):
             raise UserError(f'{key}.adapt: it must be True or False, or be left out, not {self.adapt!r}.')
         if self.of_scores:
@@ -80,6 +86,28 @@ class TermOptions:
             )
         if SCORES in self.places:
             raise UserError(f"{key}.places: '{SCORES}' stands alone; give other places a term of their own.")
+
+
+def _check_time(key: str, value: Any) -> None:
+    """Refuse what is neither a part of a phase nor epochs."""
+    if not isinstance(value, dict):
+        check_weight(key, value, most=1)
+    elif set(value) != {'epochs'}:
+        raise UserError(f'{key}: it must be a part of the phase, from 0 to 1, or dict(epochs=...), not {value!r}.')
+    else:
+        check_weight(f'{key}.epochs', value['epochs'])
+
+
+def _part(key: str, value: float | dict, epochs: float | None) -> float:
+    if not isinstance(value, dict):
+        return value
+    if epochs is None:
+        raise UserError(f'{key}: the training counts iterations, no epochs; give a part of the phase, from 0 to 1.')
+    if value['epochs'] > epochs:
+        raise UserError(
+            f'{key}: {value["epochs"]:g} epochs are more than the {epochs:g} of the phase; take fewer, or leave it out.'
+        )
+    return value['epochs'] / epochs
 
 
 def read_terms(terms: Any) -> dict[str, TermOptions]:

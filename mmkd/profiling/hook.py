@@ -35,12 +35,12 @@ class ProfileHook(Hook):
         >>> default_hooks = dict(profile=dict(type='mmkd.ProfileHook', iterations=20))
     """
 
-    priority = 'LOWEST'  # an iteration ends when all the other hooks are done
+    priority = 'LOWEST'  # after all other hooks
 
     def __init__(self, iterations: int):
         self.iterations = iterations
         self.stages: StageScheduleHook | None = None
-        self.index = -1  # of the stage at hand
+        self.index = -1  # of the current stage
         self.seen = 0  # of its iterations
         self.images = 0
         self.profiler: profile | None = None
@@ -63,7 +63,7 @@ class ProfileHook(Hook):
             )
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Begin, go on or end."""
+        """Start, continue or stop profiling."""
         if not is_main_process():
             return
         if self.stages is not None and self.stages.position.index != self.index:
@@ -75,14 +75,14 @@ class ProfileHook(Hook):
                 self.images += _images(data_batch)
             if self.seen == WARM_UP + self.iterations:
                 if self.stages is not None:
-                    self.stages.report.stop()  # reading the events is no time of the stage's
+                    self.stages.report.stop()  # the stage's time does not include reading the events
                 self._tell(runner, self.profiler)
                 self._stop()
         elif self.seen == WARM_UP - 1:
             left = self._left(runner)
             if left > self.iterations:
                 self._start(runner)
-            else:  # a run that was resumed
+            else:  # a resumed run
                 runner.logger.info(f'{self._title()}: not enough iterations are left in it, {left + WARM_UP - 1}.')
 
     def after_train(self, runner: Runner) -> None:
@@ -95,12 +95,12 @@ class ProfileHook(Hook):
         done, length = (
             (runner.iter, runner.max_iters) if self.stages is None else self.stages.position.progress(runner.iter)
         )
-        return length - done - 1  # the one that ends now is not counted yet
+        return length - done - 1  # the current one is not counted yet
 
     def _start(self, runner: Runner) -> None:
         self.ranges.put_on_model(runner.model.module if is_model_wrapper(runner.model) else runner.model)
         self.ranges.put_on_optimizer(runner.optim_wrapper)
-        self.ranges.put(runner.train_dataloader, '_get_iterator', Part.DATA)  # at an epoch's begin
+        self.ranges.put(runner.train_dataloader, '_get_iterator', Part.DATA)  # at the start of an epoch
         self.ranges.put_aside(runner, 'save_checkpoint')
         if runner.val_loop is not None:
             self.ranges.put_aside(runner.val_loop, 'run')
@@ -109,7 +109,7 @@ class ProfileHook(Hook):
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
         plan = schedule(wait=0, warmup=1, active=self.iterations, repeat=1)
         self.images = 0
-        os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # else it warns that there is no GPU
+        os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # otherwise it warns that there is no GPU
         self.profiler = profile(activities=activities, schedule=plan)
         self.profiler.start()
 

@@ -23,8 +23,8 @@ class Ranges:
     """
 
     def __init__(self) -> None:
-        self.part = ''  # what runs now
-        self.closed = False  # whether all that it calls belongs to it
+        self.part = ''  # the current part
+        self.closed = False  # whether all calls inside belong to it
         self.before: list[tuple[Any, str, Callable, Any]] = []
 
     def put(self, holder: Any, name: str, part: str | Callable[[Any], str], closed: bool = True) -> None:
@@ -65,7 +65,7 @@ class Ranges:
         self.before = []
 
     def put_on_model(self, model: BaseModel) -> None:
-        """Mark the parts of a distiller or a plain model; what is in no module counts as loss."""
+        """Mark the parts of a distiller or a plain model; time outside of all modules counts as loss."""
         self.put(model, 'forward', Part.LOSSES, closed=False)
         self.put(model, 'parse_losses', Part.LOSSES)
         self.put(model.data_preprocessor, 'forward', Part.PREPROCESSING)
@@ -94,7 +94,7 @@ class Ranges:
             self.put(distiller.task, 'teacher_outcome', Part.TEACHER)
 
     def _put_on_extras(self, distiller: Distiller) -> None:
-        """Mark the extras; those that run without training are heads of the teacher."""
+        """Mark the extras; extras that are not trained are the teacher's heads."""
         trained = {module for extra in distiller.trained_extras() for module in extra.modules()}
         for name, module in distiller.extras.named_modules():
             if module in trained:

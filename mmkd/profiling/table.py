@@ -8,10 +8,10 @@ from typing import Any
 
 from torch.autograd import DeviceType
 
-PREFIX = 'mmkd: '  # of the names of ranges
-ASIDE = 'not counted'  # validation and saving, which a few iterations do not measure
+PREFIX = 'mmkd: '  # prefix of the ranges' names
+ASIDE = 'not counted'  # validation and saving, which do not belong to an iteration
 STEP = 'ProfilerStep'  # torch's own range around an iteration
-LOADER = 'enumerate(DataLoader)#'  # torch's own range around the waiting for a batch
+LOADER = 'enumerate(DataLoader)#'  # torch's own range around waiting for a batch
 
 
 class Part:
@@ -47,7 +47,7 @@ class Timeline:
         threads = {event.thread for event in steps}
         ranges = [event for event in on_host if event.thread in threads and _part(event.name)]
         self.starts: list[float] = []
-        self.parts: list[str] = []  # from that start on; '' between two iterations
+        self.parts: list[str] = []  # since that start; '' between two iterations
         open_ranges: list[tuple[float, str]] = [(float('inf'), '')]
         for event in sorted(ranges, key=lambda event: (event.time_range.start, -event.time_range.end)):
             self._close(open_ranges, event.time_range.start)
@@ -67,7 +67,7 @@ class Timeline:
                 self.device_seconds[self.at(event.time_range.start)] += duration / 1e6
 
     def at(self, time: float) -> str:
-        """The part that ran at a time, '' for none."""
+        """The part that was running at a time, '' for none."""
         index = bisect_right(self.starts, time) - 1
         return self.parts[index] if index >= 0 else ''
 
@@ -76,14 +76,14 @@ class Timeline:
         self.parts.append(part)
 
     def _close(self, open_ranges: list[tuple[float, str]], time: float) -> None:
-        """Leave the ranges that end before a time."""
+        """Close the ranges that end before a time."""
         while len(open_ranges) > 1 and open_ranges[-1][0] <= time:
             end, _ = open_ranges.pop()
             self._turn(end, open_ranges[-1][1])
 
 
 def _part(name: str) -> str:
-    """The part of a range, '' for one that is not mmkd's."""
+    """The part of a range, '' for ranges of others."""
     if name.startswith(PREFIX):
         return name.removeprefix(PREFIX)
     return Part.REST if name.startswith(STEP) else Part.DATA if name.startswith(LOADER) else ''

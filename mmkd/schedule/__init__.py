@@ -1,1 +1,1 @@
-"""Stage after stage: what is learned when, for how long, and how it went. These modules know the runner."""
+"""Trains stage after stage: what is learned when and for how long, and reports. These modules know the runner."""

@@ -1,4 +1,4 @@
-"""Dividing the student's own training budget among the stages."""
+"""Divides the student's own training budget among the stages."""
 
 import math
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def _divide(total: int, fractions: Sequence[float]) -> list[int]:
 
 def _enough(total: int, fractions: Sequence[float]) -> int | None:
     """A longer budget that gives each stage at least one unit; None if a fraction is too small."""
-    first = max(total + 1, math.ceil(0.5 / min(fractions)))  # shorter, what is left depends on how the ends are rounded
+    first = max(total + 1, math.ceil(0.5 / min(fractions)))  # in a shorter budget, rounding decides
     return next((longer for longer in range(first, first + 1000) if min(_divide(longer, fractions)) >= 1), None)
 
 
@@ -76,7 +76,7 @@ def check_lengths(
 
 
 def check_numbers(key: str, numbers: Any) -> Sequence | None:
-    """A list of numbers as it is, or an error."""
+    """Return a list of numbers, or raise an error."""
     is_list = isinstance(numbers, list | tuple) and len(numbers) > 0
     if numbers is not None and not (is_list and all(type(number) in (int, float) for number in numbers)):
         raise UserError(f'default_hooks.stages.{key}: it must be a list of numbers, one a stage, not {numbers!r}.')

@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import Tensor
 
-MOST = 1000  # so many values are held; a run that logs nothing must not keep all of them
+MOST = 1000  # number of held values; a run that logs nothing must not keep all of them
 
 
 class HeldScalars(MessageHub):
@@ -17,29 +17,29 @@ class HeldScalars(MessageHub):
     Here all tensors are copied at once, stacked. Values, their order and what is saved are mmengine's own.
     """
 
-    held: dict[str, list[tuple[Tensor, int]]]  # values and counts by key, of each in its order
+    held: dict[str, list[tuple[Tensor, int]]]  # values and counts, by key
 
     def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
-        """As mmengine's, but a tensor is kept as it is."""
+        """Update as mmengine does, but keep a tensor as it is."""
         if not isinstance(value, Tensor) or value.numel() != 1:
             if key in self.held:
                 self.settle()
             super().update_scalar(key, value, count, resumed)
             return
         self._set_resumed_keys(key, resumed)
-        self._log_scalars.setdefault(key, HistoryBuffer())  # the log's order of keys is that of their first values
+        self._log_scalars.setdefault(key, HistoryBuffer())  # the log orders keys by their first values
         self.held.setdefault(key, []).append((value.detach(), count))
         if sum(map(len, self.held.values())) >= MOST:
             self.settle()
 
     @property
     def log_scalars(self) -> OrderedDict:
-        """All histories, with what was held."""
+        """All histories, including the held values."""
         self.settle()
         return self._log_scalars
 
     def get_scalar(self, key: str) -> HistoryBuffer:
-        """The history of one key, with what was held; timers read theirs in each iteration."""
+        """The history of one key, including its held values; timers read theirs in each iteration."""
         if key in self._log_scalars and key not in self.held:
             return self._log_scalars[key]
         return super().get_scalar(key)

@@ -1,4 +1,4 @@
-"""The hook that learns stage after stage: it translates the Runner's events."""
+"""The hook that trains stage after stage: it translates the Runner's events."""
 
 import math
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class StageScheduleHook(Hook):
         >>> default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
     """
 
-    priority = 5  # before RuntimeInfoHook (10), which would log the last stage's learning rate
+    priority = 5  # before RuntimeInfoHook (10), which would log the previous stage's learning rate
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class StageScheduleHook(Hook):
         self.guard = LossGuard()
         self.report = StageReport()
         self.processes = ProcessStates()
-        self.scores: dict[str, float] = {}  # the teacher's
-        self.own_scores: dict[str, float] = {}  # the student's, at the last validation
-        self.resumed: dict | None = None  # the state of the checkpoint
+        self.scores: dict[str, float] = {}  # the teacher's score
+        self.own_scores: dict[str, float] = {}  # the student's score at the last validation
+        self.resumed: dict | None = None  # the state from the checkpoint
         self.unlabelled: UnlabelledImages | None = None
-        self.more = 0  # images of them in the iteration at hand
+        self.more = 0  # the number of unlabelled images in this iteration
 
     def before_run(self, runner: Runner) -> None:
-        """Plan the phases, build what they need, and check what would fail later."""
+        """Plan the phases, build what they need, and check early for later failures."""
         model = _unwrap(runner.model)
         if not isinstance(model, Distiller):
             raise UserError('default_hooks.stages: model is no distiller; set model.type to one, e.g. mmkd.SSKD.')
@@ -99,6 +99,7 @@ class StageScheduleHook(Hook):
         in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.schedule = schedule = self.options.plan(model, runner.max_epochs if in_epochs else None, runner.max_iters)
         self.position = Position(schedule, len(runner.train_dataloader) if in_epochs else 1)
+        model.networks.epochs = self.position.epochs_with(model.plan.head.name) if in_epochs else None
         self.unlabelled = unlabelled_images(runner, model, schedule, batch)
         model.build_extras(schedule.phases)
         check_optimizers(runner, model, self.options.overrides)
@@ -106,7 +107,7 @@ class StageScheduleHook(Hook):
         heads = [start for start, phase in zip(schedule.starts, schedule.phases) if model.plan.head.name in phase]
         if heads:
             check_training_of_head(runner, model, batch)
-        begin = heads[0] + 1 if heads else sum(schedule.lengths)  # without the head, when it is inherited
+        begin = heads[0] + 1 if heads else sum(schedule.lengths)  # without a head phase, the head is inherited
         runner.train_loop.val_begin = max(runner.train_loop.val_begin, math.ceil(begin / self.position.per_count))
         classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
         self.inheriting = Inheriting(model, schedule, batch['inputs'], classes)
@@ -115,7 +116,7 @@ class StageScheduleHook(Hook):
         runner.logger.info(plan_in_words(model, schedule))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """On resume: enter the stage that was saved, before its optimizer and schedulers are loaded."""
+        """On resume, enter the saved stage before its optimizer and schedulers are loaded."""
         if not runner._resume:
             return
         self.resumed = saved_state(checkpoint, self.schedule)
@@ -124,7 +125,7 @@ class StageScheduleHook(Hook):
         self.scores = self.resumed.get('teacher_score', {})
 
     def before_train(self, runner: Runner) -> None:
-        """Begin with the first stage, or go on within the resumed one."""
+        """Begin the first stage, or continue the resumed one."""
         self.processes.meet_when_saving(runner, self.distiller)
         if self.resumed is None:
             if self.score_teacher:
@@ -154,7 +155,7 @@ class StageScheduleHook(Hook):
             self.more = self.unlabelled.hand_over(self.distiller.current)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Watch the loss, and the validation's mimic loss in iteration loops."""
+        """Check the loss; in iteration loops validate the stage."""
         if outputs is not None and 'loss' in outputs:
             self.guard.see(outputs['loss'], self.position.name, runner.iter, is_scaled(runner.optim_wrapper))
             self.report.see(outputs['loss'], len(data_batch['inputs']) + self.more)
@@ -162,41 +163,41 @@ class StageScheduleHook(Hook):
             self.stage_end.look_back(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Watch the validation's mimic loss in epoch loops."""
+        """In epoch loops validate the stage."""
         self.report.stop()
         if self.position.by_epoch:
             self.stage_end.look_back(runner, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
-        """The last stage ends."""
+        """End the last stage."""
         self._end(runner)
         runner.logger.info(self.report.summary())
         if warning := not_ahead(self.scores, self.own_scores):
             runner.logger.warning(warning)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keep the student's score, to compare it with the teacher's at the end."""
+        """Keep the student's score, for comparison with the teacher's at the end."""
         self.own_scores = numbers(metrics)
 
     def before_val(self, runner: Runner) -> None:
-        """Stop the stage's clock: validation does not count."""
+        """Stop the stage's clock, since validation does not count."""
         self.report.stop()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add what is needed to go on; refuse to save after a bad loss."""
+        """Add the state for resuming; raise an error after a bad loss."""
         self.report.stop()
         self.guard.check(self.position.name, self.distiller.student)
         checkpoint[KEY] = self.state.collect(runner, checkpoint, self.position.index, self.scores)
 
     def _advance(self, runner: Runner, done: int) -> None:
-        """Begin the next stage if it is its turn."""
+        """Begin the next stage if it is due."""
         index = self.schedule.at(done)
         if index != self.position.index:
             self._end(runner)
             self._enter(runner, index)
 
     def _enter(self, runner: Runner, index: int) -> None:
-        """Freeze what is not learned now, and build optimizer and schedulers for the rest."""
+        """Freeze everything except these stages, and build optimizer and schedulers for them."""
         self.position.index = index
         self.distiller.enter(self.schedule.phases[index])
         set_up(runner, self.distiller, self.options.overrides.get(self.position.name, {}), self.position.length)
@@ -204,7 +205,7 @@ class StageScheduleHook(Hook):
         runner.logger.info(f'Stage {self.position.name} begins: {self.schedule.length(index)}.')
 
     def _end(self, runner: Runner) -> None:
-        """Report on the stage, and say what to do if it did not learn."""
+        """Report on the stage, and warn if it did not learn."""
         self.guard.check(self.position.name, self.distiller.student)
         runner.logger.info(self.report.end())
         for warning in self.report.warnings:

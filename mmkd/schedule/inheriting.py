@@ -1,4 +1,4 @@
-"""When the student takes over its teacher's neck and head, and what the log says of it."""
+"""Decides when the student inherits the teacher's neck and head, and logs it."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from mmkd.stages.phases import Schedule
 
 
 class Inheriting:
-    """The neck at the start, the head when the last feature is learned.
+    """Copies the neck at the start, and the head when all features are learned.
 
     Args:
         distiller: Knows how.
@@ -22,16 +22,16 @@ class Inheriting:
 
     def __init__(self, distiller: Distiller, schedule: Schedule, inputs: Tensor, classes: Sequence[str]):
         self.distiller, self.schedule, self.inputs, self.classes = distiller, schedule, inputs, classes
-        self.done = False  # with the head
+        self.done = False  # a phase with the head
         self.completed = _completed(schedule)
 
     def begin(self, runner: Runner) -> None:
-        """Before the first stage; a student that was loaded has weights of its own."""
+        """Call before the first stage; a student with loaded weights inherits nothing."""
         if self.completed is not None and runner._load_from is None and (said := self.distiller.inherit_neck()):
             runner.logger.info(said)
 
     def end(self, runner: Runner, index: int) -> bool:
-        """At the end of a phase; tell whether the student has another head now."""
+        """Call at the end of a phase; returns whether the student has a new head now."""
         changed = index == self.completed and self._inherit_head(runner)
         self.done |= changed
         made = self.done or any(self.schedule.stages[-1] in phase for phase in self.schedule.phases)
@@ -54,7 +54,7 @@ class Inheriting:
 
 
 def _completed(schedule: Schedule) -> int | None:
-    """The phase in which the last feature is learned, if no phase before it has the head; None if there is none."""
+    """The phase that completes the features, if no earlier phase has the head; None if there is none."""
     *features, head = schedule.stages
     for index, phase in enumerate(schedule.phases):
         if head in phase:

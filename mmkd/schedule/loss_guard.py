@@ -21,9 +21,9 @@ class LossGuard:
     def __init__(self, interval: int = 50):
         self.interval = interval
         self.losses: list[Tensor] = []  # since the last check
-        self.last = 0  # the iteration of the last one
-        self.bad = 0  # at the last check: losses since the first bad one; with a scaler, bad ones in a row
-        self.scaled = False  # whether a gradient scaler is at work
+        self.last = 0  # the iteration of the last check
+        self.bad = 0  # at the last check: losses since the first bad one; with a scaler, consecutive bad ones
+        self.scaled = False  # whether a gradient scaler is active
 
     def see(self, loss: Tensor, stage: str, iteration: int, scaled: bool = False) -> None:
         """Add the loss of an iteration."""
@@ -34,9 +34,9 @@ class LossGuard:
             self.check(stage)
 
     def check(self, stage: str, network: nn.Module | None = None) -> None:
-        """Raise an error if a loss was bad, or if statistics of a network are, which a scaler does not protect."""
+        """Raise an error if a loss is bad, or a network's statistics, which a scaler does not protect."""
         for is_good in _finite(self.losses):
-            heals = self.scaled or not self.bad  # without a scaler nothing after a bad one is good
+            heals = self.scaled or not self.bad  # without a scaler, all losses after a bad one are useless
             self.bad = 0 if is_good and heals else self.bad + 1
         self.losses = []
         if self.bad >= (self.interval if self.scaled else 1):
@@ -62,5 +62,5 @@ def is_scaled(wrapper: OptimWrapper) -> bool:
 
 
 def _finite(losses: list[Tensor]) -> list[bool]:
-    """Whether each loss is finite, by one transfer from the device."""
+    """Whether each loss is finite, with one transfer from the device."""
     return torch.stack(losses).isfinite().reshape(len(losses), -1).all(1).tolist() if losses else []

@@ -1,4 +1,4 @@
-"""From the options of the schedule to its phases and their lengths."""
+"""Turns the options of the schedule into phases with lengths."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from mmkd.stages.plan import Stage
 
 
 class PlanOptions:
-    """What the user says of phases; arguments as in :class:`mmkd.hooks.StageScheduleHook`."""
+    """The user's options for phases; arguments as in :class:`mmkd.hooks.StageScheduleHook`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class PlanOptions:
             check_name(name, names, 'default_hooks.stages.overrides')
         total, unit = (iterations, 'iterations') if epochs is None else (epochs, 'epochs')
         if self.lengths is not None:
-            if sum(self.lengths) == iterations != total:  # an epoch loop takes them, too
+            if sum(self.lengths) == iterations != total:  # an epoch loop accepts them as well
                 total, unit = iterations, 'iterations'
             lengths = check_lengths(total, names, self.lengths, unit, iterations)
         else:
@@ -60,7 +60,7 @@ class PlanOptions:
 
 
 def plan_in_words(distiller: Distiller, schedule: Schedule) -> str:
-    """The stages of the student, what each learns from, and the schedule."""
+    """Describe the student's stages, what each learns from, and the schedule."""
     counts = {name: p.numel() for name, p in distiller.student.named_parameters()}
     lines = ['Stage plan of the student:']
     for stage in distiller.plan:
@@ -70,7 +70,7 @@ def plan_in_words(distiller: Distiller, schedule: Schedule) -> str:
 
 
 def _learns_from(distiller: Distiller, stage: Stage) -> str:
-    """What a stage learns from, in words."""
+    """What a stage learns from, for logs."""
     networks = distiller.networks
     if module_key(stage.name) in distiller.extras:
         teacher = networks.teacher_stages[stage.name]

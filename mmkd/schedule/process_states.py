@@ -1,4 +1,4 @@
-"""State of each process. The first process saves checkpoints, so they would hold only its own."""
+"""The states of single processes; the first process saves checkpoints, and without this only its own."""
 
 from functools import wraps
 
@@ -12,7 +12,7 @@ from mmkd.utils.random_state import get_random_state
 
 
 def learned_buffers(distiller: Distiller) -> dict[str, Tensor]:
-    """Statistics of what is being learned, which each process takes of its own batches, by name."""
+    """Statistics of trained norms, which each process takes of its own batches, by name."""
     stages = [stage for stage in distiller.plan if stage.name in distiller.current]
     modules = [distiller.student.get_submodule(name) for stage in stages for name in stage.modules]
     modules += distiller.trained_extras()
@@ -39,7 +39,9 @@ class ProcessStates:
         @wraps(save)
         def meet_and_save(*args, **kwargs) -> None:
             buffers = {name: buffer.cpu() for name, buffer in learned_buffers(distiller).items()}
-            own = dict(random=get_random_state(), buffers=buffers) if get_rank() else {}  # the first saves its own
+            own = (
+                dict(random=get_random_state(), buffers=buffers) if get_rank() else {}
+            )  # the first process saves its own
             self.others = all_gather_object(own)[1:]
             save(*args, **kwargs)
 
@@ -48,7 +50,7 @@ class ProcessStates:
     @staticmethod
     @torch.no_grad()
     def restore(distiller: Distiller, others: list[dict]) -> dict:
-        """Give this process its statistics back, and its random state; nothing where it has none."""
+        """Restore this process's statistics and random state, if the checkpoint has them."""
         if not 0 < get_rank() <= len(others):
             return {}
         own = others[get_rank() - 1]

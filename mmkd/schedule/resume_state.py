@@ -1,4 +1,4 @@
-"""What a checkpoint holds to go on with the training, besides the student."""
+"""The state in a checkpoint that a resumed training needs besides the student."""
 
 from dataclasses import replace
 
@@ -13,11 +13,11 @@ from mmkd.schedule.unlabelled_stream import UnlabelledImages
 from mmkd.stages.phases import Schedule
 from mmkd.utils.random_state import resume_randomness, state_for_resume
 
-KEY = 'mmkd'  # of a checkpoint
+KEY = 'mmkd'  # the key in a checkpoint
 
 
 def saved_state(checkpoint: dict, schedule: Schedule) -> dict:
-    """The state in a checkpoint, or an error where it has none or one of another schedule."""
+    """The state in a checkpoint; an error if it has none, or one of another schedule."""
     state = checkpoint.get(KEY)
     if state is None:
         raise UserError('--resume: the checkpoint holds a plain model and no stage; start from it with load_from.')
@@ -57,7 +57,7 @@ class ResumeState:
         self.inheriting, self.best, self.unlabelled = inheriting, best, unlabelled
 
     def collect(self, runner: Runner, checkpoint: dict, index: int, scores: dict[str, float]) -> dict:
-        """What goes into a checkpoint.
+        """The state for a checkpoint.
 
         Args:
             runner: Saves it.
@@ -95,7 +95,7 @@ class ResumeState:
             self.best.loss, self.best.state = state['best']
 
     def restore_draws(self, runner: Runner, state: dict) -> None:
-        """Restore the order of images and all random numbers, right before the training."""
+        """Restore the order of images and all random numbers, directly before the training."""
         if state['sampler_seed'] is not None:
             runner.train_dataloader.sampler.seed = state['sampler_seed']
         if self.unlabelled is not None:

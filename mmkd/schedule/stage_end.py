@@ -1,4 +1,4 @@
-"""What is done when a stage ends, and at its validations before."""
+"""What happens at the end of a stage, and at its validations."""
 
 from mmengine.runner import Runner
 
@@ -11,7 +11,7 @@ from mmkd.schedule.stage_validation import BestStage, validate_stages
 
 
 class StageEnd:
-    """Validates stages, and leaves each in the state in which it stays.
+    """Validates stages, and sets each stage's final state.
 
     Args:
         distiller: Learns the stages.
@@ -33,7 +33,7 @@ class StageEnd:
         self.inheriting, self.best = inheriting, best
 
     def look_back(self, runner: Runner, done: int) -> None:
-        """Validate now and then; complete the stage if it ends after so many epochs or iterations of the run."""
+        """Validate the stage if due; complete it if it ends after this many epochs or iterations of the run."""
         ends = self.position.ends_at(done)
         validates = runner.val_loop is not None and self.distiller.measures
         if validates and (ends or done % (runner.train_loop.val_interval * self.position.per_count) == 0):
@@ -42,13 +42,13 @@ class StageEnd:
             self.report.explain(means)
             if self.best is not None:
                 self.best.offer(means, self.distiller)
-        if ends:  # now, so that the checkpoint of this moment holds it
+        if ends:  # before the checkpoint of this moment is saved
             self._complete(runner)
 
     def _complete(self, runner: Runner) -> None:
         restored = self.best is not None and self.best.restore(self.distiller)
         restored |= self.inheriting.end(runner, self.position.index)
-        if not self.position.is_last:  # after the last one nothing depends on it
+        if not self.position.is_last:  # after the last stage, nothing depends on it
             average_buffers(self.distiller)
-        if restored:  # else checkpoints would hold the average, over all of the stage, in its place
+        if restored:  # otherwise checkpoints would contain the average over the whole stage instead
             restart_averages(runner, self.distiller)

@@ -39,11 +39,11 @@ def _clip_apart(clip: Callable, extras: set[int]) -> Callable:
 
 
 def _clip_and_tell(clip: Callable, hub: MessageHub, key: str) -> Callable:
-    """Log the norm as a tensor; mmengine would synchronise with the device in each iteration."""
+    """Log the norm as a tensor, since mmengine would synchronise with the device in each iteration."""
 
     def clip_and_tell(parameters: list, **kwargs) -> None:
         norm = clip(parameters, **kwargs)
-        if norm is not None:  # clip_grad_value_ has none
+        if norm is not None:  # clip_grad_value_ has no norm
             hub.update_scalar(key, norm)
 
     return clip_and_tell
@@ -62,7 +62,7 @@ class CompressedSchedule(_ParamScheduler):
     """
 
     def __init__(self, schedulers: list[_ParamScheduler], total: dict[bool, int], length: dict[bool, int]):
-        # at an epoch's end its last iteration comes first
+        # the last iteration of an epoch comes before the epoch's end
         self.schedulers = sorted(schedulers, key=lambda scheduler: scheduler.by_epoch)
         self.by_epoch = True in length and all(scheduler.by_epoch for scheduler in schedulers)
         self.total, self.length = total[self.by_epoch], length[self.by_epoch]
@@ -70,7 +70,7 @@ class CompressedSchedule(_ParamScheduler):
         self.done = 0
 
     def step(self) -> None:
-        """One step of the stage."""
+        """Make one step of the stage."""
         for count in range(self.done * self.total // self.length, (self.done + 1) * self.total // self.length):
             epoch_ends = (count + 1) % self.epoch_length == 0
             for scheduler in self.schedulers:
@@ -83,7 +83,7 @@ class CompressedSchedule(_ParamScheduler):
         return dict(done=self.done, schedulers=[scheduler.state_dict() for scheduler in self.schedulers])
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Continue from ``state_dict``."""
+        """Restore the states."""
         self.done = state_dict['done']
         for scheduler, state in zip(self.schedulers, state_dict['schedulers']):
             scheduler.load_state_dict(state)

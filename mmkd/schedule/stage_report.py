@@ -10,21 +10,21 @@ from torch import Tensor
 
 from mmkd.features.explained_variance import R2
 
-LEARNED = 0.5  # a stage that explains less of the variance of what it mimics has not learned it
-FEWEST = 100  # iterations in which a stage may learn
+LEARNED = 0.5  # a stage whose R squared is lower has not learned its feature
+FEWEST = 100  # fewer iterations may be too few to learn
 
 
 @dataclass
 class _Row:
-    """One stage, or the sum of all."""
+    """The report of one stage, or the sum of all."""
 
     name: str
     iterations: int = 0
     images: int = 0
     seconds: float = 0.0
-    first: str = ''  # loss
+    first: str = ''  # the loss
     last: str = ''
-    r2: str = ''  # at its end, of each stage that mimics
+    r2: str = ''  # at the end, for each stage that mimics
 
     @property
     def time(self) -> str:
@@ -46,11 +46,11 @@ class StageReport:
     """
 
     def __init__(self) -> None:
-        self.rows: list[_Row] = []  # of the stages that have ended
+        self.rows: list[_Row] = []  # the stages that have ended
         self.resumed = ''
 
     def begin(self, name: str, before: int = 0) -> None:
-        """A stage begins; ``before`` counts the iterations that were done before a resume."""
+        """Begin a stage; ``before`` counts its iterations before a resume."""
         self.row = _Row(name)
         self.before = before
         self.first: Tensor | None = None
@@ -83,7 +83,7 @@ class StageReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What the stage that ended failed to learn, and the cures."""
+        """Describe what the finished stage failed to learn, and the cures."""
         cures = (
             'Give it longer (default_hooks.stages.lengths) or a higher rate '
             '(default_hooks.stages.overrides), or use mmkd.FeatureKD, which learns features and labels together.'
@@ -144,7 +144,7 @@ def _iterations(count: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """In the two units that matter."""
+    """A duration in its two largest units."""
     if seconds < 9.95:
         return f'{seconds:.1f} s'
     minutes, seconds = divmod(round(seconds), 60)

@@ -14,7 +14,7 @@ from mmkd.schedule.stage_optim import build_stage_optim_wrapper, compress
 
 
 def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[bool, int]) -> None:
-    """Build the DDP wrapper, the optimizer and the schedulers of the stages at hand; averages of weights begin anew.
+    """Build the DDP wrapper, the optimizer and the schedulers of the current stages; begin new averages of weights.
 
     Args:
         runner: Its model, optimizer wrapper and schedulers are replaced.
@@ -24,7 +24,7 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
     """
     if is_model_wrapper(runner.model):
         runner.model = runner.wrap_model(copy.deepcopy(runner.cfg.get('model_wrapper_cfg')), distiller)
-    runner.param_schedulers = None  # scale_lr wants none
+    runner.param_schedulers = None  # scale_lr needs this
     optim_cfg = copy.deepcopy(runner.cfg.optim_wrapper)
     optim_cfg.optimizer.update(optimizer)
     extras = [p for module in distiller.trained_extras() for p in module.parameters()]
@@ -40,13 +40,13 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
             length=length,
         )
     runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
-    restart_averages(runner, distiller)  # what is frozen would go on as its average, which nothing was learned on
+    restart_averages(runner, distiller)  # otherwise frozen weights would become averages
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
-        runner.message_hub.log_scalars.pop(key)  # else every later log line prints them
+        runner.message_hub.log_scalars.pop(key)  # otherwise every later log line would contain them
 
 
 def restart_averages(runner: Runner, distiller: Distiller) -> None:
-    """Averages of weights begin anew with the student as it is; what is frozen, and what is no student's, has none."""
+    """Begin averages of weights anew with the current student; frozen parameters and extras are not averaged."""
     student = distiller.student.state_dict()
     frozen = {name for name, parameter in distiller.student.named_parameters() if not parameter.requires_grad}
     for hook in runner.hooks:
@@ -54,7 +54,7 @@ def restart_averages(runner: Runner, distiller: Distiller) -> None:
             averages = hook.ema_model
             for name, value in averages.module.state_dict().items():
                 value.copy_(student[name])
-            averages.steps.zero_()  # its next update copies the student
+            averages.steps.zero_()  # the next update copies the student
             module = averages.module
             kept = module.state_dict() if averages.update_buffers else dict(module.named_parameters())
             averages.avg_parameters = {

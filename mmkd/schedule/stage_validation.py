@@ -15,13 +15,13 @@ from mmkd.utils.random_state import own_randomness
 
 
 def validate_stages(runner: Runner, distiller: Distiller, name: str) -> dict[str, float]:
-    """The means of ``distiller.measure`` over the validation set, logged as scalars.
+    """Logs the means of ``distiller.measure`` over the validation set as scalars.
 
     They are no metrics, so that nothing (``save_best``, early stopping) can lock onto them.
     """
     distiller.eval()
     sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
-    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would change the next validation's draws
+    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would change later draws
     with torch.no_grad(), own_randomness():
         for batch in loader:
             data = distiller.data_preprocessor(batch, False)
@@ -39,7 +39,7 @@ def validate_stages(runner: Runner, distiller: Distiller, name: str) -> dict[str
 
 
 def _told(mean: torch.Tensor) -> float:
-    """A mean as it is, R squared of what it is made of."""
+    """The mean itself, or R squared computed from its parts."""
     return explained_variance(mean) if mean.ndim else float(mean)
 
 
@@ -51,12 +51,12 @@ class BestStage:
         self.state: dict | None = None
 
     def offer(self, means: dict[str, float], distiller: Distiller) -> None:
-        """Keep the present state if it is the best so far."""
+        """Keep the current state if it is the best so far."""
         if means.get(MIMIC_LOSS, float('inf')) < self.loss:
             self.loss = means[MIMIC_LOSS]
             self.state = copy.deepcopy(distiller.student.state_dict())
             names = [name.removeprefix('student.') for name in learned_buffers(distiller)]
-            # the same in all processes: a checkpoint holds that of the first
+            # must be equal in all processes, since a checkpoint contains the first one's
             all_reduce_params([self.state[name] for name in names if name in self.state], op='mean')
 
     def restore(self, distiller: Distiller) -> bool:

@@ -1,4 +1,4 @@
-"""The unlabelled images of a run, used beside those of train_dataloader."""
+"""A run's unlabelled images, used beside those of train_dataloader."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ KEY = 'unlabelled_dataloader'
 
 
 class UnlabelledImages:
-    """An endless stream of batches, each process its share, that goes on at its place in a resumed run.
+    """An endless stream of batches, split among the processes, that a resumed run continues.
 
     A batch is drawn in each iteration that learns from it and in no other.
 
@@ -34,7 +34,7 @@ class UnlabelledImages:
         self.batches: Iterator | None = None
 
     def hand_over(self, phase: Phase) -> int:
-        """Give the distiller its batch for the next iteration, if it learns from one; the number of images in it."""
+        """Give the distiller the batch of the next iteration if it learns from one; return its number of images."""
         if not self.distiller.learns_from_images(phase):
             self.distiller.unlabelled = None
             return 0
@@ -47,11 +47,11 @@ class UnlabelledImages:
         return len(batch['inputs'])
 
     def state(self) -> dict:
-        """What a resumed run needs to know."""
+        """The state for resuming."""
         return dict(drawn=self.drawn, seed=getattr(self.sampler, 'seed', None))
 
     def resume(self, state: dict | None) -> None:
-        """Go on at the place of a checkpoint; one that was made without such images has none."""
+        """Continue from a checkpoint; checkpoints of runs without unlabelled images have no state."""
         if state is not None:
             self.drawn = state['drawn']
             if state['seed'] is not None:
@@ -59,7 +59,7 @@ class UnlabelledImages:
 
 
 def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, first: dict) -> UnlabelledImages | None:
-    """The images that the config names, or None where it names none.
+    """The stream of the images that the config names, or None.
 
     Args:
         runner: Its config is looked at.
@@ -86,7 +86,7 @@ def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, 
 
 
 def check_augments(distiller: Distiller) -> None:
-    """Raise an error for batch augmentations that mix labels; mmdet's only change the size."""
+    """Raise an error for batch augmentations that mix labels; mmdet's change only the size."""
     augments = getattr(getattr(distiller.data_preprocessor, 'batch_augments', None), 'augments', ())
     if augments:
         names = ', '.join(type(augment).__name__ for augment in augments)

@@ -1,1 +1,1 @@
-"""Where the stages of a network lie, which ones belong together, and when each is learned."""
+"""The stages of a network: where they lie, which belong together, and when each is learned."""

@@ -1,4 +1,4 @@
-"""Where auxiliary heads sit on the student and on the teacher: the option ``attach``."""
+"""The option ``attach``: where auxiliary heads are, on the student and on the teacher."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ KEY = 'model.attach'
 
 @dataclass(frozen=True)
 class Attachment:
-    """A pair of stages that get auxiliary heads."""
+    """A pair of stages with auxiliary heads."""
 
     name: str
     student: Stage
@@ -28,7 +28,7 @@ def attach_points(
     student: tuple[nn.Module, Tensor],
     teacher: tuple[nn.Module, Tensor],
 ) -> list[Attachment]:
-    """The pairs of stages that get heads.
+    """The pairs of stages with heads.
 
     Args:
         wanted: Indices or names of the student's stages, module paths that both networks have, or pairs of paths.
@@ -54,7 +54,7 @@ def attach_point(
     teacher: tuple[nn.Module, Tensor],
     key: str = KEY,
 ) -> Attachment:
-    """One pair of stages; arguments as above, the key for messages."""
+    """One pair of stages; arguments as above, with the key for messages."""
     names = [stage.name for stage in plan.stages]
     if isinstance(entry, int) and not isinstance(entry, bool):
         if not -len(names) <= entry < len(names):

@@ -1,4 +1,4 @@
-"""Which stage of the teacher a stage of the student mimics."""
+"""Pairs the stages of the student with those of the teacher."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def pair_plans(
     teacher_inputs: Tensor,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> tuple[StagePlan, StagePlan]:
-    """The stage plans of both networks, with equally many stages that belong together one by one.
+    """The stage plans of both networks, with equally many stages; those of one index belong together.
 
     Named ``pairs`` are used as they are. Otherwise stages are paired by stride, and a stage of the student whose stride
     the teacher lacks is learned with the next one. They are paired by position where strides are ambiguous, or would
@@ -52,7 +52,7 @@ def plan_of(whose: str, network: nn.Module, inputs: Tensor, ends: Sequence[str] 
 
 
 def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage], list[Stage]]:
-    """The stages of both that have a partner."""
+    """The stages of both networks that have a partner."""
     own_neck, their_neck = ([stage for stage in stages if in_neck(stage)] for stages in (own, theirs))
     if not (own_neck and their_neck):
         own_neck, their_neck = [], []
@@ -65,7 +65,7 @@ def _choose(own: Sequence[Stage], theirs: Sequence[Stage]) -> tuple[list[Stage],
     by_stride = {stage.stride: stage for stage in theirs}
     shared = [stage for stage in own if stage.stride in by_stride]
     unique = len(by_stride) == len(theirs) and len({stage.stride for stage in own}) == len(own)
-    # The last has a partner; of equally many it is the last, whatever the strides (one stem is for small images).
+    # The last stage has a partner: the last, if there are equally many, whatever the strides (a stem may be smaller).
     equally = len(own) == len(theirs)
     if unique and own[-1] in shared and (not equally or own[-1].stride == theirs[-1].stride):
         return shared + own_neck, [by_stride[stage.stride] for stage in shared] + their_neck

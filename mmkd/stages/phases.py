@@ -1,4 +1,4 @@
-"""Which stages are learned when: the phases of a run and their lengths."""
+"""The phases of a run: which stages are learned together, and for how long."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from mmkd.errors import UserError, did_you_mean
 
-ALL = 'all'  # every stage and the head, learned together
+ALL = 'all'  # every stage and the head together
 Phase = tuple[str, ...]
 
 
@@ -30,19 +30,19 @@ class Schedule:
 
     @property
     def starts(self) -> list[int]:
-        """Where each phase begins."""
+        """The start of each phase."""
         return [0, *accumulate(self.lengths)][:-1]
 
     def at(self, position: int) -> int:
-        """The index of the phase that a position lies in."""
+        """The index of the phase at a position."""
         return bisect_right(self.starts, position) - 1
 
     def name(self, index: int) -> str:
-        """Of a phase, for logs."""
+        """The name of a phase for logs."""
         return phase_name(self.phases[index], self.stages)
 
     def length(self, index: int) -> str:
-        """Of a phase, in words."""
+        """The length of a phase with its unit."""
         return f'{self.lengths[index]:,} {self.unit if self.lengths[index] != 1 else self.unit[:-1]}'
 
     def __str__(self) -> str:
@@ -51,19 +51,19 @@ class Schedule:
 
     @property
     def in_words(self) -> str:
-        """Each phase and its length."""
+        """Each phase and its length, for logs."""
         return ', '.join(f'{self.name(i)} ({self.length(i)})' for i in range(len(self.lengths)))
 
 
 def phase_name(phase: Phase, stages: Phase) -> str:
-    """What a phase is called: by its stages, or ``'all'``."""
+    """The name of a phase: its stages, or ``'all'``."""
     return ALL if len(stages) > 1 and set(phase) == set(stages) else '+'.join(phase)
 
 
 def plan_phases(
     wanted: Iterable[str | Sequence[str]], stages: Phase, teachable: Sequence[str], unfreeze_last: bool
 ) -> tuple[Phase, ...]:
-    """The phases that the user wants.
+    """The phases that the user asks for.
 
     Args:
         wanted: Names of stages, or lists of names that are learned together.
@@ -108,7 +108,7 @@ def check_name(name: str, known: Sequence[str], key: str = 'default_hooks.stages
 
 
 def check_stages(wanted: Any) -> Sequence | None:
-    """What a user may write for the stages: a list of names, and of lists of names."""
+    """Check the option ``stages``: a list of names, and of lists of names."""
     entries = wanted if isinstance(wanted, list | tuple) else [wanted]
     names = [name for entry in entries for name in (entry if isinstance(entry, list | tuple) else [entry])]
     if wanted is not None and (entries is not wanted or not names or not all(isinstance(name, str) for name in names)):
@@ -120,7 +120,7 @@ def check_stages(wanted: Any) -> Sequence | None:
 
 
 def check_overrides(overrides: Any) -> dict:
-    """What a user may write for changes of the optimizer: a dict for each stage."""
+    """Check the option ``overrides``: a dict for each stage."""
     if not isinstance(overrides, dict) or not all(isinstance(change, dict) for change in overrides.values()):
         raise UserError(
             'default_hooks.stages.overrides: it must be a dict of changes for each stage, such as '

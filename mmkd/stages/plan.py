@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmkd.errors import UserError, did_you_mean
 from mmkd.stages.trace import Call, dry_run
 
-_COARSER = 1.5  # so many times the stride is another resolution; convolutions without padding shrink a map by less
+_COARSER = 1.5  # a resolution changes by at least this factor; convolutions without padding shrink a map by less
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def plan_stages(network: nn.Module, inputs: Tensor, ends: Sequence[str] | None =
 
 
 def _default_ends(network: nn.Module, top: list[Call]) -> list[Call]:
-    """The last feature of each resolution of the backbone, and the neck's."""
+    """The last feature of each resolution of the backbone, and the neck's features."""
     weight = {name: sum(p.numel() for p in module.parameters()) for name, module in network.named_modules()}
     found = _features([call for call in top if f'{call.name}.'.startswith('backbone.')], network, weight)
-    # What is finer again later was a side branch (HRNet) or the waist of an hourglass, not a resolution passed through.
+    # A later, finer feature belongs to a side branch (HRNet) or follows the waist of an hourglass: no new resolution.
     strides = [min(later.stride for later in found[i:]) for i in range(len(found))]
     total = max((call.stride for call in found), default=0)
     found = [call for call, stride in zip(found, strides) if call.stride < _COARSER * stride]
@@ -125,7 +125,7 @@ def _default_ends(network: nn.Module, top: list[Call]) -> list[Call]:
 
 
 def _features(calls: list[Call], network: nn.Module, weight: dict[str, int]) -> list[Call]:
-    """Those of some calls that put out maps or tokens; one that holds nearly all the parameters is opened."""
+    """The calls whose outputs are maps or tokens; a call that holds nearly all parameters is replaced by its parts."""
     found: list[Call] = []
     for call in calls:
         before = math.prod(found[-1].grid or ()) if found else 1
@@ -137,14 +137,14 @@ def _features(calls: list[Call], network: nn.Module, weight: dict[str, int]) -> 
         chain = isinstance(network.get_submodule(call.name), nn.Sequential)
         inside = call.children if weight[call.name] >= (0.85 if chain else 1) * total > 0 else []
         if inside := _features(inside, network, weight):
-            # The last of a chain puts out what the chain does: the chain's name is the better one.
+            # The last module of a chain returns the chain's output; the chain's name is the better one.
             found[i : i + 1] = [*inside[:-1], call] if chain and inside[-1] is call.children[-1] else inside
             break
     return [call for call in found if call.grid]
 
 
 def _named_ends(network: nn.Module, calls: list[Call], ends: Sequence[str]) -> list[Call]:
-    """The last calls of the modules that the user named."""
+    """The last calls of the modules that the user names."""
     modules = dict(network.named_modules())
     last = {call.name: call for call in calls}
     found: list[Call] = []
@@ -166,7 +166,7 @@ def _named_ends(network: nn.Module, calls: list[Call], ends: Sequence[str]) -> l
 
 
 def _share_out(network: nn.Module, calls: list[Call], cuts: list[Call]) -> tuple[dict[str, int], dict[str, int]]:
-    """The stage of each parameter and of each module, counted from 0, the head last; a module in several has none."""
+    """The stage of each parameter and each module, counted from 0, with the head last; a module in several has none."""
     head = len(cuts)
     used: dict[Tensor, int] = {}
     reached: dict[str, int] = {}
@@ -180,11 +180,11 @@ def _share_out(network: nn.Module, calls: list[Call], cuts: list[Call]) -> tuple
                 if hasattr(node, 'variable'):
                     used.setdefault(node.variable, k)
                 waiting.extend(following for following, _ in node.next_functions)
-        for call in calls[: calls.index(cut) + 1]:  # one that put out nothing with a gradient counts by when it ran
+        for call in calls[: calls.index(cut) + 1]:  # if no output has a gradient, the time of the call decides
             if call.nodes & seen or not call.nodes:
                 reached.setdefault(call.name, k)
     for name, parameter in network.named_parameters():
-        # In eval mode some modules use a copy without gradient (LeViT's biases): then their module tells.
+        # In evaluation mode some modules use a copy without a gradient (LeViT's biases): there the module decides.
         used.setdefault(parameter, reached.get(name.rpartition('.')[0], head))
     own: dict[nn.Module, set[int]] = {}
     for name, module in network.named_modules():
@@ -194,6 +194,6 @@ def _share_out(network: nn.Module, calls: list[Call], cuts: list[Call]) -> tuple
     stages: dict[str, int] = {}
     for name, module in network.named_modules():
         inside = set().union(*(own[part] for part in module.modules()))
-        if len(inside) < 2:  # what never runs and holds nothing goes with its parent
+        if len(inside) < 2:  # modules that hold nothing and never run belong to their parent's stage
             stages[name] = next(iter(inside), stages.get(name.rpartition('.')[0], head))
     return {name: used[parameter] for name, parameter in network.named_parameters()}, stages

@@ -17,7 +17,7 @@ from mmkd.utils.calls import replace_call
 from mmkd.utils.random_state import own_randomness
 
 _POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
-_PREFIX_TOKENS = 8  # so many class, distillation and register tokens may stand before those of the image
+_PREFIX_TOKENS = 8  # tokens before those of the image: class, distillation and register tokens
 
 
 @dataclass(eq=False)
@@ -28,20 +28,20 @@ class Call:
     number: int
     children: list['Call'] = field(default_factory=list)
     shapes: tuple[tuple[int, ...], ...] = ()
-    grid: tuple[int, int] | None = None  # None for vectors, too
+    grid: tuple[int, int] | None = None  # None also for vectors
     stride: float = 0.0
-    pooled: bool = False  # the image was pooled to one pixel before or here
-    roots: frozenset[Any] = frozenset()  # what computed the feature, as the autograd graph was when the call returned
-    nodes: frozenset[Any] = frozenset()  # and what computed all that it put out
+    pooled: bool = False  # whether the image was pooled to one pixel before or here
+    roots: frozenset[Any] = frozenset()  # the autograd node of the feature when the call returned
+    nodes: frozenset[Any] = frozenset()  # the nodes of all outputs
 
     def sees(self) -> bool:
-        """Whether a map or tokens pass through it."""
+        """Whether its output contains a map or tokens."""
         return bool(self.grid) or any(child.sees() for child in self.children)
 
 
 @contextmanager
 def unchanged(network: nn.Module) -> Iterator[None]:
-    """Restore all that a dry run may change: attributes of modules, requires_grad, buffers and random states."""
+    """Restore everything that a dry run may change: attributes of modules, requires_grad, buffers and random states."""
     modules = [(module, dict(vars(module)), dict(module._buffers)) for module in network.modules()]
     grads = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
@@ -49,7 +49,7 @@ def unchanged(network: nn.Module) -> Iterator[None]:
         with own_randomness():
             yield
     finally:
-        for module, attributes, its_buffers in modules:  # attributes, for train() and eval() may do more than set modes
+        for module, attributes, its_buffers in modules:  # since train() and eval() may change more than modes
             for now, before in ((vars(module), attributes), (module._buffers, its_buffers)):
                 now.clear()
                 now.update(before)
@@ -134,7 +134,7 @@ def extract(network: nn.Module, inputs: Tensor) -> Any:
 
 
 def _grid_in(output: Any) -> tuple[int, int] | None:
-    """The height and width that a transformer's module hands on next to its tokens."""
+    """The height and width that a transformer's module returns with its tokens."""
     for part in output if isinstance(output, tuple | list) else ():
         if isinstance(part, tuple | list) and len(part) == 2 and all(isinstance(side, int) for side in part):
             return part[0], part[1]
@@ -142,7 +142,7 @@ def _grid_in(output: Any) -> tuple[int, int] | None:
 
 
 def _grid_of(shape: tuple[int, ...], image: tuple[int, int], hint: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Rows and columns of a map (C, H, W) or (H, W, C) or of tokens (L, C), None if it is neither."""
+    """Rows and columns of a map (C, H, W) or (H, W, C), or of tokens (L, C); None for other shapes."""
 
     def fits(rows: int, columns: int) -> bool:
         return abs(rows * image[1] - columns * image[0]) < max(image)

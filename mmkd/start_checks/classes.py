@@ -91,5 +91,5 @@ def _names(dataset: Any) -> tuple[str, ...]:
 
 
 def _differing(ours: tuple[str, ...], theirs: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The pairs at one place that are not the same; one list may be longer."""
+    """The pairs of different names at one place; one list may be longer."""
     return [(a, b) for a, b in zip(ours, theirs) if a != b]

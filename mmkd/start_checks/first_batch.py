@@ -51,7 +51,7 @@ def batch_of(key: str, loader: DataLoader, distiller: Distiller) -> dict:
 
 
 def _apart(dataset: Any) -> Any:
-    """The same data with copied transforms: some cache samples, as mmdet's CachedMosaic does."""
+    """The same data with copied transforms, since some cache samples, as mmdet's CachedMosaic does."""
     dataset = copy.copy(dataset)
     if hasattr(dataset, 'pipeline'):
         dataset.pipeline = copy.deepcopy(dataset.pipeline)

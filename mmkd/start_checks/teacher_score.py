@@ -12,7 +12,7 @@ from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError, in_one_line
 from mmkd.utils.random_state import own_randomness
 
-_MORE_IS_BETTER = CheckpointHook._default_greater_keys  # parts of names, for save_best
+_MORE_IS_BETTER = CheckpointHook._default_greater_keys  # parts of metric names, as in save_best
 
 
 def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | None:
@@ -25,14 +25,14 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
     if why:
         runner.logger.info(f'The teacher is not scored: {why}.')
         return None
-    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would change the first validation's draws
+    loader = copy.copy(runner.val_loop.dataloader)  # persistent workers would change later draws
     evaluator = runner.val_loop.evaluator
     with torch.no_grad(), own_randomness():
         for batch in loader:
             data = distiller.data_preprocessor(copy.deepcopy(batch), False)  # a data set may keep its samples
             inputs = distiller.teacher.pad(distiller.teacher_inputs(data['inputs'], data['data_samples'])).inputs
             for sample in data['data_samples']:
-                if 'batch_input_shape' in sample:  # a DETR masks what lies outside of its image by it
+                if 'batch_input_shape' in sample:  # a DETR masks the area outside of an image by it
                     sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[-2:])))
             results = _predict(distiller.teacher.network, inputs, data['data_samples'])
             evaluator.process(data_samples=results, data_batch=batch)
@@ -45,12 +45,12 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
 
 
 def numbers(score: dict | None) -> dict[str, float]:
-    """Those of a score's values that can be compared."""
+    """The numbers in a score."""
     return {key: float(value) for key, value in (score or {}).items() if isinstance(value, int | float)}
 
 
 def not_ahead(teacher: dict[str, float], student: dict[str, float]) -> str:
-    """A warning if the student is as good as its teacher at the end, by the first metric of which more is better."""
+    """A warning if the student finally reaches its teacher's score, by the first metric for which more is better."""
     known = [key for key in teacher if key in student and any(part.lower() in key.lower() for part in _MORE_IS_BETTER)]
     if not known or teacher[known[0]] > student[known[0]]:
         return ''
@@ -72,7 +72,7 @@ def _predict(teacher: BaseModel, inputs: torch.Tensor, data_samples: list) -> li
 
 
 def _why_not(runner: Runner, distiller: Distiller) -> str:
-    """Why the teacher has no score, ``''`` if it has."""
+    """The reason why the teacher has no score, ``''`` if it has one."""
     student, teacher = distiller.student, distiller.teacher.network
     if runner.val_loop is None:
         return 'there is no validation set'
@@ -83,7 +83,7 @@ def _why_not(runner: Runner, distiller: Distiller) -> str:
     if getattr(student, 'with_mask', False) and not getattr(teacher, 'with_mask', False):
         return 'it predicts no masks, and the student does'
     own, needed = _classes(teacher), _classes(student)
-    if hasattr(student, 'embedding') and hasattr(teacher, 'embedding'):  # whoever they were trained to tell apart
+    if hasattr(student, 'embedding') and hasattr(teacher, 'embedding'):  # its classes do not matter
         return ''
     if own != needed or not own:
         return f'it tells {own or "an unknown number of"} classes apart, the student {needed or "an unknown number"}'
@@ -96,7 +96,7 @@ def _kinds(network: nn.Module) -> set[type]:
 
 
 def _classes(network: nn.Module) -> int:
-    """The number of classes of its heads; 0 if unknown."""
+    """The number of classes of a network's heads; 0 if unknown."""
     parts = [part for name, part in network.named_children() if name not in ('data_preprocessor', 'backbone', 'neck')]
     counts = [getattr(module, 'num_classes', None) for part in parts for module in part.modules()]
     return max((count for count in counts if isinstance(count, int)), default=0)  # a region proposal head says 1

@@ -45,10 +45,10 @@ class Task(ABC):
         teacher: Holds the teacher network.
     """
 
-    parts: ClassVar[tuple[str, ...]]  # children of a network that make scores; a network with one of them has this task
+    parts: ClassVar[tuple[str, ...]]  # names of a network's children that compute scores; they determine the task
     gamma: ClassVar[float]  # the default weight of the student's own losses
-    alpha: ClassVar[float]  # of the soft loss
-    ce_share: ClassVar[float]  # of the own loss within an auxiliary head's
+    alpha: ClassVar[float]  # the default weight of the soft loss
+    ce_share: ClassVar[float]  # the default share of the own loss in an auxiliary head's
     heads: ClassVar[dict]  # the default auxiliary head
     soft_loss: ClassVar[dict]  # the default distance of scores
     has_accuracy: ClassVar[bool]  # whether a head's accuracy can be computed
@@ -59,7 +59,7 @@ class Task(ABC):
 
     @classmethod
     def parts_of(cls, network: nn.Module) -> list[str]:
-        """Those of a network's children that make scores of this kind."""
+        """The network's children that compute scores."""
         return [part for part in cls.parts if isinstance(getattr(network, part, None), nn.Module)]
 
     @classmethod  # noqa: B027
@@ -68,7 +68,7 @@ class Task(ABC):
 
     @classmethod  # noqa: B027
     def as_in_training(cls, sample: Any) -> None:
-        """Change a sample as the toolbox does before the loss; by default not at all."""
+        """Change a sample as the toolbox does before the loss; the default changes nothing."""
 
     @classmethod
     def num_classes(cls, network: nn.Module) -> int | None:
@@ -100,20 +100,20 @@ class Task(ABC):
 
     @abstractmethod
     def places(self, plan: StagePlan) -> list[str]:
-        """The stages that get auxiliary heads where the user names none."""
+        """The default stages for auxiliary heads."""
 
     def check_place(self, place: Attachment) -> None:  # noqa: B027
         """Raise an error for a stage whose heads cannot be compared; by default all can."""
 
     @abstractmethod
     def build_head(self, cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
-        """An auxiliary head that fits its stage."""
+        """Build an auxiliary head that fits its stage."""
 
     @abstractmethod
     def student_outcome(
         self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
     ) -> Outcome:
-        """The student's own losses times a weight, its scores and features; without weight no losses are computed."""
+        """The student's own losses times a weight, its scores and features; a weight of 0 computes no losses."""
 
     @abstractmethod
     def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:

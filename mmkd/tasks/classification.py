@@ -26,7 +26,7 @@ class Classification(Task):
 
     @classmethod
     def check_sample(cls, student: nn.Module, sample: Any) -> None:
-        """Check that it has a label."""
+        """Check that the sample has a label."""
         if 'gt_label' not in sample:
             raise UserError(
                 'train_dataloader.dataset: the student learns from the ground truth, and its images come without '
@@ -41,7 +41,7 @@ class Classification(Task):
 
     @classmethod
     def num_classes(cls, network: nn.Module) -> int | None:
-        """None for a regression, which has no classes."""
+        """A regression has no classes: None."""
         return None if type(network.head).__name__ == 'RegressionHead' else super().num_classes(network)
 
     def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:
@@ -56,7 +56,7 @@ class Classification(Task):
         return own
 
     def places(self, plan: StagePlan) -> list[str]:
-        """All stages but the last, which has the network's own head."""
+        """All stages except the last, which has the network's own head."""
         names = [stage.name for stage in plan.stages]
         if len(names) == 1:
             raise UserError(
@@ -65,19 +65,19 @@ class Classification(Task):
         return names[:-1]
 
     def build_head(self, cfg: dict, stage: Stage, num_classes: int) -> nn.Module:
-        """mmkd's own, or a neck and head of a toolbox."""
+        """Build mmkd's own head, or a toolbox's neck and head."""
         return build_head(cfg, stage, num_classes)
 
     def student_outcome(
         self, inputs: Tensor, data_samples: list | None, weight: float, stages: Sequence[Stage] = ()
     ) -> Outcome:
-        """All out of one forward."""
+        """Loss, scores and features come from one forward."""
         with recording(self.student, [*stages, self.head_end]) as outputs:
             losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
             if not weight:
                 self.student(inputs, mode='tensor')
         losses = weighted(losses, weight)
-        if 'loss' in losses:  # mmengine calls the sum of all terms so
+        if 'loss' in losses:  # mmengine gives this name to the sum of all losses
             losses['loss_own'] = losses.pop('loss')
         features = [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
         return Outcome(losses, self.own_scores(outputs[self.head_end.end]), features)
@@ -88,18 +88,18 @@ class Classification(Task):
 
     @torch.no_grad()
     def teacher_outcome(self, inputs: Tensor, student: Outcome | None = None, stages: Sequence[Stage] = ()) -> Outcome:
-        """All out of one forward."""
+        """Scores and features come from one forward."""
         padded = self.teacher.pad(inputs)
         with recording(self.teacher.network, stages) as outputs:
             scores = self.teacher.network(padded.inputs, mode='tensor')
         return Outcome({}, scores, [padded.cut(feature_of(outputs[stage.end], len(inputs))) for stage in stages])
 
     def scores(self, head: nn.Module, output: Tensor) -> Tensor:
-        """The head's output itself."""
+        """The head's output is the scores."""
         return output
 
     def own_loss(self, head: nn.Module, output: Tensor, data_samples: list | None) -> Tensor:
-        """The loss in the student's config: soft labels and label smoothing included."""
+        """The loss in the student's config, with soft labels and label smoothing."""
         return total(self.student.head._get_loss(output, data_samples))  # type: ignore[union-attr,operator]
 
     def accuracy(self, scores: Scores, data_samples: list) -> Tensor:

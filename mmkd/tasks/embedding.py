@@ -1,4 +1,4 @@
-"""Embeddings: networks that end in a vector, which is what they predict, or learn by a head with a margin."""
+"""Embeddings: networks that predict a vector, or are trained by a head with a margin."""
 
 import inspect
 from typing import Any
@@ -23,12 +23,12 @@ class Embedding(Classification):
 
     @classmethod
     def parts_of(cls, network: nn.Module) -> list[str]:
-        """The head, if it takes the labels to make its scores, or the network predicts an embedding."""
+        """The head, if it needs labels for its scores; or any head of a network that predicts an embedding."""
         embeds = hasattr(network, 'embedding')
         return [part for part in super().parts_of(network) if embeds or takes_labels(getattr(network, part))]
 
     def own_scores(self, recorded: Any) -> Tensor:
-        """Those of the head without the labels, from what went into it."""
+        """Run the head without labels on the same input."""
         return self.student.get_submodule('head')(recorded[0])
 
 

@@ -20,7 +20,7 @@ def register_task(kind: type[Task]) -> type[Task]:
 
 
 def kind_of(network: nn.Module) -> type[Task] | None:
-    """The kind of task of a network, None if it is unknown."""
+    """The task of a network, None if it is unknown."""
     return next((kind for kind in reversed(TASKS) if kind.parts_of(network)), None)
 
 
@@ -32,7 +32,7 @@ def scoring_parts() -> tuple[str, ...]:
 def task_of(student: nn.Module, teacher: Teacher) -> Task:
     """The task of a student; the teacher must have the same."""
     kinds = [_known_kind(key, network) for key, network in (('student', student), ('teacher', teacher.network))]
-    if not issubclass(kinds[0], kinds[1]) and not issubclass(kinds[1], kinds[0]):  # a head with a margin or without
+    if not issubclass(kinds[0], kinds[1]) and not issubclass(kinds[1], kinds[0]):  # a head with or without a margin
         raise UserError(
             f'model.teacher: it is a {type(teacher.network).__name__}, the student a {type(student).__name__}: their '
             'scores mean different things; take a teacher of the same kind, or mmkd.SSKD, which compares features.'

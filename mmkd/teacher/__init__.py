@@ -1,1 +1,1 @@
-"""A teacher: built, loaded, frozen."""
+"""The teacher: built, loaded and frozen."""

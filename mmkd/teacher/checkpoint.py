@@ -1,7 +1,8 @@
-"""Loads a teacher's checkpoint, and explains which of its weights do not fit."""
+"""Loads a teacher's checkpoint; its errors say which weights do not fit."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,49 +13,70 @@ from mmkd.checkpoints.safe_load import load_checkpoint
 from mmkd.errors import UserError, did_you_mean, in_one_line
 
 
+@dataclass(frozen=True)
+class Whose:
+    """Whose weights are loaded, for messages.
+
+    Args:
+        key: Of the checkpoint.
+        network: What the network is called.
+        config: Of what trained it.
+    """
+
+    key: str
+    network: str
+    config: str
+
+
+TEACHER = Whose('model.teacher.checkpoint', 'teacher', 'model.teacher.config')
+
+
 class UnfitWeightsError(UserError):
     """A file's weights do not fit the network that they are for.
 
     Args:
+        whose: Is loaded.
         checkpoint: The file's name.
         wrong: The names that do not fit, and why.
         state: What the file holds.
         own: What the network has.
     """
 
-    def __init__(self, checkpoint: str, wrong: dict[str, str], state: dict, own: dict):
+    def __init__(self, whose: Whose, checkpoint: str, wrong: dict[str, str], state: dict, own: dict):
         self.state = state
-        cure = 'Name the checkpoint that model.teacher.config trained.'
+        cure = f'Name the checkpoint that {whose.config} trained.'
         backbone = {name: tensor for name, tensor in own.items() if name.startswith('backbone.')}
         if _fits({f'backbone.{name}': tensor for name, tensor in state.items()}, backbone):
             cure = (
                 "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
                 'backbone with it in a file of their own.'
             )
-        super().__init__(f'model.teacher.checkpoint: {checkpoint} does not fit the teacher: {_listed(wrong)}. {cure}')
+        super().__init__(f'{whose.key}: {checkpoint} does not fit the {whose.network}: {_listed(wrong)}. {cure}')
 
     def fit(self, network: nn.Module) -> bool:
-        """Whether they would fit this one."""
+        """Whether the weights would fit this network."""
         return _fits(self.state, network.state_dict())
 
 
-def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> tuple[bool, tuple[str, ...]]:
+def load_checked(
+    network: nn.Module, checkpoint: str, parts: Sequence[str], whose: Whose = TEACHER
+) -> tuple[bool, tuple[str, ...]]:
     """Load weights; raise an error if they do not fit the parts that will run.
 
     Returns:
         Whether it fits the rest too, and the names of the classes that the weights were trained for, if it tells.
     """
-    (state, classes), own = _read(checkpoint), network.state_dict()
+    (state, classes), own = _read(whose.key, checkpoint), network.state_dict()
     unfit = {name: why for name in own if (why := _why(name, state, own))}
     rest = {name: why for name, why in unfit.items() if name.split('.')[0] not in parts}
     weights = {name for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()}
     given = dict(state)
     for name in rest:
         state.pop(name, None)
-    try:  # the network's own hooks may make a tensor fit, as a ViT resizes its position embedding
+    try:  # a network's own hooks may make a tensor fit, as a ViT resizes its position embedding
         keys = network.load_state_dict(state, strict=False)
         wrong = {name: 'missing' for name in keys.missing_keys if name not in rest}
-        for name in keys.unexpected_keys:  # a deeper network's checkpoint holds all that a shallower one wants
+        for name in keys.unexpected_keys:  # a deeper network's checkpoint contains all that a shallower one needs
             (wrong if name.split('.')[0] in parts and name in weights else rest)[name] = 'unknown'
     except RuntimeError as error:
         wrong = {name: why for name, why in unfit.items() if name not in rest} or {
@@ -62,33 +84,33 @@ def load_checked(network: nn.Module, checkpoint: str, parts: Sequence[str]) -> t
         }
     wrong = {name: why for name, why in wrong.items() if not name.endswith('num_batches_tracked')}
     if wrong:
-        raise UnfitWeightsError(checkpoint, wrong, given, own)
+        raise UnfitWeightsError(whose, checkpoint, wrong, given, own)
     print_log(
-        f'Teacher loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
+        f'{whose.network.capitalize()} loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
         + (f'; not loaded, in parts that never run: {_listed(rest)}' if rest else ''),
         logger='current',
     )
     return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
 
 
-def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
-    """The state dict in a file, with the metadata that tells the network's own hooks its version; names of classes."""
+def _read(key: str, checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
+    """The state dict in a file with the metadata that network hooks read their version from, and the class names."""
     try:
         content = load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    except UserError as error:  # it is not trusted
-        raise UserError(f'model.teacher.checkpoint: {error}') from error
+    except UserError as error:  # a file of unknown origin
+        raise UserError(f'{key}: {error}') from error
     except FileNotFoundError as error:
         path = Path(checkpoint).expanduser()
         near = did_you_mean(path.name, [file.name for file in path.parent.glob('*')])
-        raise UserError(f'model.teacher.checkpoint: {checkpoint} does not exist.{near}') from error
+        raise UserError(f'{key}: {checkpoint} does not exist.{near}') from error
     except Exception as error:  # a damaged or foreign file may raise anything
         raise UserError(
-            f'model.teacher.checkpoint: {checkpoint} cannot be read ({in_one_line(error)}): it is damaged, or no '
+            f'{key}: {checkpoint} cannot be read ({in_one_line(error)}): it is damaged, or no '
             'checkpoint of torch; get a good copy of it.'
         ) from error
     weights = content.get('state_dict', content) if isinstance(content, dict) else None
     if not isinstance(weights, dict):
-        raise UserError(f'model.teacher.checkpoint: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
+        raise UserError(f'{key}: {checkpoint} holds no state_dict, only a {type(content).__name__}.')
     state = OrderedDict((name.removeprefix('module.'), value) for name, value in weights.items())
     state._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
     data = (content.get('meta') or {}).get('dataset_meta') or {}  # mmengine's; older files spelled classes differently
@@ -96,7 +118,7 @@ def _read(checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:
 
 
 def _why(name: str, state: dict, own: dict) -> str:
-    """Why a tensor of the network cannot be loaded, ``''`` if it can."""
+    """The reason why a tensor of the network cannot be loaded, ``''`` if it can."""
     if name not in state:
         return 'missing'
     shape, needed = tuple(getattr(state[name], 'shape', ())), tuple(own[name].shape)

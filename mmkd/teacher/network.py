@@ -37,7 +37,7 @@ class Teacher:
     def __init__(self, config: str | dict, checkpoint: str | None, parts: Sequence[str]):
         cfg = teacher_config(config)
         with own_randomness(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            model = dict(cfg.model.get('student', cfg.model))  # of a distilled teacher's own distillation
+            model = dict(cfg.model.get('student', cfg.model))  # of a teacher that was itself distilled
             if cfg.get('data_preprocessor') is not None:
                 model.setdefault('data_preprocessor', cfg.data_preprocessor)
             self.network: nn.Module = MODELS.build(model)
@@ -46,7 +46,7 @@ class Teacher:
                 self.network.init_weights()
         # whether all of it comes from the checkpoint, also the parts that never run
         self.whole = False
-        self.classes: tuple[str, ...] = ()  # their names in its training data, where its checkpoint tells
+        self.classes: tuple[str, ...] = ()  # the class names of its training data, if the checkpoint has them
         if checkpoint is not None:
             self.whole, self.classes = load_checked(self.network, checkpoint, parts)
         self.network.requires_grad_(False)
@@ -65,11 +65,11 @@ class Teacher:
     def turn(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Move or cast each tensor of the network as the student's."""
         self.network._apply(fn)
-        self.network.to(next(self.network.parameters()).device)  # tells its data preprocessor where it is
-        freeze_modes(self.network)  # what some modules compute for the evaluation mode lies on the device, too
+        self.network.to(next(self.network.parameters()).device)  # its data preprocessor needs to know the device
+        freeze_modes(self.network)  # some modules precompute tensors for evaluation mode
 
     def pad(self, inputs: Tensor) -> Padded:
-        """To the multiples that its own config asks for."""
+        """The multiples to which its own config pads batches."""
         return Padded.to_multiples(inputs, self.divisor, self.pad_value)
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class Teacher:
 
     @torch.no_grad()
     def run_to(self, stages: Sequence[StageEnd], inputs: Tensor) -> list[Feature]:
-        """The features of some stages, of a batch padded its way, that lie over the batch as it is."""
+        """The features of some stages for a batch padded its way, cut to the size of the unpadded batch."""
         padded = self.pad(inputs)
         return [padded.cut(feature) for feature in run_to(self.network, stages, padded.inputs)]
 
@@ -120,7 +120,7 @@ def build_teacher(teacher: Any, parts: Sequence[str], student: nn.Module) -> Tea
 
 
 def check_teacher_keys(teacher: Any) -> dict:
-    """What a user may write for the teacher."""
+    """Check the option ``teacher``."""
     if not isinstance(teacher, dict):
         raise UserError(f'model.teacher: it must be a dict(config=..., checkpoint=...), not {teacher!r}.')
     missing = [key for key in ('config', 'checkpoint') if key not in teacher]
@@ -157,7 +157,7 @@ def _say_untrained(network: nn.Module) -> None:
 
 
 def freeze_modes(network: nn.Module) -> None:
-    """Evaluation mode for every module; some backbones' own ``train`` does more than that, or less."""
+    """Set every module to evaluation mode; the own ``train`` of some backbones changes more or less than that."""
     network.train(False)
     for module in network.modules():
         module.training = False

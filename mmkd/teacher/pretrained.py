@@ -1,4 +1,4 @@
-"""Checks that a student with random weights trains all of them."""
+"""Checks that a student with random weights trains all of its weights."""
 
 import inspect
 from typing import Any
@@ -12,14 +12,14 @@ from mmkd.stages.trace import unchanged
 
 
 def has_weights(key: str, network: nn.Module) -> bool:
-    """Whether a network's own config brings trained weights for its backbone, from a file or from timm."""
+    """Whether a network's own config loads trained weights for its backbone, from a file or from timm."""
     backbone = network.get_submodule('backbone')
-    timm = hasattr(backbone, 'timm_model') and getattr(backbone, '_is_init', False)  # so mmpretrain marks its weights
+    timm = hasattr(backbone, 'timm_model') and getattr(backbone, '_is_init', False)  # set by mmpretrain
     return timm or names_weights(key, network) or names_weights(f'{key}.backbone', backbone)
 
 
 def names_weights(key: str, module: nn.Module) -> bool:
-    """Whether a module's own config names a file of weights for it."""
+    """Whether a module's own config names a file of weights."""
     return any(init.get('type') == 'Pretrained' for init in _listed(key, getattr(module, 'init_cfg', None)))
 
 
@@ -41,7 +41,7 @@ def check_scratch(student: nn.Module) -> None:
 
 
 def _stuck(student: nn.Module) -> list[str]:
-    """The parts of the backbone that do not learn in training mode, though others of their kind do."""
+    """The parts of the backbone that stay frozen in training mode though others of their kind do not."""
     with unchanged(student):
         student.train()
         return [
@@ -53,7 +53,7 @@ def _stuck(student: nn.Module) -> list[str]:
 
 
 def _default(kind: type, argument: str) -> Any:
-    """Of a constructor's argument, which may be a base's; None if no constructor has it."""
+    """The default of a constructor's argument, searched in bases as well; None if no constructor has it."""
     for base in kind.__mro__:
         if argument in (arguments := inspect.signature(base.__init__).parameters):  # type: ignore[misc]
             return arguments[argument].default

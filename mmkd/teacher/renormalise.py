@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Renormalise:
-    """Turns images normalised for the student into images normalised as the teacher's own config does it.
+    """Turns images normalised for the student into images normalised by the teacher's own config.
 
     What pads them to the size of their batch gets the teacher's value. Where that is, mmdet's data samples tell;
     without them, what is padded is turned along with the rest. The batch keeps its size; see :meth:`Teacher.pad`.
@@ -23,11 +23,11 @@ class Renormalise:
         self.scale, self.shift = std / new_std, (mean - new_mean) / new_std
         self.same = not self.swap and bool((self.scale == 1).all() and (self.shift == 0).all())
         self.pad_value = getattr(teacher, 'pad_value', 0)
-        self.factors: dict[tuple, tuple[Tensor, Tensor]] = {}  # by device and dtype, each copied there once
+        self.factors: dict[tuple, tuple[Tensor, Tensor]] = {}  # by device and dtype, copied there once
         self.same_padding = self.same and self.pad_value == getattr(student, 'pad_value', 0)
 
     def __call__(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
-        """The teacher's inputs; the same tensor if both normalise alike."""
+        """The teacher's input; the same tensor if both normalise alike."""
         if self.same_padding:
             return inputs
         images = inputs
@@ -52,7 +52,7 @@ class Renormalise:
 
 
 def _size(sample, inputs: Tensor) -> tuple[int, int]:
-    """Height and width of an image before it was padded to its batch; mmpretrain's samples do not tell reliably."""
+    """Height and width of an image before padding; mmpretrain's samples do not hold them reliably."""
     height, width = sample.img_shape[:2] if 'batch_input_shape' in sample else inputs.shape[2:]
     return height, width
 
@@ -64,5 +64,5 @@ def _normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _swaps_channels(preprocessor: nn.Module) -> bool:
-    """mmpretrain and mmengine name it differently."""
+    """mmpretrain and mmengine use different names."""
     return bool(getattr(preprocessor, 'to_rgb', False) or getattr(preprocessor, '_channel_conversion', False))

@@ -18,12 +18,12 @@ class Batch:
 
 
 def joined(labelled: Batch, unlabelled: Batch, pad_value: float = 0) -> Batch:
-    """All images as one batch; a detector's are padded to the larger sides, as those of any of its batches."""
+    """All images as one batch; a detector's images are padded to the larger sides, as in any of its batches."""
     samples = [*(labelled.data_samples or ()), *(unlabelled.data_samples or ())]
     inputs = [labelled.inputs, unlabelled.inputs]
     own, other = (tuple(batch.shape[1:]) for batch in inputs)
     if own != other:
-        is_padded = bool(samples) and all('batch_input_shape' in sample for sample in samples)  # mmdet tells
+        is_padded = bool(samples) and all('batch_input_shape' in sample for sample in samples)  # mmdet reads this
         if own[0] != other[0] or not is_padded:
             raise UserError(
                 f'unlabelled_dataloader.dataset.pipeline: its images have the shape {other}, those of train_dataloader '

@@ -1,4 +1,4 @@
-"""Endless batches, starting at any position."""
+"""Endless batches from any position."""
 
 from collections.abc import Iterator
 from itertools import count, islice

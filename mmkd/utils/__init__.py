@@ -1,1 +1,1 @@
-"""Small things that know nothing of distillation."""
+"""Small tools, independent of distillation."""

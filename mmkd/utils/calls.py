@@ -13,18 +13,18 @@ from torch import nn
 
 
 def call_of(module: nn.Module) -> Callable[..., Any]:
-    """The call that runs at present: a replacement, compiled code, or the module's own."""
+    """The current call: a replacement, compiled code, or the module's own."""
     return module._compiled_call_impl or module._call_impl
 
 
 def replace_call(module: nn.Module, call: Callable[..., Any] | None) -> None:
-    """Let a module run another call, with the same arguments; None restores its own."""
+    """Make a module run another call with the same arguments; None restores its own."""
     module._compiled_call_impl = call
 
 
 @contextmanager
 def calls_replaced(calls: Mapping[nn.Module, Callable[..., Any] | None]) -> Iterator[None]:
-    """Replace the calls of some modules for what runs inside."""
+    """Replace the calls of some modules inside the block."""
     before = {module: module._compiled_call_impl for module in calls}
     try:
         for module, call in calls.items():

@@ -15,7 +15,7 @@ NO_PATH = 'it must be a path or a list of paths'
 
 
 def why_unreadable(error: Exception) -> str:
-    """What is wrong, and in which file and line, read from the frames of mmengine's parser."""
+    """The mistake with its file and line, read from the frames of mmengine's parser."""
     frames = [pair for link in _chain(error) for pair in walk_tb(link.__traceback__)]
     running = {frame.f_code.co_name: frame for frame, _ in frames}
     if isinstance(error, RecursionError):
@@ -56,6 +56,6 @@ def _unknown_variable(key: str, frame: FrameType) -> str:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """What went wrong first, up to this error."""
+    """The first error in the chain that led to this one."""
     before = error.__cause__ or error.__context__
     return [error] if before is None else [*_chain(before), error]

@@ -31,7 +31,7 @@ def load_config(path: str) -> Config:
     file = find_config(path)
     _check_bases(file)
     try:
-        with patch.object(yaml_handler, 'Loader', _DataLoader):  # mmengine's own runs what a YAML file says
+        with patch.object(yaml_handler, 'Loader', _DataLoader):  # mmengine's own loader would run code in a YAML file
             cfg = Config.fromfile(file)
         for key in set(cfg.keys()) - getattr(cfg, '_imported_names', set()):
             _import_named(cfg[key])
@@ -45,7 +45,7 @@ def load_config(path: str) -> Config:
 
 
 def find_config(path: str) -> Path:
-    """The config's file, or an error that offers the nearest names."""
+    """The config's file, or an error that proposes the nearest names."""
     package, separator, inner = str(path).rpartition('::')
     if not separator:
         file = Path(path).expanduser()
@@ -71,7 +71,7 @@ def find_config(path: str) -> Path:
 
 
 def _import_named(node: Any) -> None:
-    """Import the classes that a lazy config names now, not at the first look-up of a value."""
+    """Import the classes that a lazy config names now, instead of at the first access."""
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
         _import_named(inner)
 
@@ -110,8 +110,8 @@ def _find_base(file: Path, base: str) -> Path:
 
 
 def _not_there(what: str, file: Path, where: str = '') -> str:
-    """The sentence for a config that does not exist, with the nearest names around it."""
+    """The error for a config that does not exist, with the nearest names around it."""
     folder = next((parent for parent in file.parents if isdir(parent)), Path())
-    names = folder.glob('**/*.py' if folder.name else '*.py')  # the current folder, or all of the disk, may be large
+    names = folder.glob('**/*.py' if folder.name else '*.py')  # the current folder, or the whole disk, may be large
     near = did_you_mean(str(file.relative_to(folder)), {str(name.relative_to(folder)) for name in names})
     return f'{what} {file} does not exist{where}.{near}'

@@ -13,8 +13,8 @@ from mmengine.logging import print_log
 from mmkd.errors import UserError
 
 NAME = '.mmkd-lock'
-PATIENCE = 5.0  # seconds: one that was just killed may not be gone yet
-TAKEN = (errno.EACCES, errno.EAGAIN)  # by another process; whatever else is wrong is wrong with the file system
+PATIENCE = 5.0  # seconds; a process that was just killed may still hold the lock
+TAKEN = (errno.EACCES, errno.EAGAIN)  # another process holds the lock; other errors come from the file system
 
 
 def hold(folder: str | Path, key: str, cure: str) -> None:
@@ -28,7 +28,7 @@ def hold(folder: str | Path, key: str, cure: str) -> None:
         cure: What to do if another process has it.
     """
     try:
-        handle = os.open(Path(folder, NAME), os.O_RDWR | os.O_CREAT, 0o666)  # never closed: that would let go
+        handle = os.open(Path(folder, NAME), os.O_RDWR | os.O_CREAT, 0o666)  # never closed: that would release the lock
         holder = _lock(handle)
     except OSError as error:
         print_log(
@@ -45,7 +45,7 @@ def hold(folder: str | Path, key: str, cure: str) -> None:
 
 
 def _lock(handle: int) -> str | None:
-    """None, or what is known of the other process that has the lock."""
+    """None, or what is known of the process that holds the lock."""
     begin = time.monotonic()
     while True:
         try:

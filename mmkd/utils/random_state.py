@@ -24,7 +24,7 @@ def get_random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Go back to a state."""
+    """Restore a state."""
     torch.set_rng_state(torch.tensor(state['torch'], dtype=torch.uint8))
     if state['cuda']:
         torch.cuda.set_rng_state(torch.tensor(state['cuda'], dtype=torch.uint8))
@@ -49,7 +49,7 @@ def state_for_resume(runner: Runner, checkpoint: dict) -> dict:
 
 
 def resume_randomness(runner: Runner, state: dict) -> None:
-    """Go on with the random numbers of :func:`state_for_resume`, as if the run had not been interrupted.
+    """Continue with the random numbers of :func:`state_for_resume`, as if the run had not been interrupted.
 
     If an uninterrupted run validates between saving and the next batch, it draws one number: each new data loader
     iterator draws its seed from torch's global generator. In iteration loops a resumed run makes a new training
@@ -79,7 +79,7 @@ def _set_after_validation(state: dict, draws: bool) -> None:
 
 
 class _RestoredIterator:
-    """A training iterator that sets the random state right before the first batch that is not skipped."""
+    """A training iterator that sets the random state directly before the first batch that is not skipped."""
 
     def __init__(self, iterator, state: dict, draws: bool, skips: int):
         self.iterator = iterator
@@ -91,7 +91,7 @@ class _RestoredIterator:
 
     def __next__(self):
         if self.skips == 0:
-            getattr(self.iterator, '_ensure_iterator', lambda: None)()  # some versions make it only now
+            getattr(self.iterator, '_ensure_iterator', lambda: None)()  # some versions create it only now
             _set_after_validation(*self.restore)
         self.skips -= 1
         return next(self.iterator)

@@ -1,4 +1,4 @@
-"""What arguments a class takes."""
+"""The arguments that a class accepts."""
 
 import inspect
 from typing import Any

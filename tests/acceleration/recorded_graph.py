@@ -1,4 +1,4 @@
-"""What a CUDA graph does, on the CPU."""
+"""A stand-in for a CUDA graph that works on the CPU."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten
 
 
 class RecordedGraph:
-    """Records every operator with the tensors that it was given, and runs the very same ones again.
+    """Records every operator with its tensors, and runs the same operators on the same tensors again.
 
     As in a CUDA graph, what the host decided stays as it was, and results are written where the first ones are. Unlike
     there, work is done while it is recorded, so the first replay does nothing.
@@ -34,7 +34,7 @@ class RecordedGraph:
             self.is_new = False
             return
         for func, args, kwargs, results in self.calls:
-            if torch.Tag.inplace_view in func.tags:  # what changes shapes only has done so
+            if torch.Tag.inplace_view in func.tags:  # only a change of shapes may have done that
                 continue
             for old, new in zip(results, _tensors(func(*args, **kwargs)), strict=True):
                 if old is not new:

@@ -25,14 +25,15 @@ def preprocessor(**options):
     return ClsDataPreprocessor(mean=[1.0] * 3, std=[2.0] * 3, **options)
 
 
+@pytest.mark.parametrize('options', [{}, dict(to_onehot=True, num_classes=4)])
 @pytest.mark.parametrize('scores', [False, True])
-def test_the_host_waits_for_no_copy_and_the_batch_is_the_same(scores):
+def test_the_host_waits_for_no_copy_and_the_batch_is_the_same(scores, options):
     torch.manual_seed(0)
     data = batch(scores)
     torch.manual_seed(0)
-    plain = preprocessor()(batch(scores))
+    plain = preprocessor(**options)(batch(scores))
     with pretend_cuda() as gpu:
-        ours = preprocessor().to('cuda')
+        ours = preprocessor(**options).to('cuda')
         wait_for_no_copy(ours)
         gpu.reset()
         out = ours(data)
@@ -40,8 +41,10 @@ def test_the_host_waits_for_no_copy_and_the_batch_is_the_same(scores):
         assert not gpu.waits
         assert out['inputs'].device.type == 'cuda'
         assert torch.equal(out['inputs'].cpu(), plain['inputs'])
-        for mine, theirs in zip(out['data_samples'], plain['data_samples']):
-            for key in ('gt_label', 'gt_score') if scores else ('gt_label',):
+        for mine, theirs in zip(out['data_samples'], plain['data_samples'], strict=True):
+            assert mine.metainfo == theirs.metainfo
+            assert sorted(mine.keys()) == sorted(theirs.keys())
+            for key in sorted(theirs.keys()):
                 assert mine.get(key).device.type == 'cuda'
                 assert torch.equal(mine.get(key).cpu(), theirs.get(key))
 
@@ -51,10 +54,21 @@ def test_on_the_cpu_nothing_is_touched():
     wait_for_no_copy(ours)
     data = batch()
     labels = [sample.gt_label for sample in data['data_samples']]
-    seen = []
-    ours.register_forward_pre_hook(lambda _, args: seen.extend(s.gt_label for s in args[0]['data_samples']))
-    ours(data)
-    assert all(one is other for one, other in zip(seen, labels))
+    seen = [sample.gt_label for sample in ours(data)['data_samples']]
+    assert all(one is other for one, other in zip(seen, labels, strict=True))
+
+
+def test_labels_are_not_written_one_by_one(monkeypatch):
+    from mmpretrain.structures import DataSample
+
+    ours = preprocessor()
+    wait_for_no_copy(ours)
+    data = batch()
+    monkeypatch.setattr(DataSample, 'set_gt_label', lambda *_: pytest.fail('a label was written again'))
+    out = ours(data)
+    assert out['data_samples'] is data['data_samples']
+    assert all(hook.__self__.samples is None for hook in ours._forward_hooks.values())  # copies take nothing along
+    assert ours(dict(data, data_samples=None))['data_samples'] is None  # nothing is left of the batch before
 
 
 def test_batches_without_labels():

@@ -13,7 +13,7 @@ from tests.stage_networks import BACKBONES, build
 
 
 class Network(nn.Module):
-    """Extracts features by a function of its own modules."""
+    """A backbone that extracts features with its own modules."""
 
     def __init__(self, run, **modules):
         super().__init__()
@@ -26,7 +26,7 @@ class Network(nn.Module):
 
 
 class NormAndActivation(nn.BatchNorm2d):
-    """As timm has it."""
+    """A norm and an activation in one module, as in timm."""
 
     def forward(self, x):
         return super().forward(x).relu()
@@ -41,7 +41,7 @@ def norm() -> nn.BatchNorm2d:
 
 
 def lively(network: nn.Module) -> nn.Module:
-    """With statistics as after a training: at their start a fold would change next to nothing."""
+    """Set statistics as after a training; with the initial ones folding would change next to nothing."""
     draw = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
@@ -221,7 +221,7 @@ def test_it_is_folded_again_when_it_is_refreshed(pair, images):
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():
             tensor.add_(1)
-    assert torch.equal(network.extract_feat(images), before)  # it was folded, and knows of no change
+    assert torch.equal(network.extract_feat(images), before)  # the layer was folded and does not notice the change
     norms.refresh()
     torch.testing.assert_close(network.extract_feat(images), unfolded(network).extract_feat(images))
 

@@ -1,4 +1,4 @@
-"""What is frozen in half the bits; what is around it knows nothing of that."""
+"""Frozen parts compute in 16 bits, and the code around them does not notice."""
 
 import copy
 from collections import Counter
@@ -21,7 +21,7 @@ HALF = torch.bfloat16
 
 
 def put_on(network: nn.Module, images: torch.Tensor, read=(), dtype: str = 'bfloat16', **options) -> SpeedUps:
-    """As at a distiller's start, and training sets in."""
+    """Apply the option as a distiller does at its start, then train."""
     speed_ups = SpeedUps(frozen_dtype=dtype, **options)
     speed_ups.apply('model.student', network, images[:1], read)
     speed_ups.active = True
@@ -34,7 +34,7 @@ def freeze(network: nn.Module) -> None:
 
 
 def watch(network: nn.Module) -> dict[str, list]:
-    """The dtypes that convolutions and linear layers compute in, by their paths."""
+    """The dtypes in which convolutions and linear layers compute, by path."""
     seen: dict[str, list] = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -49,7 +49,7 @@ def images() -> torch.Tensor:
 
 @pytest.fixture
 def chain() -> Chain:
-    """Its first part is frozen."""
+    """A network whose first part is frozen."""
     network = Chain(part(), part())
     freeze(network.parts[0])
     return network
@@ -112,7 +112,7 @@ def test_what_a_gradient_goes_through_stays_in_full(images):
 
 
 def test_statistics_that_are_counted_stay_in_full(images):
-    """No weight learns, but the batch norms do: they are not in evaluation mode."""
+    """No weight is trained, but the batch norms are in training mode."""
     network = Chain(part()).requires_grad_(False)
     twin = copy.deepcopy(network)
     put_on(network, images)
@@ -233,7 +233,7 @@ def test_numbers_too_large_for_float16_are_told(images):
         put_on(Chain(Scaled(1e6)), images, dtype='float16')
     put_on(Chain(Scaled(1e6)), images)
     put_on(Chain(Scaled(1)), images, dtype='float16')
-    put_on(Chain(Scaled(float('inf'))), images, dtype='float16')  # another matter
+    put_on(Chain(Scaled(float('inf'))), images, dtype='float16')  # infinite in float32 as well
 
 
 def test_a_network_that_cannot_run_in_it_is_told(images):
@@ -268,7 +268,7 @@ def test_a_processor_without_instructions_for_it_is_told_once(dtype, device, fou
     said = []
     monkeypatch.setattr('mmkd.acceleration.frozen_precision.print_log', lambda text, **_: said.append(text))
     monkeypatch.setattr('mmkd.acceleration.frozen_precision.get_device', lambda: device)
-    if found is None:  # older versions of torch cannot tell
+    if found is None:  # older versions of torch cannot check this
         monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
     else:
         monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: found, raising=False)
@@ -288,7 +288,7 @@ def test_off_is_off(chain, images):
 
 
 class Casts(TorchDispatchMode):
-    """Counts what is cast to 16 bits, by its size."""
+    """Counts the bytes that are cast to 16 bits."""
 
     def __enter__(self):
         self.sizes = Counter()
@@ -321,7 +321,7 @@ def test_weights_are_cast_once_until_they_change(chain, images, folds):
     before, before_state = chain.extract_feat(images), copy.deepcopy(chain.state_dict())
     assert {p.dtype for p in chain.parameters()} == {torch.float32}
     for parameter in chain.parameters():
-        parameter.data.mul_(1.5)  # as swapping averages in does
+        parameter.data.mul_(1.5)  # swapping in averaged weights does this
     norms.refresh()
     speed_ups.renew()
     changed = chain.extract_feat(images)

@@ -1,4 +1,4 @@
-"""Iterations replayed from a graph are the plain ones, bit for bit, and where there can be no graph they go on."""
+"""Iterations replayed from a graph equal the plain ones bit for bit; where there can be no graph, training goes on."""
 
 import copy
 from collections import OrderedDict
@@ -19,21 +19,21 @@ DataSample = pytest.importorskip('mmpretrain.structures').DataSample
 
 @pytest.fixture
 def said_in_the_log(monkeypatch):
-    """What is logged, each sentence as often as it is said."""
+    """The logged messages; each is repeated as often as it was logged."""
     said: list[str] = []
     monkeypatch.setattr('mmkd.acceleration.iteration_graphs.print_log', lambda text, **_: said.append(text))
     return lambda: said
 
 
 class Network(BaseModel):
-    """Learns labels or soft scores, next to a map that is fitted."""
+    """Learns labels or soft scores, and a map that is fitted."""
 
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2))
         self.head = nn.Linear(8, 5)
         self.fit = LeastSquares(8, 3)
-        self.factor = 1.0  # decided on the host
+        self.factor = 1.0  # the host decides this
         self.asks = False
 
     def forward(self, inputs, data_samples=None, mode='loss'):
@@ -58,7 +58,7 @@ def batch(index: int, count: int = 6, scores: bool = False, labels: bool = True)
 
 
 class Twins:
-    """The same network trained the plain way and with graphs."""
+    """The same network, trained without and with graphs."""
 
     def __init__(self, **clip):
         torch.manual_seed(0)
@@ -108,10 +108,10 @@ def test_the_same_to_the_last_bit(clip, kind):
     for index in range(WARM_UP + 6):
         kept.append(twins.step(batch(index, **kind)))
         twins.check(kept[-1])
-        for wrapper in twins.wrappers:  # as a schedule does
+        for wrapper in twins.wrappers:  # a scheduler does this
             wrapper.optimizer.param_groups[0]['lr'] *= 0.9
         assert twins.is_captured is (index >= WARM_UP)
-    for logs in kept:  # also when it is read later
+    for logs in kept:  # the value stays when it is read later
         twins.check([logs[0], logs[0]])
         assert all(torch.equal(logs[0][name], logs[1][name]) for name in logs[0])
     assert sum(bool(graph.calls) for graph in twins.made) == 1
@@ -148,7 +148,7 @@ def test_what_the_host_decides_is_said_by_the_kind():
         twins.step(batch(index), kind='whole')
     for network in (twins.plain, twins.ours):
         network.factor = 0.5
-    stale = twins.step(batch(98), kind='whole')  # nobody said so
+    stale = twins.step(batch(98), kind='whole')  # nobody was told
     assert not torch.equal(stale[0]['loss_fit'], stale[1]['loss_fit'])
     twins = Twins()
     for index in range(2 * WARM_UP + 4):
@@ -183,7 +183,7 @@ def test_what_cannot_be_captured_goes_the_plain_way(said_in_the_log):
             twins.graphs.drop()
     (sentence,) = said_in_the_log()
     assert 'since it cannot be captured (RuntimeError: operation not permitted when stream is capturing)' in sentence
-    assert sum(bool(graph.calls) for graph in twins.made) == 1  # it was tried once
+    assert sum(bool(graph.calls) for graph in twins.made) == 1  # the capture was tried once
 
 
 def test_samples_of_detectors_go_the_plain_way(said_in_the_log):

@@ -14,7 +14,7 @@ from tests.stage_networks import build
 
 
 class Chain(nn.Module):
-    """Parts one after the other, of convolutions and norms."""
+    """A network of consecutive parts with convolutions and norms."""
 
     def __init__(self, *parts):
         super().__init__()
@@ -32,18 +32,18 @@ def part(width: int = 4) -> nn.Sequential:
 
 
 def compile_parts(network: nn.Module, images: torch.Tensor, read: set, backend) -> None:
-    """As at a distiller's start, and training sets in."""
+    """Apply the options as a distiller does at its start, then train."""
     speed_ups = SpeedUps(compile=dict(backend=backend))
     speed_ups.apply('model.student', network, images[:1], read)
     speed_ups.active = True
 
 
 class Counting:
-    """A backend that counts the graphs."""
+    """A compiler backend that counts its graphs."""
 
     def __init__(self):
         self.graphs = []
-        self.variable = False  # whether one was for any size
+        self.variable = False  # whether a graph has dynamic shapes
 
     def __call__(self, graph, inputs):
         self.graphs.append(graph)
@@ -53,7 +53,7 @@ class Counting:
 
 @pytest.fixture(autouse=True)
 def fresh():
-    """Nothing compiled by another test, and its limits."""
+    """Forget what other tests compiled, and their limits."""
     config = torch._dynamo.config
     with config.patch(cache_size_limit=8, accumulated_cache_size_limit=256):
         yield
@@ -71,7 +71,7 @@ def images() -> torch.Tensor:
 
 
 def as_it_is(network: nn.Module) -> nn.Module:
-    """A copy, neither compiled nor folded."""
+    """A copy without compiling or folding."""
     twin = copy.deepcopy(network)
     unfold(twin)
     return twin
@@ -125,7 +125,7 @@ def test_frozen_norms_are_followed_wherever_they_change_and_nothing_is_compiled_
     assert follows()
     assert len(backend.graphs) == before
     assert not any('batch_norm' in str(node.target) for node in backend.graphs[-1].graph.nodes)
-    for _ in range(20):  # validations, checkpoints and averages
+    for _ in range(20):  # validation, checkpoints and averaging
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():
                 tensor.mul_(1.1)
@@ -176,7 +176,7 @@ def test_gradients_are_the_same_behind_a_frozen_part(backend, dtype, images):
         one.parts[0].eval().requires_grad_(False)
         norms = FrozenNorms(one, find_pairs(one, images))
         norms.refresh()
-        for batch in (images, images[:1], images.repeat(1, 1, 2, 1)):  # a last smaller batch, another scale
+        for batch in (images, images[:1], images.repeat(1, 1, 2, 1)):  # a smaller last batch, another image size
             with torch.autocast('cpu', dtype, enabled=dtype is not None):
                 feature = one.extract_feat(batch).float()
             (feature * torch.linspace(-1, 1, feature.numel()).view_as(feature)).sum().backward()

@@ -1,4 +1,4 @@
-"""What is on the disk at every moment of a saving."""
+"""The files on the disk at every moment of saving a checkpoint."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def moments(monkeypatch, tmp_path):
-    """What the work dir holds whenever a file gets its name."""
+    """The contents of the work dir each time a file is renamed."""
     seen = []
     replace = os.replace
 
@@ -43,7 +43,7 @@ def test_saved_then_pointed_at_then_pruned(tmp_path, moments):
     for name, before in moments:
         assert name + PARTIAL in before
         if name in ('epoch_2.pth', 'epoch_3.pth'):
-            assert f'epoch_{int(name[6]) - 1}.pth' in before  # the last good one is still there
+            assert f'epoch_{int(name[6]) - 1}.pth' in before  # the last good checkpoint still exists
     assert names(tmp_path / 'run') == ['epoch_3.pth', 'last_checkpoint']
     assert (tmp_path / 'run' / 'last_checkpoint').read_text() == str(tmp_path / 'run' / 'epoch_3.pth')
 
@@ -97,7 +97,7 @@ def test_iterations(tmp_path):
 
 
 def full_disk(monkeypatch, after: int):
-    """Every write from this one on finds the disk full."""
+    """Every write from the given one on fails with a full disk."""
     fsync, calls = os.fsync, []
 
     def failing(handle):
@@ -111,7 +111,7 @@ def full_disk(monkeypatch, after: int):
 
 @pytest.mark.parametrize(('after', 'left'), [(4, 'epoch_2.pth'), (6, 'last_checkpoint')])
 def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path, monkeypatch, after, left):
-    full_disk(monkeypatch, after)  # two calls a file: itself and its folder
+    full_disk(monkeypatch, after)  # two calls per file: one for the file, one for its folder
     with pytest.raises(UserError, match=rf'{left} cannot be written \(No space left on device\)'):
         toy_runner(tmp_path / 'run', hook=dict(max_keep_ckpts=1)).train()
     assert not [name for name in names(tmp_path / 'run') if name.endswith(PARTIAL)]

@@ -21,7 +21,7 @@ def packed(number: float, **options) -> bytes:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends what the server's dict has under a path; the whole of it unless ``ends_after`` says otherwise."""
+    """Sends what the server's dict has under the path, cut off after ``ends_after`` bytes if that is set."""
 
     def do_GET(self):
         server = self.server
@@ -69,7 +69,7 @@ def test_files_of_one_name_are_kept_apart(server):
     server.files = {'/run_a/same.pth': packed(1), '/run_b/same.pth': packed(2), '/run_b/same.pth?of=3': packed(3)}
     for _ in range(2):
         assert [weight(server.url + path) for path in server.files] == [1, 2, 3]
-    assert server.asked == list(server.files)  # once each
+    assert server.asked == list(server.files)  # each file is fetched once
 
 
 def test_what_others_put_into_the_cache_is_taken_if_its_name_tells_its_content(server, tmp_path):

@@ -1,4 +1,4 @@
-"""Signals: where the run stops, what it leaves behind, and that going on ends where an uninterrupted run ends."""
+"""Signals: where the run stops and what it saves; the resumed run ends like an uninterrupted one."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ from tests.toy import bytes_of, toy_runner
 
 
 class Signal(Hook):
-    """Comes during one iteration, or right after one epoch's validation."""
+    """Sends the signal during one iteration, or right after one epoch's validation."""
 
     def __init__(self, number=signal.SIGTERM, iteration=None, epoch=None):
         self.number, self.iteration, self.epoch = number, iteration, epoch
@@ -34,7 +34,7 @@ class Signal(Hook):
 
 
 def stopped(work_dir: Path, come: Signal, **kwargs):
-    """A run that is stopped; its exit code."""
+    """Run until the signal stops it and return the exit code."""
     runner = toy_runner(work_dir, **kwargs)
     runner.register_hook(come)
     before = [signal.getsignal(number) for number in preemption.SIGNALS]

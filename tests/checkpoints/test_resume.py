@@ -12,7 +12,7 @@ from mmkd.errors import UserError
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three checkpoints, the last one pointed at."""
+    """Three checkpoints, and a pointer to the last one."""
     for epoch in (1, 2, 3):
         path = tmp_path / f'epoch_{epoch}.pth'
         torch.save(dict(weight=torch.arange(1000.0)), path)
@@ -87,7 +87,7 @@ def test_a_copy_goes_on_from_its_own_even_if_the_original_went_on(folder, tmp_pa
     torch.save(dict(weight=torch.zeros(3)), folder / 'epoch_3.pth')
     chosen, damaged = choose_whole(find_checkpoints(str(copy)))
     assert (chosen, damaged) == (str(copy / 'epoch_3.pth'), [])
-    (copy / 'epoch_3.pth').unlink()  # the original has it still
+    (copy / 'epoch_3.pth').unlink()  # the original folder still has it
     chosen, damaged = choose_whole(find_checkpoints(str(copy)))
     assert (chosen, damaged) == (str(copy / 'epoch_2.pth'), [str(copy / 'epoch_3.pth')])
 
@@ -143,7 +143,7 @@ def test_what_is_on_no_local_disk_is_not_looked_into(folder):
     (folder / 'last_checkpoint').write_text('s3://bucket/run/epoch_3.pth')
     there = find_checkpoints(str(folder), out_dir='s3://bucket')
     assert choose_whole(there) == ('s3://bucket/run/epoch_3.pth', [])
-    assert choose_whole(find_checkpoints(str(folder)))[0] == str(folder / 'epoch_3.pth')  # it has the name
+    assert choose_whole(find_checkpoints(str(folder)))[0] == str(folder / 'epoch_3.pth')  # it is in this folder
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_none_is_whole(folder):
 def test_a_named_one(folder):
     check_named(str(folder / 'epoch_3.pth'))
     check_named('https://host/epoch_3.pth')
-    check_named('nowhere.pth')  # told elsewhere
+    check_named('nowhere.pth')  # loading reports this
     os.truncate(folder / 'epoch_3.pth', 100)
     assert not is_whole(folder / 'epoch_3.pth')
     with pytest.raises(UserError, match=r'epoch_3.pth is damaged; resume from .*epoch_2.pth\.'):

@@ -1,4 +1,4 @@
-"""What a checkpoint may hold, and that nothing in it runs."""
+"""What a checkpoint may contain, and that loading it runs no code."""
 
 import functools
 import http.server
@@ -30,7 +30,7 @@ class Evil:
 
 @pytest.fixture
 def evil(tmp_path):
-    """A file that makes a folder when it is loaded carelessly, and that folder."""
+    """A file whose careless loading creates a folder, and the path of that folder."""
     torch.save(dict(state_dict=dict(), more=Evil(tmp_path / 'made')), tmp_path / 'evil.pth')
     return tmp_path / 'evil.pth', tmp_path / 'made'
 
@@ -94,7 +94,7 @@ def test_getattr_reaches_nothing_but_the_history_s_statistics(owner, tmp_path):
 
 
 class Says:
-    """Pickled as a call with a state, whatever they are."""
+    """Pickles as a call with a state, whatever these are."""
 
     def __init__(self, function, args, state):
         self.said = function, args, state
@@ -103,7 +103,7 @@ class Says:
         return self.said
 
 
-POINTERS = (3, '|', None, ('x',), {'x': (np.dtype('O'), 0)}, 8, 1, 0)  # eight bytes are the address of an object
+POINTERS = (3, '|', None, ('x',), {'x': (np.dtype('O'), 0)}, 8, 1, 0)  # eight bytes would be an object's address
 FLAGS = (3, '<', None, None, None, 8, 1, 63)
 rebuild = np.zeros(0).__reduce__()[0]
 
@@ -139,7 +139,7 @@ def test_an_array_is_as_large_as_its_content(shape, tmp_path):
 
 
 def test_a_dtype_is_no_more_than_name_and_byte_order(tmp_path):
-    """What else a file says of it is left out."""
+    """All other state of a history in the file is ignored."""
     content = array_of(Says(np.dtype, ('f8', False, True), FLAGS), np.full(1, 2.5).tobytes())
     torch.save(content, tmp_path / 'crafted.pth')
     loaded = load_checkpoint(str(tmp_path / 'crafted.pth'))
@@ -203,7 +203,7 @@ def test_what_mmengine_s_checkpoints_hold_is_harmless(tmp_path, caplog):
 
 
 def test_arrays_of_the_other_numpy_s_names(tmp_path):
-    """Numpy 2 calls its module numpy._core, numpy 1 numpy.core."""
+    """Numpy 2 names its module numpy._core, numpy 1 numpy.core."""
     file = tmp_path / 'old.pth'
     torch.save(dict(array=np.arange(3)), file, _use_new_zipfile_serialization=False)
     old, new = b'numpy.core.multiarray', b'numpy._core.multiarray'

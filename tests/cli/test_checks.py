@@ -85,7 +85,7 @@ def test_a_gpu_without_bfloat16(monkeypatch):
 
 
 def teaching(folder: Path, **teacher) -> Config:
-    """A config in a folder, with a teacher."""
+    """Write a config with a teacher into a folder."""
     file = folder / 'mine.py'
     file.write_text(f'model = dict(student=dict(), teacher={teacher})')
     return Config.fromfile(file)
@@ -161,7 +161,7 @@ def test_a_work_dir_that_is_no_path():
 def test_a_distiller_is_not_sharded(changes, key):
     with pytest.raises(UserError, match=f'^{key}: distillation runs under plain DDP only .* leave {key} out'):
         checks.check_data_parallel(Config(dict(model=dict(type='mmkd.SSKD', student=dict()), **changes)))
-    checks.check_data_parallel(Config(dict(model=dict(type='Net'), **changes)))  # a plain model may be
+    checks.check_data_parallel(Config(dict(model=dict(type='Net'), **changes)))  # a plain model is allowed
 
 
 def test_a_distiller_is_not_compiled_as_one_piece():
@@ -170,7 +170,7 @@ def test_a_distiller_is_not_compiled_as_one_piece():
     ):
         checks.check_compile(Config(dict(model=dict(student=dict()), compile=True)))
     checks.check_compile(Config(dict(model=dict(student=dict(), compile=True), compile=False)))
-    checks.check_compile(Config(dict(model=dict(type='Net'), compile=True)))  # a plain model may be
+    checks.check_compile(Config(dict(model=dict(type='Net'), compile=True)))  # a plain model is allowed
 
 
 def test_images_without_labels_need_a_teacher():

@@ -9,7 +9,7 @@ from mmkd.errors import UserError
 
 @pytest.fixture
 def coco(tmp_path) -> Config:
-    """A config whose COCO set is there and whole."""
+    """A config whose COCO data set exists and is complete."""
     (tmp_path / 'train').mkdir()
     (tmp_path / 'train' / '1.png').touch()
     (tmp_path / 'train.json').write_text(json.dumps(dict(images=[], annotations=[])))

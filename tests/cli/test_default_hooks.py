@@ -11,7 +11,7 @@ SCHEDULE = dict(type='mmkd.StageScheduleHook')
 
 
 def hooks_of(kind, hooks=None, **more):
-    """What the hooks become beside a model of this type."""
+    """The default hooks after the tools have completed them, for a model of this type."""
     cfg = Config(dict(model=dict(type=kind, student=dict(), teacher=dict()), default_hooks=hooks, **more))
     add_schedule(cfg)
     return cfg.default_hooks
@@ -44,7 +44,7 @@ def test_also_at_another_place(kind):
 
 @pytest.mark.parametrize('kind', ['mmkd.SSDK', 'ResNet', 'mmkd.FeatureMimicLoss', None])
 def test_other_models_get_none(kind):
-    """Not even where they have a student of their own."""
+    """Models that are not distillers get no hook, even if they have a student."""
     assert hooks_of(kind, dict()) == dict()
 
 

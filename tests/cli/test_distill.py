@@ -1,4 +1,4 @@
-"""``mmkd distill``, in an empty folder."""
+"""``mmkd distill``, run in an empty folder."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ val_dataloader = dict(dataset=dict(indices=40))
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory) -> Path:
-    """Of a small teacher."""
+    """The config of a small teacher."""
     from mmpretrain import get_model
 
     folder = tmp_path_factory.mktemp('teacher')
@@ -72,7 +72,7 @@ def test_every_method_has_a_name():
 
 @pytest.mark.parametrize('method', METHODS)
 def test_the_config_is_one_as_they_are_shipped(method):
-    """But for its docstring, and how the student is named."""
+    """Configs are equal except for the docstring and the way the student is named."""
     shipped = f'{method.replace("-", "_")}/{method}_resnet56_resnet20_cifar100.py'
     short = ShortConfig(
         method,

@@ -81,7 +81,7 @@ def test_what_a_part_itself_raises_is_not_taken_for_an_unknown_argument():
 
 
 def test_an_error_behind_another_one():
-    """As mmengine's Runner does it for hooks."""
+    """Builds a hook in the way mmengine's Runner does."""
     model = part('x')
 
     def build():
@@ -146,7 +146,7 @@ def test_a_full_device_is_nothing_of_the_config_s(plain_runner_config, error, mo
     def full(self, *args, **kwargs):
         raise error
 
-    for method in ('init_weights', 'forward'):  # while the model is built, and at work
+    for method in ('init_weights', 'forward'):  # errors while building and errors while training
         monkeypatch.setattr(MODELS.get('ExplainedPart'), method, full)
         config = dict(plain_runner_config, experiment_name=f'{error}_{method}')
         with pytest.raises(type(error)) as caught, explained(Config(config)):

@@ -23,7 +23,7 @@ MPIRUN = dict(
 
 @pytest.fixture
 def started(monkeypatch):
-    """Nothing started this process but what the test says; GPUs as it says too."""
+    """No launcher started this process, and the number of GPUs is the one that the test sets."""
 
     def start(gpus: int = 0, **variables: str) -> None:
         for name in list(os.environ):

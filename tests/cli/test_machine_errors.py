@@ -11,7 +11,7 @@ from mmkd.errors import UserError
 
 
 def _try_get_data(error):
-    """The method of torch's loader in which a worker's pipe breaks."""
+    """The method of torch's loader in which a worker's broken pipe is noticed."""
     raise error
 
 
@@ -26,7 +26,7 @@ def test_a_dead_worker_is_explained():
 
 
 def test_torch_does_not_interrupt_the_sentence_for_the_same_worker():
-    """Its handler raises wherever the program is when the signal comes."""
+    """A signal handler that raises wherever the program is."""
     before = signal.signal(
         signal.SIGCHLD, lambda *_: _try_get_data(RuntimeError('DataLoader worker (pid 7) is killed'))
     )

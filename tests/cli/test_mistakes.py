@@ -1,4 +1,4 @@
-"""The commonest mistakes of a first config: the sentence that cures each, and whether it comes before all else."""
+"""The most common mistakes in a first config: the sentence that explains each, and whether it comes at the start."""
 
 import copy
 from argparse import Namespace
@@ -22,12 +22,12 @@ from mmkd.errors import UserError
 from mmkd.registry import MODELS
 
 NUMBERS = count()
-BEFORE, AFTER = True, False  # anything is built or written
+BEFORE, AFTER = True, False  # before anything is built or written
 
 
 @MODELS.register_module(name='InOnePiece')
 class InOnePiece(BaseModel):
-    """As mmpretrain's TimmClassifier: no backbone, no neck, no head."""
+    """A model like mmpretrain's TimmClassifier: no backbone, neck or head."""
 
     def __init__(self, data_preprocessor):
         super().__init__()
@@ -37,11 +37,11 @@ class InOnePiece(BaseModel):
 
 
 class Enough(Exception):
-    """The run works."""
+    """Raised when the run works."""
 
 
 class Stop(Hook):
-    """Leaves a run after its first epoch."""
+    """Stops a run after its first epoch."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if runner.iter >= 4:
@@ -49,7 +49,7 @@ class Stop(Hook):
 
 
 def start(cfg: dict, folder: Path) -> None:
-    """What tools/train.py does."""
+    """Do what tools/train.py does."""
     cfg = Config(copy.deepcopy(cfg))
     flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
@@ -66,7 +66,7 @@ def start(cfg: dict, folder: Path) -> None:
 
 @pytest.fixture
 def config(plain, teacher, tmp_path, monkeypatch) -> dict:
-    """A right one, and beside it the files that mistakes name: paths count from here."""
+    """A correct config, and the files that mistakes name; relative paths start in this folder."""
     monkeypatch.chdir(tmp_path)
     cfg = copy.deepcopy(plain)
     cfg.model = dict(type='mmkd.SSKD', student=cfg.model, teacher=copy.deepcopy(teacher))
@@ -75,7 +75,7 @@ def config(plain, teacher, tmp_path, monkeypatch) -> dict:
 
 
 def at(place: str, value: object) -> Callable[[dict], None]:
-    """Set what is at a place of the config."""
+    """Set the value at a path of the config."""
 
     def change(cfg: dict) -> None:
         *path, last = place.split('.')
@@ -113,7 +113,7 @@ def swapped(cfg: dict) -> None:
 
 
 def teachers(of: str) -> Callable[[dict], None]:
-    """The teacher's weights as another file has them."""
+    """The teacher's weights in another file layout."""
 
     def change(cfg: dict) -> None:
         from mmpretrain import get_model
@@ -132,7 +132,7 @@ def teachers(of: str) -> Callable[[dict], None]:
 
 
 def one_image_over(cfg: dict) -> None:
-    """A batch norm on pooled features, and 33 images in batches of 16."""
+    """A batch norm on pooled features, and 33 images in batches of 16, so that the last batch has one image."""
     cfg['model'].update(type='mmkd.KD')
     neck = dict(type='LinearNeck', in_channels=64, out_channels=64, norm_cfg=dict(type='BN1d'))
     cfg['model']['student']['neck'] = [dict(type='GlobalAveragePooling'), neck]
@@ -141,10 +141,10 @@ def one_image_over(cfg: dict) -> None:
 
 
 def corrupt(workers: int, loader: str = 'train_dataloader') -> Callable[[dict], None]:
-    """A folder of images, the last of which is none."""
+    """A folder of images whose last file is not an image."""
 
     def change(cfg: dict) -> None:
-        for kind in range(10):  # the classes of the digits, which the other loader has
+        for kind in range(10):  # the other loader has the digits' classes
             (Path('images') / str(kind)).mkdir(parents=True)
             for i in range(17 if kind < 2 else 0):
                 Image.new('RGB', (16, 16)).save(Path('images', str(kind), f'{i}.png'))
@@ -161,7 +161,7 @@ def corrupt(workers: int, loader: str = 'train_dataloader') -> Callable[[dict], 
 
 
 def no_delete(cfg: dict) -> None:
-    """What mmengine makes of a config without _delete_."""
+    """Write the config that mmengine makes of one without _delete_."""
     cfg['model'] = {**copy.deepcopy(cfg['model']['student']), **cfg['model']}
 
 

@@ -27,6 +27,6 @@ def test_its_traceback_is_shown_where_that_is_wanted(monkeypatch):
 
 def test_another_end_stays_as_it_is():
     with pytest.raises(SystemExit) as left:
-        run(lambda: sys.exit(2))  # argparse, of a wrong flag
+        run(lambda: sys.exit(2))  # argparse exits with this code for a wrong flag
     assert left.value.code == 2
     run(lambda: None)

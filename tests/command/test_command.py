@@ -1,4 +1,4 @@
-"""The command ``mmkd``, away from a checkout."""
+"""The command ``mmkd``, run outside of a checkout."""
 
 import os
 import subprocess
@@ -14,14 +14,14 @@ HEAVY = 'mmkd', 'mmengine', 'torch', 'numpy'
 
 
 def python(folder, *args: object) -> subprocess.CompletedProcess:
-    """What a Python said in an empty folder that knows the packages by their path alone."""
+    """The output of a Python program in an empty folder; PYTHONPATH alone leads to the packages."""
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
     command = [sys.executable, *map(str, args)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def light(folder, *args: str) -> subprocess.CompletedProcess:
-    """The same of a subcommand that must not import anything heavy; the last line has what it did import."""
+    """The output of a subcommand that must not import heavy packages; its last line lists its imports."""
     code = (
         f'import sys; sys.argv = {["mmkd", *args]}\n'
         'from mmkd_command.main import main\n'
@@ -94,7 +94,7 @@ def test_configs_by_words(tmp_path):
 
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_train_and_test_are_the_tools(tmp_path, name):
-    """Their flags and mistakes; that both run the same main shows the rest."""
+    """The flags and mistakes of both subcommands; since both call the same main, this suffices."""
     helped, tool = (
         python(tmp_path, *program, '--help').stdout.replace(f'{shown}', 'PROGRAM')
         for program, shown in ((['-m', 'mmkd', name], f'mmkd {name}'), ([ROOT / 'tools' / f'{name}.py'], f'{name}.py'))

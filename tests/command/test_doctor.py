@@ -9,7 +9,7 @@ pytest.importorskip('mmpretrain')
 
 
 def heal(monkeypatch, capsys) -> tuple[int, str]:
-    """What it says here, and its exit code."""
+    """The output on this machine, and the exit code."""
     monkeypatch.setattr('sys.argv', ['mmkd doctor'])
     with pytest.raises(SystemExit) as left:
         doctor.main()
@@ -17,7 +17,7 @@ def heal(monkeypatch, capsys) -> tuple[int, str]:
 
 
 def installed(monkeypatch, **versions: str):
-    """Pretend that exactly these toolboxes are."""
+    """Pretend that exactly these toolboxes are installed."""
     names = {name.replace('_', '-'): version for name, version in versions.items()}
     monkeypatch.setattr(doctor, '_installed', lambda wanted: {name: names[name] for name in wanted if name in names})
 

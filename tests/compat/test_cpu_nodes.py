@@ -1,4 +1,4 @@
-"""What lies around a process group without a GPU. That it works: tests/integration."""
+"""The set-up of a process group without a GPU; tests/integration trains with such groups."""
 
 import os
 import subprocess

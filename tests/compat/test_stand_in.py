@@ -20,7 +20,7 @@ def test_finds_nothing_else():
 
 
 def test_a_compiled_extension_goes_first(tmp_path, monkeypatch):
-    """Whatever else can be imported as ``mmcv._ext`` wins over the stand-in."""
+    """Any importable ``mmcv._ext`` takes precedence over the stand-in."""
     import mmcv
 
     (tmp_path / '_ext.py').write_text('compiled = True')
@@ -34,7 +34,7 @@ def test_a_compiled_extension_goes_first(tmp_path, monkeypatch):
 
 @only_stand_in
 def test_other_ops_raise_when_called_and_say_why():
-    from mmcv.ops import nms_rotated  # imports
+    from mmcv.ops import nms_rotated  # this import succeeds
 
     with pytest.raises(NotImplementedError, match=r'"nms_rotated" needs compiled mmcv'):
         mmcv_ext.nms_rotated()

@@ -98,7 +98,7 @@ def test_everything_wrong_is_told_at_once(installed):
 
 
 def test_the_import_itself_fails_without_a_traceback_wall(tmp_path):
-    """``import mmkd`` where nothing is installed, through the tool that a user starts."""
+    """``import mmkd`` in a tool that a user starts, where nothing is installed."""
     from tests.conftest import ROOT
 
     bare = tmp_path / 'bare.py'

@@ -1,4 +1,4 @@
-"""Two iterations of each config of a classifier's method, at tiny size."""
+"""Two iterations of each classification method's config, at tiny size."""
 
 import numpy as np
 import pytest

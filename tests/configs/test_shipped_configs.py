@@ -1,4 +1,4 @@
-"""Every config in configs/: it parses, builds on a CPU, is short and found by mim; a method's finds its stages."""
+"""Every config in configs/ parses, builds on a CPU, is short and found by mim; those of methods find their stages."""
 
 import ast
 from inspect import isclass
@@ -18,11 +18,11 @@ from tests.conftest import ROOT
 FOLDER = ROOT / 'configs'
 LEAVES = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
 METHOD_LINES = 15
-NOT_A_METHOD = {'baselines'}  # plain trainings, which define a model of their own
+NOT_A_METHOD = {'baselines'}  # configs of plain trainings, which define a model of their own
 
 
 def folder_of(path: Path) -> Path:
-    """The method's folder, also for a config in a folder below."""
+    """The method's folder, also for configs in its subfolders."""
     return FOLDER / path.relative_to(FOLDER).parts[0]
 
 
@@ -30,7 +30,7 @@ METHODS = [path for path in LEAVES if folder_of(path).name not in NOT_A_METHOD]
 
 
 def build(cfg):
-    """The config's model as the Runner would build it, but without a file of its teacher's weights."""
+    """Build the config's model as the Runner does, but without loading the teacher's weights."""
     from mmengine.registry import MODELS, init_default_scope
 
     pytest.importorskip(cfg.default_scope)
@@ -48,13 +48,13 @@ def build(cfg):
 
 
 def fewer_people(model) -> None:
-    """A head for 93,431 people takes seconds to initialise."""
+    """Initialising a head for 93,431 people takes seconds."""
     if model.get('type') == 'mmkd.FaceRecognizer':
         model.head.num_classes = min(model.head.num_classes, 1000)
 
 
 def image_size(cfg) -> int:
-    """Side of a training image: what the last step of the pipeline that sets it says; small for detectors.
+    """The side of a training image: the one that the pipeline's last resizing step sets; small for detectors.
 
     Aligned faces are stored as they are used.
     """
@@ -87,10 +87,10 @@ def test_parses_and_builds(path):
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'):
         assert key in cfg
     if path in METHODS:
-        assert cfg.default_hooks.get('stages') != dict(type='mmkd.StageScheduleHook')  # which the tools add
+        assert cfg.default_hooks.get('stages') != dict(type='mmkd.StageScheduleHook')  # the tools add these hooks
         add_schedule(cfg)
         assert 'stages' in cfg.default_hooks
-        assert len(cfg.default_hooks) > 1  # the student's own are still there
+        assert len(cfg.default_hooks) > 1  # the student's own hooks remain
         model.networks.training_set = TrainingSet(50_000, ())
         model.prepare(torch.randn(2, 3, image_size(cfg), image_size(cfg)))
         assert len(model.plan.stages) >= 3
@@ -101,16 +101,16 @@ def test_parses_and_builds(path):
 
 @pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
 def test_teacher_is_what_its_config_trains(path):
-    """Ours lie where tools/train.py leaves them, the toolbox's where its metafile says."""
+    """Our checkpoints lie where tools/train.py writes them, the toolbox's where its metafile says."""
     teacher = load_config(str(path)).model.teacher
     package, inner = teacher.config.split('::')
     pytest.importorskip(package)
     if package == 'mmkd':
         epochs = load_config(teacher.config).train_cfg.max_epochs
         assert teacher.checkpoint == f'work_dirs/{Path(inner).stem}/epoch_{epochs}.pth'
-    else:  # by file name: the two families of OpenMMLab packages name different hosts
+    else:  # compare file names, since the two families of OpenMMLab packages name different hosts
         models = yaml.safe_load((find_config(teacher.config).parent / 'metafile.yml').read_text())['Models']
-        stem = Path(inner).stem  # a model's name, or that of a config that several models share
+        stem = Path(inner).stem  # the name of a model, or of a config that several models share
         named = [model for model in models if model['Name'] == stem]
         (model,) = named or [model for model in models if Path(model['Config']).stem == stem]
         assert teacher.checkpoint.split('/')[-1] == model['Weights'].split('/')[-1]
@@ -159,13 +159,13 @@ def test_lazy_config_says_what_the_other_style_says(path):
     (twin,) = (other for other in LEAVES if other not in LAZY and other.stem.replace('-', '_') == path.stem)
     pytest.importorskip('mmpretrain')
     lazy, text = (plain(load_config(str(file)).to_dict()) for file in (path, twin))
-    for key in {'default_hooks', 'randomness'} & set(lazy):  # the other style's base spells defaults out
+    for key in {'default_hooks', 'randomness'} & set(lazy):  # the other style's base spells out defaults
         lazy[key] = {**text[key], **lazy[key]}
     assert lazy == {key: text[key] for key in lazy}
 
 
 def plain(node, is_type=False):
-    """With classes as their names, and names without their scope."""
+    """Compare classes by name, and names without their scope."""
     if isinstance(node, dict):
         return {key: plain(value, key == 'type') for key, value in node.items() if key != '_scope_'}
     if isinstance(node, list | tuple):

@@ -1,4 +1,4 @@
-"""Face data sets made small, in the layouts of the real ones."""
+"""Small face data sets in the layouts of the real ones."""
 
 import csv
 import pickle
@@ -12,7 +12,7 @@ SIDE = 20
 
 
 def face(person: int, photo: int, side: int = SIDE) -> np.ndarray:
-    """People differ in where they are bright, photos in the noise."""
+    """An image of a person; people differ in the place that is bright, photos in their noise."""
     ground = np.random.RandomState(person).randint(0, 256, (4, 4, 3)).astype(np.uint8)
     noise = np.random.RandomState([person, photo]).randint(0, 40, (side, side, 3))
     return (cv2.resize(ground, (side, side)).astype(int) * 5 // 6 + noise).clip(0, 255).astype(np.uint8)
@@ -28,7 +28,7 @@ def write(path: Path, image: np.ndarray) -> None:
 
 
 def write_lfw(folder: Path, folds: int = 4, each: int = 3, people: int = 6) -> list[tuple]:
-    """People's folders, and pairs.txt; the pairs as (image, image, same) of (person, photo)."""
+    """Write one folder per person, and pairs.txt; pairs are (image, image, same) with images as (person, photo)."""
     for person in range(people):
         for photo in range(1, 5):
             write(folder / 'images' / f'p{person}' / f'p{person}_{photo:04d}.jpg', face(person, photo))
@@ -48,7 +48,7 @@ def write_lfw(folder: Path, folds: int = 4, each: int = 3, people: int = 6) -> l
 
 
 def python2_pickle(images: list[bytes], same: list[bool]) -> bytes:
-    """Protocol 2 as Python 2 writes (list of str, list of bool): strings are short or long bytes."""
+    """Write a list of str and one of bool in pickle protocol 2, as Python 2 does; strings are short or long bytes."""
     out = b'\x80\x02]q\x00('
     for place, image in enumerate(images, 1):
         out += b'T' + struct.pack('<i', len(image)) + image + b'r' + struct.pack('<I', place)
@@ -109,7 +109,7 @@ IJBA_COLUMNS += ['FACE_X', 'FACE_Y', 'FACE_WIDTH', 'FACE_HEIGHT']
 
 
 def ijba_rows(templates: dict[int, list[tuple[int, int, int]]]) -> list[list]:
-    """Of template: (person, photo, medium); photos from 10 on are frames. Faces lie at (4, 2)."""
+    """Write the images of a template's (person, photo, medium); photos from 10 on are frames. Faces lie at (4, 2)."""
     rows = []
     for template, photos in templates.items():
         for person, photo, medium in photos:
@@ -126,7 +126,7 @@ def write_csv(path: Path, header: list[str] | None, rows: list[list]) -> None:
 
 
 def write_ijba(folder: Path, splits: int = 2, people: int = 6) -> None:
-    """Template 100 + p is of the gallery, 200 + p a probe, 300 + p only for 1:1; some have frames, some one image."""
+    """Template 100 + p is in the gallery, 200 + p a probe, 300 + p for 1:1 only; some have frames, some one image."""
     for person in range(people):
         for photo in (1, 2, 3, 10, 11):
             canvas = np.zeros((SIDE + 8, SIDE + 8, 3), np.uint8)
@@ -153,7 +153,7 @@ LANDMARKS = np.array([(6, 7), (13, 7), (10, 11), (7, 15), (13, 15)], float)
 
 
 def write_ijbc(folder: Path, name: str = 'ijbc', people: int = 5) -> None:
-    """Of each person a gallery template 10 + p (in G1 or G2, nobody's the last), and a probe 50 + p of two media."""
+    """Each person has a gallery template 10 + p (in G1 or G2; the last has none) and a probe 50 + p of two media."""
     letter = dict(ijbc='G', ijbb='S')[name]
     meta = folder / 'meta'
     meta.mkdir(parents=True)

@@ -14,7 +14,7 @@ mask_tools = pytest.importorskip('pycocotools.mask')
 
 
 def fingerprint(folder) -> str:
-    """Of the pixels and the annotations; PNG bytes may differ between zlib versions."""
+    """Hash the pixels and the annotations, not the PNG bytes, which may differ between zlib versions."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob('*.*')):
         content = path.read_bytes() if path.suffix == '.json' else np.asarray(Image.open(path)).tobytes()

@@ -7,7 +7,7 @@ from mmkd.errors import UserError
 
 
 def umeyama(points, targets):
-    """Umeyama's closed form, by a singular value decomposition."""
+    """Umeyama's closed form, computed by a singular value decomposition."""
     means = points.mean(0), targets.mean(0)
     centred = points - means[0], targets - means[1]
     u, sizes, v = np.linalg.svd(centred[1].T @ centred[0] / len(points))

@@ -117,7 +117,7 @@ def test_records_give_images_and_labels(tmp_path, header, vector, cut):
     info = faces.get_data_info(4)
     assert (info['gt_label'], info['sample_idx'], info['img_shape']) == (1, 4, (20, 20))
     np.testing.assert_array_equal(info['img'], face(1, 4))
-    for other in (copy.deepcopy(faces), pickle.loads(pickle.dumps(faces))):  # as for another process
+    for other in (copy.deepcopy(faces), pickle.loads(pickle.dumps(faces))):  # loading in another process does this
         np.testing.assert_array_equal(other.get_data_info(4)['img'], info['img'])
     some = FaceRecords(ann_file=str(tmp_path / 'train.rec'), indices=[5, 3])
     np.testing.assert_array_equal(some.get_data_info(1)['img'], face(1, 3))
@@ -140,7 +140,7 @@ def test_where_identities_say_otherwise_the_images_own_labels_count(tmp_path):
     write_records(tmp_path / 'train.rec', LABELS, cut=False)
     data = bytearray((tmp_path / 'train.rec').read_bytes())
     places = [int(line.split()[1]) for line in (tmp_path / 'train.idx').read_text().splitlines()]
-    data[places[2] + 12 : places[2] + 16] = np.float32(7).tobytes()  # the second image's label
+    data[places[2] + 12 : places[2] + 16] = np.float32(7).tobytes()  # the second label of the image
     (tmp_path / 'train.rec').write_bytes(data)
     assert FaceRecords(ann_file=str(tmp_path / 'train.rec')).labels.tolist() == [0, 7, *LABELS[2:]]
 

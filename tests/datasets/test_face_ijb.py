@@ -23,7 +23,7 @@ def ijba(folder, **options):
 
 
 def members(dataset, templates, template):
-    """The files of a template, with their media."""
+    """The files of a template, each with its medium."""
     its = templates.templates == template
     paths = [dataset.get_data_info(i)['img_path'].split('/')[-1] for i in templates.images[its]]
     return list(zip(paths, templates.media[its].tolist()))
@@ -35,7 +35,7 @@ def test_ijba(tmp_path):
     protocol = faces.metainfo['protocol']
     assert isinstance(protocol, TemplateProtocol)
     assert (len(protocol.comparisons), len(protocol.searches)) == (2, 2)
-    assert len(faces) == 6 * 3 + 4 * 2  # each once: frames only of the gallery's four
+    assert len(faces) == 6 * 3 + 4 * 2  # each image once; of the four in the gallery only the frames
     info = faces.get_data_info(0)
     assert info['face_box'] == (4, 2, SIDE, SIDE)
     one, two = protocol.comparisons
@@ -53,7 +53,7 @@ def test_ijba(tmp_path):
 
 
 def test_frames_may_be_in_either_folder(tmp_path):
-    write_ijba(tmp_path)  # the list says frame, the folder is frames
+    write_ijba(tmp_path)  # the list says frame, the folder is named frames
     for folder in ('frames', 'frame'):
         faces = ijba(tmp_path)
         paths = [faces.get_data_info(i)['img_path'] for i in range(len(faces))]
@@ -69,7 +69,7 @@ def test_missing_faces_are_told_or_left_out_and_counted(tmp_path, log):
     with pytest.raises(UserError, match=r'verify_metadata_1.csv names images that are not in .*images: img/5_2.png;'):
         ijba(tmp_path)
     faces = ijba(tmp_path, skip_missing=True)
-    # template 205 had nothing else: as a probe and for 1:1, in two splits; it was compared with six, twice
+    # template 205 had no other image: it was a probe, was used for 1:1 in two splits, and was compared with six, twice
     said = 'IJBA leaves out 2 images, 4 templates, 12 comparisons, since images are missing.'
     assert log == [said]
     protocol = faces.metainfo['protocol']
@@ -144,7 +144,7 @@ def test_without_galleries_there_is_only_1_to_1(tmp_path):
 
 def test_missing_images_of_ijbc_are_told_or_left_out_and_counted(tmp_path, log):
     write_ijbc(tmp_path)
-    for number in (8, 13, 14, 15):  # the gallery's template of person 2, and all of the probe of person 3
+    for number in (8, 13, 14, 15):  # the gallery template of person 2, and all templates of probe person 3
         (tmp_path / 'loose_crop' / f'{number}.jpg').unlink()
     with pytest.raises(UserError, match=r'loose_crop: 8\.jpg and 3 others; set data_prefix'):
         IJBC(data_root=str(tmp_path))

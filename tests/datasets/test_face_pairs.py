@@ -40,7 +40,7 @@ def test_lfws_pairs(tmp_path):
 def test_one_fold_has_no_accuracy(tmp_path):
     write_lfw(tmp_path, folds=1, each=5)
     text = (tmp_path / 'pairs.txt').read_text()
-    (tmp_path / 'pairs.txt').write_text(text.replace('1\t5\n', '5\n', 1))  # as LFW's development pairs begin
+    (tmp_path / 'pairs.txt').write_text(text.replace('1\t5\n', '5\n', 1))  # LFW's development pairs begin like this
     assert lfw(tmp_path).metainfo['protocol'].folds == 0
 
 
@@ -150,7 +150,7 @@ def test_a_bin_of_python_2(tmp_path):
     info = faces.get_data_info(3)
     assert info['img'].shape == (20, 20, 3)
     assert info['sample_idx'] == 3
-    assert np.abs(info['img'].astype(int) - face(6, 2)).mean() < 25  # as JPEG leaves it
+    assert np.abs(info['img'].astype(int) - face(6, 2)).mean() < 25  # JPEG changes the values
     assert pickle.loads(pickle.dumps(faces)).get_data_info(3)['img'].shape == (20, 20, 3)
 
 

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from mmkd.datasets import ResidentArrayDataset
 from mmkd.datasets.digits import load_digits
 from mmkd.errors import UserError
+from tests.pretended import pretend_cuda
 
 pytest.importorskip('mmpretrain')
 N, HEIGHT, WIDTH, PADDING = 8, 4, 5, 2
@@ -17,7 +18,7 @@ PACK = dict(type='PackInputs')
 
 @pytest.fixture
 def arrays():
-    """Every image has other pixels than every other, none of them black as the padding is."""
+    """All images differ in all pixels, and no pixel is black like the padding."""
     images = np.random.RandomState(0).randint(1, 256, (N, HEIGHT, WIDTH, 3)).astype(np.uint8)
     return dict(train_x=images, train_y=np.arange(N) % 3)
 
@@ -43,7 +44,7 @@ def labels(samples) -> list[int]:
 
 
 def windows(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:
-    """Every image that cropping and flipping can make of one, and how it is made."""
+    """Every image that cropping and flipping can make of one, with the way to make it."""
     padded = np.pad(image, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))
     cut = {
         (top, left): padded[top : top + HEIGHT, left : left + WIDTH]
@@ -55,6 +56,18 @@ def windows(image: np.ndarray) -> dict[bytes, tuple[int, int, bool]]:
         for place, crop in cut.items()
         for flipped in (False, True)
     }
+
+
+def test_images_and_labels_lie_on_the_gpu(build):
+    with pretend_cuda() as gpu:
+        dataset = build(CROP, FLIP, PACK)
+        dataset.full_init()
+        gpu.reset()
+        samples = dataset.__getitems__([5, 1, 2])
+        assert {sample['inputs'].device.type for sample in samples} == {'cuda'}
+        assert {sample['data_samples'].gt_label.device.type for sample in samples} == {'cuda'}
+        assert not gpu.waits
+        assert labels(samples) == [2, 1, 2]
 
 
 def test_without_augmentation_they_are_the_files_images(build, arrays):
@@ -97,6 +110,13 @@ def test_indices_and_grey_images(build, arrays):
     assert labels(dataset.__getitems__([0, 1])) == [0, 1]
 
 
+def test_samples_know_their_place_if_they_are_packed_so(build):
+    samples = build(CROP, FLIP, PACK).__getitems__([6, 0, 3])
+    assert [sample['data_samples'].sample_idx for sample in samples] == [6, 0, 3]
+    assert 'sample_idx' in samples[0]['data_samples'].metainfo_keys()
+    assert 'sample_idx' not in build(dict(type='PackInputs', meta_keys=()))[6]['data_samples']
+
+
 @pytest.mark.parametrize(('prob', 'mirrored'), [(0.0, False), (1.0, True)])
 def test_flip_without_crop(build, arrays, prob, mirrored):
     images = pixels(build(dict(FLIP, prob=prob), PACK).__getitems__(range(N)))
@@ -135,7 +155,7 @@ def test_data_loader_and_preprocessor_of_mmpretrain(build, arrays):
     assert [tuple(batch['inputs'].shape) for batch in batches] == [(3, 3, HEIGHT, WIDTH)] * 2 + [(2, 3, HEIGHT, WIDTH)]
     seen = [sample.gt_label.item() for batch in batches for sample in batch['data_samples']]
     assert sorted(seen) == sorted(arrays['train_y'].tolist())
-    batch = preprocessor(loader.collate_fn([dataset[0]] * 2), False)  # as StageScheduleHook makes one
+    batch = preprocessor(loader.collate_fn([dataset[0]] * 2), False)  # StageScheduleHook makes one like this
     assert batch['inputs'].shape == (2, 3, HEIGHT, WIDTH)
 
 

@@ -1,4 +1,4 @@
-"""These tests are for a GPU: tools/device_run.sh runs them there, and its dry run each of them once on the CPU.
+"""Tests for a GPU: tools/device_run.sh runs them there; its dry run runs one variant of each on the CPU.
 
 ``MMKD_DEVICE_DRY_RUN=all pytest tests/device`` runs all their variants on the CPU.
 """
@@ -13,7 +13,7 @@ DRY_RUN = os.environ.get('MMKD_DEVICE_DRY_RUN')
 
 
 def pytest_collection_modifyitems(items):
-    """Without a GPU none of them runs; in the dry run, of each the first variant that can."""
+    """Skip all tests without a GPU; a dry run runs the first possible variant of each."""
     seen = set()
     for item in items:
         if 'tests/device/' not in item.nodeid:
@@ -31,18 +31,18 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope='session')
 def device() -> str:
-    """Where everything has to be."""
+    """The device on which all tensors have to lie."""
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def network_bytes(*networks: torch.nn.Module) -> list[bytes]:
-    """All weights and buffers, to be compared."""
+    """Copies of all weights and buffers, for comparisons."""
     tensors = [tensor for network in networks for tensor in network.state_dict().values()]
     return [tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() for tensor in tensors]
 
 
 class Watch(Hook):
-    """Every loss by what is learned; and that nothing else was changed, nor lies elsewhere."""
+    """Every loss, and which stages learned; checks that nothing else changed or lies on another device."""
 
     priority = 'LOWEST'
 
@@ -69,7 +69,7 @@ class Watch(Hook):
 
 @pytest.fixture
 def train(device):
-    """Train to the end, watched, and return the losses."""
+    """Train to the end under observation, and return the losses."""
 
     def run(runner) -> list:
         watch = Watch(device)

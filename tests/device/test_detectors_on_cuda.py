@@ -1,4 +1,4 @@
-"""A one-stage and a two-stage detector learn on the device, and are validated there."""
+"""A one-stage and a two-stage detector train and validate on the device."""
 
 import math
 

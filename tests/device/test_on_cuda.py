@@ -1,4 +1,4 @@
-"""Classifiers learn on the device: every method and every way to run, and what is frozen keeps its bytes."""
+"""Classifiers train on the device, by each method and option; frozen parts keep their bytes."""
 
 import copy
 import math
@@ -72,7 +72,7 @@ def test_every_way_to_train(distil, train, plain, tmp_path, case):  # noqa: F811
 @pytest.mark.only_cuda
 @pytest.mark.parametrize('case', GRAPHS)
 def test_replayed_from_graphs(distil, train, case, monkeypatch):  # noqa: F811
-    """The same losses but for rounding, and iterations do come from a graph."""
+    """The losses are the same except for rounding, and graphs are in use."""
     said = []
     monkeypatch.setattr('mmkd.acceleration.iteration_graphs.print_log', lambda text, **_: said.append(text))
     replays, replay = [], CudaGraph.replay
@@ -92,7 +92,7 @@ def test_replayed_from_graphs(distil, train, case, monkeypatch):  # noqa: F811
 
 @pytest.mark.parametrize('method', ['SSKD', 'KD', 'MHKD'])
 def test_it_computes_what_the_cpu_computes(distil, device, method):  # noqa: F811
-    """Up to the device's own rounding; tf32 would hide a mistake."""
+    """Results agree within the device's rounding; tf32 would hide a mistake."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         model = dict(type=f'mmkd.{method}', **(dict(heads=HEADS) if method == 'MHKD' else {}))
         runner = distil(model=model)
@@ -162,7 +162,7 @@ def test_images_that_stay_on_the_device(distil, train, tmp_path, device, method)
 
 
 def test_one_process_of_several(plain, teacher, tmp_path, device):  # noqa: F811
-    """NCCL with one process, and batch norms that would be the same in all."""
+    """NCCL with one process, and batch norms that are the same in all processes."""
     config = distillation(plain, teacher, tmp_path / 'run')
     if device == 'cuda':
         config.sync_bn = 'torch'
@@ -180,7 +180,7 @@ def test_one_process_of_several(plain, teacher, tmp_path, device):  # noqa: F811
 
 
 def test_it_moves_as_a_whole(distil, device):  # noqa: F811
-    """With .cpu() and .to() the teacher comes along."""
+    """The teacher moves along in .cpu() and .to()."""
     model = distil().model
     init_default_scope('mmpretrain')
     for where in ('cpu', device):

@@ -1,4 +1,4 @@
-"""On the device the stand-ins for mmcv's ops compute what mmcv's own compiled ops did."""
+"""On the device, the stand-ins for mmcv's ops compute what mmcv's own compiled ops computed."""
 
 from pathlib import Path
 

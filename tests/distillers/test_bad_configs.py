@@ -1,4 +1,4 @@
-"""Broken configs: whatever a key becomes, the run works or stops at the start with one sentence."""
+"""Broken configs: whatever value a key gets, the run works or stops at the start with one sentence."""
 
 import copy
 import math
@@ -27,7 +27,7 @@ from mmkd.errors import UserError, in_one_line
 from tests.distil import FROZEN
 
 LEFT_ALONE = ('test_dataloader', 'test_cfg', 'test_evaluator', 'visualizer', 'vis_backends', 'work_dir', 'launcher')
-ENDLESSLY = ('stacked_convs',)  # a milliard of them is built one by one
+ENDLESSLY = ('stacked_convs',)  # a billion of them would be built one by one
 ABSURD = [-1, 0, 10**9, 1e-30, 1.5, math.nan, math.inf, '', 'x', None, True, [], {}, [1], ('a', 'b'), dict(type='x')]
 METHODS = {
     'SSKD': dict(
@@ -55,11 +55,11 @@ NUMBERS = count()
 
 
 class Enough(Exception):
-    """The run works."""
+    """Raised when the run works."""
 
 
 class Stop(Hook):
-    """Leaves a run after so many iterations: past the first stage and its validation."""
+    """Stops a run after a few iterations, when it has passed the first stage and its validation."""
 
     priority = 100
 
@@ -70,7 +70,7 @@ class Stop(Hook):
 
 @pytest.fixture(scope='module')
 def valid(plain, teacher) -> dict[str, dict]:
-    """A config of each method, as tools/train.py hands it to the Runner."""
+    """A config of each method, as tools/train.py gives it to the Runner."""
     configs = {}
     for method, options in METHODS.items():
         cfg = copy.deepcopy(plain)
@@ -82,7 +82,7 @@ def valid(plain, teacher) -> dict[str, dict]:
 
 
 def run(config: dict, folder) -> None:
-    """What tools/train.py does."""
+    """Do what tools/train.py does."""
     cfg = Config(config)
     flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
@@ -97,7 +97,7 @@ def run(config: dict, folder) -> None:
 
 
 def places(node: Any, path: tuple = ()) -> Iterator[tuple]:
-    """Every key and index of a config, but in tuples, which cannot be changed."""
+    """Every key and index of a config, except those in tuples, which cannot be changed."""
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, inner in pairs:
         yield (*path, key)
@@ -110,7 +110,7 @@ def is_ours(place: tuple) -> bool:
 
 @st.composite
 def mutations(draw, configs: dict[str, dict]) -> tuple[str, tuple, str, Any]:
-    """A method, a place in its config (half of the time one of mmkd's own), and what happens to it."""
+    """A method, a place in its config (every second time one of mmkd's own), and the change to be made there."""
     method = draw(st.sampled_from(sorted(configs)))
     found = [place for place in places(configs[method]) if place[0] not in LEFT_ALONE and place[-1] not in ENDLESSLY]
     place = draw(st.sampled_from([p for p in found if is_ours(p)]) | st.sampled_from(found))
@@ -133,16 +133,16 @@ def mutate(config: dict, place: tuple, what: str, value: Any) -> dict:
 
 
 def names(message: str, place: tuple) -> bool:
-    """Whether a message names the place, or a part of the config that holds it."""
-    if 'NaN or infinite' in message:  # a number that fits and makes no sense: the loss tells
+    """Whether a message names the place, or a part of the config that contains it."""
+    if 'NaN or infinite' in message:  # the number is valid but absurd, and the loss shows it
         return True
-    keys = ['model', *place] if place[0] == 'data_preprocessor' else place  # the Runner puts it into the model
-    keys = ['default_hooks', *place] if 'pairs' in place else keys  # of stages, which speaks of the same names
+    keys = ['model', *place] if place[0] == 'data_preprocessor' else place  # the Runner moves it into the model
+    keys = ['default_hooks', *place] if 'pairs' in place else keys  # pairs of stages: the message names the same stages
     return any(key in message for key in keys if isinstance(key, str))
 
 
 def every_outcome(configs: dict[str, dict], folder, mutation) -> str:
-    """What came of a mutation, 'works' or 'told'; anything else is a failure."""
+    """The outcome of a mutation, 'works' or 'told'; any other error is a failure."""
     method, place, what, value = mutation
     try:
         run(mutate(configs[method], place, what, value), folder)
@@ -157,11 +157,11 @@ def every_outcome(configs: dict[str, dict], folder, mutation) -> str:
 
 
 class Hang(BaseException):
-    """A run took too long."""
+    """A run that takes too long."""
 
 
 class Tally:
-    """Counts outcomes and goes on after a failure, so that one run finds all of them; written down as they come."""
+    """Counts and records outcomes; it continues after a failure, so that one run finds all of them."""
 
     def __init__(self, file):
         self.file = file
@@ -169,7 +169,7 @@ class Tally:
         self.failed = {}
 
     def count(self, configs: dict[str, dict], folder, mutation) -> None:
-        """Try a mutation for a minute."""
+        """Try a mutation for at most a minute."""
         signal.signal(signal.SIGALRM, hang)
         signal.alarm(60)
         try:
@@ -195,7 +195,7 @@ def hang(*_):
 
 
 def forget_runs() -> None:
-    """Each run has a log open and its history in memory, for ever."""
+    """Close the logs and drop the histories, which each run would keep in memory."""
     for logger in MMLogger._instance_dict.values():
         for handler in logger.handlers:
             handler.close()
@@ -264,12 +264,12 @@ def test_a_few_thousand_mistakes(valid, tmp_path, monkeypatch):
 
 
 def a_few_thousand(valid: dict[str, dict], tmp_path, monkeypatch) -> None:
-    """Other ones in each run."""
-    monkeypatch.chdir(tmp_path)  # a folder in the config may have become a relative one
+    """Each run tries other mistakes."""
+    monkeypatch.chdir(tmp_path)  # a mutated folder may be a relative path
     tally = Tally(tmp_path / 'tally.txt')
     check = given(mutations(valid))(lambda mutation: tally.count(valid, tmp_path, mutation))
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, before[1]))  # what asks for too much must not take it all
+    resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, before[1]))  # a mutation must not use all memory
     try:
         settings(max_examples=3000, phases=[Phase.generate], **ENDLESS)(check)()
     finally:

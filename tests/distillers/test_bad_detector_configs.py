@@ -1,4 +1,4 @@
-"""Broken configs of detectors: whatever a key becomes, the run works or stops at the start with one sentence."""
+"""Broken configs of detectors: whatever value a key gets, the run works or stops at the start with one sentence."""
 
 import copy
 
@@ -16,7 +16,7 @@ HEADS = dict(type='mmdet.FCOSHead', feat_channels=32, stacked_convs=1, norm_on_b
 
 
 def methods(kind: str) -> dict[str, tuple[dict, dict]]:
-    """The options of each method's model and of its schedule."""
+    """The options of each method, and of its schedule."""
     first, second = ENDS[kind]
     return {
         'SSKD': (
@@ -33,7 +33,7 @@ def methods(kind: str) -> dict[str, tuple[dict, dict]]:
 
 @pytest.fixture(scope='module')
 def valid(few_digits, tmp_path_factory) -> dict[str, dict]:  # noqa: F811
-    """A config of each method for each kind of detector, as tools/train.py hands it to the Runner."""
+    """A config of each method for each kind of detector, as tools/train.py gives it to the Runner."""
     configs = {}
     for kind in ENDS:
         plain, teacher = plain_config(kind, few_digits), teacher_in(kind, tmp_path_factory.mktemp('teacher'))

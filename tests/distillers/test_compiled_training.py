@@ -1,4 +1,4 @@
-"""Compiled trainings: they compute what they compute without compiling."""
+"""Compiled trainings compute the same as plain ones."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from mmkd.acceleration import options as speed
 
 
 class Losses(Hook):
-    """Every loss, with the stages that were learned, and the parts that ran compiled."""
+    """Every loss, the stages that learned and the parts that ran compiled."""
 
     def __init__(self):
         self.seen = []
@@ -39,7 +39,7 @@ COMPILE = dict(compile=dict(backend='aot_eager'))
 
 
 def test_a_training_is_the_same_to_the_last_bit_also_when_it_is_resumed(distil, monkeypatch):
-    """Stages, their boundaries, validations with averaged weights, smaller last batches."""
+    """Cover stages, their boundaries, validation with averaged weights, and smaller last batches."""
     changes = {
         'custom_hooks': [dict(type='EMAHook', momentum=0.5)],
         'train_dataloader.batch_size': 24,
@@ -81,7 +81,7 @@ def test_other_methods_train_the_same(method, distil):
     expected = train(distil('plain', model=model, **changes))
     found = train(distil('compiled', model={**model, **COMPILE}, **changes))
     for (_, own), (_, other) in zip(found, expected, strict=True):
-        assert own == pytest.approx(other, rel=1e-5)  # gradients of a feature that two heads read are added in turn
+        assert own == pytest.approx(other, rel=1e-5)  # two heads read the feature: their gradients are added
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Whole trainings with iterations replayed from graphs end as without, bit for bit."""
+"""Whole trainings with iterations replayed from graphs end like trainings without, bit for bit."""
 
 import copy
 
@@ -11,7 +11,7 @@ from tests.acceleration.recorded_graph import RecordedGraph
 from tests.distil import distil, plain, teacher  # noqa: F401  (fixtures)
 
 SGD = dict(type='SGD', lr=0.05, momentum=0.9)
-CASES = {  # epochs have 4 iterations, of which the first 3 after a validation warm up
+CASES = {  # an epoch has 4 iterations; the first 3 after a validation are warm-up
     'SSKD': dict(hook=dict(stages=['layer2', 'layer4', 'head'], lengths=[2, 2, 4])),
     'SSKD, everything in the end': dict(hook=dict(stages=['layer3'], lengths=[8], unfreeze_last=False)),
     'KD': dict(model=dict(type='mmkd.KD')),
@@ -19,7 +19,7 @@ CASES = {  # epochs have 4 iterations, of which the first 3 after a validation w
     'MHKD': {
         'model': dict(type='mmkd.MHKD', heads=dict(type='mmkd.AuxiliaryHead', width=8), soft_until=0.6),
         'hook': dict(stages=['teacher_heads', 'all']),
-        'train_cfg.val_interval': 8,  # soft targets end while a graph is there
+        'train_cfg.val_interval': 8,  # soft targets end while a graph exists
     },
     'averaged weights, clipped': dict(
         model=dict(type='mmkd.KD'),
@@ -36,7 +36,7 @@ CASES = {  # epochs have 4 iterations, of which the first 3 after a validation w
 
 
 class Watch(Hook):
-    """The losses, and how many iterations came from a graph."""
+    """The losses, and the number of iterations replayed from a graph."""
 
     def __init__(self):
         self.losses, self.replayed = [], 0
@@ -97,7 +97,7 @@ def test_whoever_changes_weights_drops_the_graph(distil):  # noqa: F811
         act()
         assert distiller.acceleration.graphs.captured is None
     distiller.acceleration.graphs.captured = object()
-    distiller.train(True)  # as each epoch does
+    distiller.train(True)  # every epoch does this
     assert distiller.acceleration.graphs.captured is not None
 
 

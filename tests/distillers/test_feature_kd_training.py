@@ -63,7 +63,7 @@ def test_terms_are_the_students_own_loss_and_each_places_distance(distil):
         getattr(teacher.backbone, name).register_forward_hook(lambda *call: targets.append(call[2]))
     teacher(inputs, mode='tensor')
     for name, feature, target in zip(('layer2', 'layer4'), features, targets):
-        adapted = model.extras[name][0].project(feature)  # as it was fitted in the same forward
+        adapted = model.extras[name][0].project(feature)  # this forward fitted the map
         torch.testing.assert_close(losses[f'loss_mimic_{name}'], 3.0 * PKDLoss()((adapted,), (target,)))
 
 
@@ -107,7 +107,7 @@ def test_sskd_mimics_beside_the_head_what_changes_and_nothing_in_the_papers_form
     data = model.data_preprocessor(next(iter(runner.train_dataloader)), True)
     mimicked = {f'loss_mimic_layer{i}' for i in range(1, 5)}
     assert set(model.loss(**data)) == {'loss_own', *mimicked}
-    assert len(model.trained_extras()) == 8  # an adapter and a loss a place
+    assert len(model.trained_extras()) == 8  # each place has an adapter and a loss
     model.enter(('layer3', 'head'))
     assert set(model.loss(**data)) == {'loss_own', 'loss_mimic_layer3', 'loss_mimic_layer4'}
     model.enter(('head',))

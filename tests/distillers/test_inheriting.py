@@ -1,4 +1,4 @@
-"""What a student takes over from its teacher: said, exact, or refused with the reason."""
+"""What a student inherits from its teacher: logged, exact, or refused with the reason."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ pytest.importorskip('mmdet')
 
 
 def detector(neck: int, levels: int = 1, norm: dict | None = None, depth: int = 18):
-    """A RetinaNet whose neck has such a width and whose head, of two 3x3 convolutions, has always the same."""
+    """A RetinaNet with a neck of this width and a head of two 3x3 convolutions with a fixed width."""
     model = plain_model('retinanet/retinanet_r18_fpn_1x_coco')
     model['backbone'].update(depth=depth)
     start = dict(start_level=1, num_outs=levels, add_extra_convs=False)
@@ -25,13 +25,13 @@ def detector(neck: int, levels: int = 1, norm: dict | None = None, depth: int = 
 
 
 def learned(student: dict, teacher: dict, side: int = 128):
-    """A distiller whose maps were fit to a batch, and whose head is as it was initialised; a batch."""
+    """A distiller with maps fitted to a batch and a newly initialised head, and the batch."""
     as_in_a_run()
     teacher = dict(config=dict(model=teacher, default_scope='mmdet'), checkpoint=None)
     distiller = MODELS.build(dict(type='mmkd.SSKD', student=student, teacher=teacher))
     distiller.init_weights()
     for network in (distiller.student, distiller.teacher.network):
-        for name, value in network.bbox_head.state_dict().items():  # else biases are 0 and scores are all alike
+        for name, value in network.bbox_head.state_dict().items():  # biases of 0 would make all scores equal
             if value.is_floating_point():
                 value.uniform_(0.5, 2) if name.endswith('running_var') else value.normal_(std=0.1)
     inputs = torch.randn(2, 3, side, side + 32)
@@ -46,7 +46,7 @@ def learned(student: dict, teacher: dict, side: int = 128):
 
 @torch.no_grad()
 def scores_of_both(distiller, inputs):
-    """The student's, and what the teacher's head makes of the adapted feature."""
+    """The student's scores, and those of the teacher's head on the adapted feature."""
     distiller.eval()
     feature, target = distiller.student.extract_feat(inputs), distiller.teacher.network.extract_feat(inputs)
     adapted = distiller.extras['neck'](feature, target)
@@ -56,7 +56,7 @@ def scores_of_both(distiller, inputs):
 
 def equal_inside(score, wanted, border: int = 2) -> bool:
     scale, inside = wanted.abs().max(), (..., *[slice(border, -border)] * 2)
-    assert not torch.allclose(score / scale, wanted / scale, rtol=0, atol=1e-3)  # at the border
+    assert not torch.allclose(score / scale, wanted / scale, rtol=0, atol=1e-3)  # positions at the border differ
     return torch.allclose(score[inside] / scale, wanted[inside] / scale, rtol=0, atol=1e-5)
 
 
@@ -92,7 +92,7 @@ def test_levels_that_a_head_reads_alike_share_one_map():
     assert 'in the inner 51% of the maps; within 2 of' in distiller.inherit_head(inputs)
     scores = scores_of_both(distiller, inputs)
     assert [score.shape[2:] for score, _ in scores] == [(16, 20), (8, 10), (4, 5)] * 2
-    assert all(equal_inside(*pair) for pair in scores if len(pair[0][0, 0]) > 4)  # the coarsest is all border
+    assert all(equal_inside(*pair) for pair in scores if len(pair[0][0, 0]) > 4)  # the coarsest level is all border
 
 
 def test_a_head_of_other_widths_leaves_each_level_its_own_map():
@@ -121,7 +121,7 @@ def test_maps_that_are_all_border_are_refused():
 
 
 def test_a_norm_over_the_whole_map_spreads_its_border(monkeypatch):
-    """Its convolution has a bias, which mmdet leaves out before a norm."""
+    """The convolution has a bias, which mmdet omits before a norm."""
     from mmdet.models.dense_heads import retina_head
 
     convolution = retina_head.ConvModule

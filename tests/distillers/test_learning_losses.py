@@ -1,4 +1,4 @@
-"""Losses that have something to learn themselves."""
+"""Losses with trainable parameters."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.distillers.test_sskd_training import bytes_of
 
 
 class Weighted(nn.Module):
-    """Learns how much of the student it compares, and counts its batches."""
+    """Learns a factor for the student's feature, and counts its batches."""
 
     def __init__(self):
         super().__init__()

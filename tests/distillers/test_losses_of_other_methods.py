@@ -1,4 +1,4 @@
-"""Losses of other methods in SSKD, KD and MHKD: what they learn, what they are given, what is refused."""
+"""Losses of other methods in SSKD, KD and MHKD: what they learn, which inputs they get, what is refused."""
 
 import copy
 
@@ -13,7 +13,7 @@ SHORT = dict(stages=['layer1', 'all'], lengths=[2, 6], score_teacher=False)
 
 
 def begun(runner, phase=0):
-    """The distiller in a phase, with its hook and before the first iteration."""
+    """Begin a phase of the distiller with its hook, before the first iteration."""
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     schedule = next(hook for hook in runner.hooks if type(hook).__name__ == 'StageScheduleHook')

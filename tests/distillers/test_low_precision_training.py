@@ -1,4 +1,4 @@
-"""Trainings with what is frozen in half the bits: what learns, what is measured and what is saved stay in full."""
+"""Trainings with frozen parts in 16 bits: trained parts, metrics and checkpoints stay in float32."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ STAGES = {'layer1', 'layer2', 'layer3', 'layer4'}
 
 
 class Watch(Hook):
-    """By the stages that learn: in what convolutions and linear layers compute, what extras get, losses, gradients."""
+    """By the trained stages: dtypes of convolutions and linear layers, dtypes for extras, losses, gradients."""
 
     priority = 'LOWEST'
 
@@ -73,13 +73,13 @@ def test_what_is_frozen_runs_so_in_each_stage_and_all_else_in_full(distil, plain
         now = seen[stage,]
         behind = names.index(stage)
         expected = {f'student {name}': {HALF} for name in names[:behind]} | {f'student {stage}': {FULL}}
-        if stage == 'layer1':  # the stem learns with it
+        if stage == 'layer1':  # the stem is trained with it
             expected['student stem'] = {FULL}
         if stage != 'head':
             expected |= {f'teacher {name}': {HALF} for name in names[: behind + 1]}
         assert now == expected | {'losses': {FULL}, 'gradients': {FULL}}
     assert all(dtypes == {FULL} for dtypes in seen['validation'].values())
-    assert 'teacher layer4' in seen['validation']  # its own score, and the mimic loss
+    assert 'teacher layer4' in seen['validation']  # the teacher's score, and the mimic loss
     assert {p.dtype for p in runner.model.parameters()} == {FULL}
     saved = torch.load(f'{runner.work_dir}/epoch_8.pth', weights_only=False)['state_dict']
     from mmpretrain import get_model
@@ -119,7 +119,7 @@ def test_validation_and_the_teachers_score_are_the_same_to_the_last_bit(distil, 
                 distiller.eval()
                 measured.append(distiller.measure(inputs, samples)['mimic_loss'])
                 outputs.append(distiller(inputs, samples, mode='tensor'))
-                distiller.train()  # last: it moves the statistics of layer3
+                distiller.train()  # this comes last, since it changes the statistics of layer3
                 training.append(distiller.loss(inputs, samples)['loss_mimic_layer3'])
             raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Multi-head distillation and plain soft targets: what is learned, from what, and when."""
+"""Multi-head distillation and plain soft targets: which parts learn, from which losses, and when."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ WHOSE = 'student_heads', 'teacher_heads'
 
 @pytest.fixture
 def mhkd(distil):
-    """Make the runner of an MHKD training with small heads."""
+    """Build the runner of an MHKD training with small heads."""
 
     def make(work_dir: str = 'run', hook: dict | None = None, model: dict | None = None, **changes):
         return distil(work_dir, hook, {**dict(type='mmkd.MHKD', heads=HEADS), **(model or {})}, **changes)
@@ -29,7 +29,7 @@ def mhkd(distil):
 
 
 class Losses(Hook):
-    """The terms of every iteration."""
+    """The loss terms of every iteration."""
 
     def __init__(self):
         self.seen = []
@@ -63,7 +63,7 @@ def softmax(scores):
 
 
 def soft(student, teacher, tau=4.0):
-    """By the definition, row by row."""
+    """Compute the loss by its definition, row by row."""
     rows = zip(softmax(student / tau), softmax(teacher / tau))
     return tau**2 * np.mean([sum(t * (np.log(t) - np.log(s)) for s, t in zip(*row)) for row in rows])
 
@@ -86,7 +86,7 @@ def features_by_hand(network, inputs) -> list:
 def test_every_term_against_numpy(mhkd, target):
     model = dict(gamma=0.3, alpha=0.7, beta=0.6, ce_share=0.25, head_weights=dict(layer2=3.0), target=target)
     distiller, inputs, samples = prepared(mhkd(model=model))
-    for module in distiller.extras.modules():  # scores that differ enough to be told apart in float32
+    for module in distiller.extras.modules():  # scores differ enough for float32 to show it
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=3)
     teacher_inputs = distiller.teacher_inputs(inputs)
@@ -392,7 +392,7 @@ def test_soft_targets_against_numpy(distil):
 
 
 def mixed(runner) -> tuple:
-    """The distiller before its first iteration, and a batch that its student's Mixup mixes."""
+    """The distiller before its first iteration, and a batch that the student's Mixup has mixed."""
     distiller, _, _ = prepared(runner)
     batch = distiller.data_preprocessor(next(iter(runner.train_dataloader)), True)
     return distiller, batch['inputs'], batch['data_samples']
@@ -435,7 +435,7 @@ def test_the_validation_mixes_no_images(mhkd, monkeypatch):
 
 @pytest.fixture
 def other_images(teacher):
-    """The teacher with images of another normalisation that are padded to multiples of 12."""
+    """A teacher with another normalisation, whose images are padded to multiples of 12."""
     other = copy.deepcopy(teacher)
     mean, std = [30.0, 10.0, 50.0], [20.0, 90.0, 40.0]
     other['config']['data_preprocessor'].update(mean=mean, std=std, pad_size_divisor=12)
@@ -475,7 +475,7 @@ def test_a_convolution_of_the_teacher_that_is_read_is_not_folded(distil, method)
     options = dict(heads=HEADS, attach=[(path, path)]) if method == 'mmkd.MHKD' else dict(pairs=[(path, path)])
     runner = distil(model=dict(type=method, **options))
     network = runner.model.teacher.network
-    for module in network.modules():  # statistics that a folding would show
+    for module in network.modules():  # statistics with which folding would show
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-1, 1)
             module.running_var.uniform_(0.5, 2)

@@ -1,4 +1,4 @@
-"""What is done to all tensors of a distiller is done to the teacher's as well."""
+"""Every move of a distiller's tensors also moves the teacher's."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def tensors_of(network) -> list[torch.Tensor]:
 )
 def test_the_teacher_comes_along(distil, monkeypatch, move):
     distiller = distil().model
-    for name in ('cuda', 'cpu'):  # wherever that is
+    for name in ('cuda', 'cpu'):  # wherever this device is
         monkeypatch.setattr(torch.Tensor, name, lambda tensor, *_, **__: tensor.to('meta'))
     before = {(tensor.device.type, tensor.dtype) for tensor in distiller.student.parameters()}
     assert move(distiller) is distiller

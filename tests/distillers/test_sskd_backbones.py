@@ -1,4 +1,4 @@
-"""Every stage of every family of backbones learns, behind frozen ones."""
+"""Every stage of every backbone family learns behind frozen stages."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Real trainings: what changes in a stage, what never does, and what comes out."""
+"""Real trainings: what a stage changes, what stays, and what the checkpoint contains."""
 
 import copy
 import math
@@ -15,7 +15,7 @@ from mmkd.errors import UserError
 
 
 def bytes_of(network, names=None) -> dict[str, bytes]:
-    """Parameters and buffers, to the bit."""
+    """Parameters and buffers as bytes."""
     return {
         name: tensor.detach().numpy().tobytes()
         for name, tensor in network.state_dict().items()
@@ -24,9 +24,9 @@ def bytes_of(network, names=None) -> dict[str, bytes]:
 
 
 class Watch(Hook):
-    """Takes the bytes of student, extras and teacher at each stage's start and end."""
+    """Records the bytes of student, extras and teacher at each stage's start and end."""
 
-    priority = 6  # right after the schedule
+    priority = 6  # directly after the schedule
 
     def __init__(self):
         self.stages = []
@@ -69,7 +69,7 @@ def test_only_the_stage_and_its_adapter_change_and_the_teacher_never_does(watche
             for name in before['student']
             if name not in dict(runner.model.student.named_parameters()) and name.rpartition('.')[0] in stage.modules
         }
-        if stage is plan.stages[-1]:  # at its end the head becomes the teacher's
+        if stage is plan.stages[-1]:  # at the end of the stage the head becomes the teacher's
             assert set(plan.head.parameters) <= changed
             changed -= set(plan.head.parameters)
         assert changed <= set(stage.parameters) | own_buffers
@@ -97,7 +97,7 @@ def test_by_default_everything_learns_at_the_end_from_the_teachers_head(distil):
 
 
 def test_without_labels_the_student_scores_as_the_teacher_does_of_its_features(distil, tmp_path):
-    """No phase has the head: 3 stages one by one, the last of which is validated, since its head is the teacher's."""
+    """No phase trains the head: 3 single stages; the last one is validated, since its head is the teacher's."""
     runner = distil('run', hook=dict(stages=['layer2', 'layer3', 'layer4'], lengths=[3, 2, 3]))
     runner.train()
     model, inputs = runner.model.eval(), torch.randn(5, 3, 16, 16)
@@ -109,7 +109,7 @@ def test_without_labels_the_student_scores_as_the_teacher_does_of_its_features(d
         torch.testing.assert_close(model.student(inputs, mode='tensor'), wanted, rtol=1e-4, atol=1e-5)
     saved = torch.load(tmp_path / 'run' / 'epoch_8.pth', weights_only=False)['state_dict']
     assert torch.equal(saved['head.fc.weight'], model.student.head.fc.weight)
-    assert len(runner.message_hub.get_scalar('val/accuracy/top1').data[0]) == 1  # with the head, at the end
+    assert len(runner.message_hub.get_scalar('val/accuracy/top1').data[0]) == 1  # with the teacher's head, at the end
 
 
 def test_a_label_free_run_resumes_byte_for_byte(distil, tmp_path):
@@ -125,7 +125,7 @@ def test_the_head_can_be_left_alone(distil):
     runner = distil('run', hook=dict(stages=['layer4'], lengths=[8]), model=dict(head_from_teacher=False))
     runner.train()
     assert not torch.equal(runner.model.student.head.fc.bias, runner.model.teacher.network.head.fc.bias)
-    assert runner.model.student.head.fc.bias.abs().max() == 0  # as it was initialised
+    assert runner.model.student.head.fc.bias.abs().max() == 0  # as initialised
 
 
 def test_the_checkpoint_is_the_plain_student(watched, plain, tmp_path):
@@ -286,7 +286,7 @@ def test_all_stages_at_once(distil):
     assert mimicked == [{f'loss_mimic_{name}' for name in layers}] * 4 + [set()] * 28
     for stage in runner.model.plan:
         is_head = stage is runner.model.plan.head
-        for record, learns in ((together, True), (head, is_head)):  # the head becomes the teacher's with the features
+        for record, learns in ((together, True), (head, is_head)):  # head and features are inherited
             changed = [record['start']['student'][name] != record['end']['student'][name] for name in stage.parameters]
             assert changed == [learns] * len(stage.parameters), stage.name
 
@@ -307,13 +307,13 @@ def test_a_forgotten_hook_is_told(distil):
 
 
 def test_vectors_are_mimicked_where_they_are_named(distil, tmp_path):
-    """Behind global pooling, of other widths; the head that follows is the teacher's."""
+    """The last stage is behind global pooling and has other widths; the head after it is the teacher's."""
     runner = distil(model=dict(pairs=[('layer2', 'layer2'), ('neck', 'neck')]))
     losses, step = [], runner.model.train_step
     runner.model.train_step = lambda data, optim_wrapper: losses.append(step(data, optim_wrapper)) or losses[-1]
     runner.train()
     mimic = [float(row['loss_mimic_neck']) for row in losses if 'loss_mimic_neck' in row]
-    assert max(mimic) > 0  # the map between few images and many channels fits at first
+    assert max(mimic) > 0  # with few images and many channels, the map fits everything at first
     (log,) = (tmp_path / 'run').glob('*/*.log')
     assert "The student's head is now the teacher's, times the maps between their features." in log.read_text()
 
@@ -327,7 +327,7 @@ def test_a_distiller_that_was_never_prepared_says_what_is_missing(distil, kind):
         lambda: model.build_extras([('layer1',)]),
         lambda: model.speed_up(torch.zeros(2, 3, 16, 16)),
     ]
-    for use in uses[: 2 if kind == 'mmkd.KD' else 4]:  # KD has nothing to build for a phase
+    for use in uses[: 2 if kind == 'mmkd.KD' else 4]:  # KD builds nothing for a phase
         with pytest.raises(UserError, match=r'nothing says which stage is learned; add .* tools/train.py does by'):
             use()
 
@@ -368,7 +368,7 @@ def test_norms_are_folded_where_they_are_frozen_and_nowhere_else(distil):
 
 def test_folded_norms_follow_loaded_and_swapped_weights(distil):
     runner = distil()
-    runner.train()  # ends with the head: the whole backbone is frozen
+    runner.train()  # ends with the head phase, in which the whole backbone is frozen
     distiller = runner.model
     images = torch.rand(2, 3, 8, 8)
 
@@ -383,7 +383,7 @@ def test_folded_norms_follow_loaded_and_swapped_weights(distil):
     assert follows()
     distiller.load_state_dict({name: 0.9 * value for name, value in distiller.state_dict().items()})
     assert follows()
-    for parameter in distiller.student.backbone.parameters():  # as averages are
+    for parameter in distiller.student.backbone.parameters():  # averaging does this
         parameter.data.copy_(parameter.data * 1.2)
     assert not follows()
     distiller.train(not distiller.training)

@@ -1,4 +1,4 @@
-"""Named terms of FeatureKD: what runs, what is summed, what is refused."""
+"""Named terms of FeatureKD: how far networks run, what is summed, what is refused."""
 
 import copy
 
@@ -13,6 +13,7 @@ from tests.distillers.test_feature_kd_training import bytes_of, train
 from tests.distillers.test_losses_of_other_methods import begun
 
 AT = dict(type='mmkd.ATLoss')
+SOFT = dict(loss=dict(type='mmkd.SoftTargetLoss'), places='scores')
 TERMS = dict(
     attention=dict(loss=AT, places=['layer1', -2], weight=0.5),
     relations=dict(loss=dict(type='mmkd.RKDLoss'), places=['embedding']),
@@ -76,6 +77,34 @@ def test_the_teacher_runs_as_far_as_the_furthest_place_and_not_at_all_while_its_
 def test_when_a_term_acts():
     assert [When(0.5, 0.75).share(progress) for progress in (0, 0.25, 0.5, 0.75)] == [0, 0.5, 1, 0]
     assert When().share(0) == When().share(0.99) == 1
+    in_epochs = When(dict(epochs=3), dict(epochs=6))
+    assert in_epochs.in_parts('key', 12) == When(0.25, 0.5)
+    assert When(0.25, dict(epochs=2.5)).in_parts('key', 5) == When(0.25, 0.5)
+    assert When(dict(epochs=3)).in_parts('key', 7).share(12 / 28) == 1  # of 4 iterations an epoch
+
+
+def test_epochs_are_those_of_the_phase(distil):
+    hook = dict(stages=['layer1', 'all'], lengths=[3, 5], score_teacher=False)
+    term = dict(loss=AT, warm_up=dict(epochs=1), until=dict(epochs=2))
+    model, data = begun(distil(hook=hook, model=feature_kd(hint=term, soft=dict(SOFT, until=dict(epochs=1)))), 1)
+    assert model.terms['hint'].when == When(0.2, 0.4)
+    assert model.terms['soft'].when == When(0.0, 0.2)
+    model.progress = 0.2
+    assert 'loss_term_soft' not in model.loss(**data)
+
+
+@pytest.mark.parametrize(
+    ('epochs', 'loop', 'said'),
+    [
+        (9, None, 'hint.until: 9 epochs are more than the 8 of the phase; take fewer, or leave it out'),
+        (2, dict(type='IterBasedTrainLoop', max_iters=4), 'hint.until: the training counts iterations, no epochs; '),
+    ],
+)
+def test_epochs_that_there_are_not_are_refused(distil, epochs, loop, said):
+    changes = {'train_cfg': loop} if loop else {}
+    runner = distil(hook=ONE_PHASE, model=feature_kd(hint=dict(loss=AT, until=dict(epochs=epochs))), **changes)
+    with pytest.raises(UserError, match=f'^model.terms.{said}'):
+        begun(runner)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +117,8 @@ def test_when_a_term_acts():
         (dict(loss=AT, places=['layer4', 'layer4']), r'hint.places: .* names a place twice'),
         (dict(loss=AT, weight=-1), r'hint.weight must be a finite number of 0 or more, not -1'),
         (dict(loss=AT, warm_up=2), r'hint.warm_up must be a number from 0 to 1, not 2'),
+        (dict(loss=AT, until=dict(epoch=2)), r"hint.until: it must be a part of the phase, .* not {'epoch': 2}"),
+        (dict(loss=AT, warm_up=dict(epochs=-2)), r'hint.warm_up.epochs must be a finite number of 0 or more, not -2'),
         (dict(loss=AT, adapt='yes'), r"hint.adapt: it must be True or False, or be left out, not 'yes'"),
         (dict(loss=AT, weights=1), r'hint.weights: a term takes no weights. Did you mean weight'),
         (dict(places=['layer4']), r'hint: it has no loss'),
@@ -127,11 +158,14 @@ def test_an_unknown_loss_or_argument(loss, said):
 
 
 def test_terms_resume_byte_for_byte_after_stages(distil, tmp_path):
+    """Two epochs into the phase: while weights grow, and before a term stops."""
     hook = dict(stages=[['layer1', 'layer2'], 'all'], lengths=[3, 5], score_teacher=False)
-    whole = distil('whole', hook, feature_kd(**TERMS))
+    warming = dict(TERMS['soft'], warm_up=dict(epochs=4))
+    terms = {**TERMS, 'soft': warming, 'relations': dict(TERMS['relations'], until=dict(epochs=3))}
+    whole = distil('whole', hook, feature_kd(**terms))
     whole.train()
     path = str(tmp_path / 'whole' / 'epoch_5.pth')
-    resumed = distil('resumed', hook, feature_kd(**TERMS), resume=True, load_from=path)
+    resumed = distil('resumed', hook, feature_kd(**terms), resume=True, load_from=path)
     resumed.train()
     for network in ('student', 'extras'):
         assert bytes_of(getattr(resumed.model, network)) == bytes_of(getattr(whole.model, network))

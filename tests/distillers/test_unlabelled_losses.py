@@ -1,4 +1,4 @@
-"""What each term is with images that have no labels beside labelled ones, by number."""
+"""The value of each loss term when unlabelled images come beside labelled ones."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def prepared(distil):
         torch.manual_seed(3)
         labelled = distiller.data_preprocessor(next(iter(runner.train_dataloader)), False)
         assert schedule.unlabelled.hand_over(distiller.current) == 5
-        for sample in distiller.unlabelled.data_samples:  # a loss that looks for one raises
+        for sample in distiller.unlabelled.data_samples:  # a loss that reads labels raises
             sample.pop('gt_label')
         return distiller, Batch(labelled['inputs'], labelled['data_samples']), distiller.unlabelled
 

@@ -1,11 +1,11 @@
-"""The same metrics, written as their definitions say: every threshold, every pair, every probe, in plain loops."""
+"""The same metrics, written like their definitions: plain loops over every threshold, pair and probe."""
 
 import math
 from itertools import pairwise
 
 
 def tar_at_far(scores, same, rate):
-    """The best TAR of all thresholds with a FAR of at most the rate, None if one pair is more than that."""
+    """The best TAR of all thresholds whose FAR is at most the rate; None if a single pair exceeds the rate."""
     genuine = [s for s, is_same in zip(scores, same) if is_same]
     impostor = [s for s, is_same in zip(scores, same) if not is_same]
     if not impostor or rate * len(impostor) < 1:
@@ -18,7 +18,7 @@ def tar_at_far(scores, same, rate):
 
 
 def fold_accuracies(scores, same, folds):
-    """Thresholds in the middle between neighbours; the highest of the best."""
+    """The best threshold among the means of neighbouring scores; the highest if several are equal."""
     sizes = [len(scores) // folds + (fold < len(scores) % folds) for fold in range(folds)]
     accuracies, begin = [], 0
     for size in sizes:
@@ -43,7 +43,7 @@ def mean(vectors):
 
 
 def pooled(embeddings, images, templates, media, weights=None, keep_norm=False):
-    """By template: the mean of its media's means, normalised."""
+    """For each template the normalised mean of its media's means."""
     found = {}
     for template in sorted(set(templates)):
         by_medium = {}
@@ -58,7 +58,7 @@ def pooled(embeddings, images, templates, media, weights=None, keep_norm=False):
 
 
 def searched(probes, probe_people, gallery, gallery_people):
-    """Ranks and scores of the mates, and the best scores of those without one."""
+    """The mates' ranks and scores, and the best scores of probes without a mate."""
     ranks, mates, strangers = [], [], []
     for vector, person in zip(probes, probe_people):
         best = {}

@@ -12,7 +12,7 @@ from tests.evaluation import slow
 
 @pytest.fixture
 def log(monkeypatch):
-    """What is logged, with its level."""
+    """The logged messages with their levels."""
     said = []
     monkeypatch.setattr(
         'mmkd.evaluation.protocols.print_log', lambda text, logger, level=logging.INFO: said.append((level, text))
@@ -63,7 +63,7 @@ def template_protocol(splits, **options):
     comparisons, searches = [], []
     for _ in range(splits):
         images, templates, media = random.randint(0, 50, 80), random.randint(10, 40, 80), random.randint(0, 3, 80)
-        templates[:30] = np.arange(10, 40)  # none without media
+        templates[:30] = np.arange(10, 40)  # templates without media are missing
         first, second = random.randint(10, 40, (2, 200))
         of = Templates(images, templates, media, {t: t % 10 for t in range(10, 40)})
         comparisons.append(Comparisons(of, first, second, first % 10 == second % 10))
@@ -146,7 +146,7 @@ def test_the_metric_joins_batches_of_any_size(log):
     wanted = protocol.evaluate(embeddings)
     assert copy.deepcopy(protocol) is protocol
     metric = metric_of(embeddings, (4, 5, 2), protocol)
-    metric.process(None, next(batches(embeddings, (1,))))  # once more, as another process may
+    metric.process(None, next(batches(embeddings, (1,))))  # again, as in another process
     assert metric.evaluate(11) == {f'face/{name}': value for name, value in wanted.items()}
 
 

@@ -15,7 +15,7 @@ def test_equals_the_mean_of_the_medias_means(seed, weighted, keep_norm, monkeypa
     random = np.random.RandomState(seed)
     embeddings = random.randn(20, 5).astype(np.float32)
     images, names, media = random.randint(0, 20, 40), random.choice([3, 14, 15, 92], 40), random.randint(0, 4, 40)
-    images, names, media = [*images, 4], [*names, 100], [*media, 2]  # one of a single image
+    images, names, media = [*images, 4], [*names, 100], [*media, 2]  # a medium with one image
     weights = random.rand(20) + 0.1 if weighted else None
     found, vectors = pool(embeddings, *map(np.array, (images, names, media)), weights, keep_norm)
     wanted = slow.pooled(embeddings, images, names, media, weights, keep_norm)
@@ -25,7 +25,7 @@ def test_equals_the_mean_of_the_medias_means(seed, weighted, keep_norm, monkeypa
 
 def test_by_hand():
     embeddings = np.array([[3, 0], [0, 2], [0, 5]], np.float32)
-    # two frames of medium 1 count as much as the one image of medium 0
+    # the two frames of medium 1 count as much as the one image of medium 0
     names, vectors = pool(embeddings, np.array([0, 1, 2]), np.array([8, 8, 8]), np.array([0, 1, 1]))
     assert names.tolist() == [8]
     np.testing.assert_allclose(vectors, [[0.5**0.5, 0.5**0.5]], rtol=1e-6)

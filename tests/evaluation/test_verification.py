@@ -21,7 +21,7 @@ def test_tar_is_that_of_the_best_threshold(seed):
 
 def test_tar_by_hand():
     genuine, impostor = np.array([0.9, 0.8, 0.4, 0.2]), np.array([0.7, 0.5, 0.3, 0.1])
-    # one of four impostors may pass: the threshold is 0.5; two: 0.3; all: none
+    # thresholds at which one of four impostors passes: 0.5; two: 0.3; all: none
     assert accept_rates(genuine, impostor, (0.25, 0.5, 1.0)) == {0.25: 0.5, 0.5: 0.75, 1.0: 1.0}
     assert accept_rates(genuine, impostor, (0.2,)) == {}
     assert accept_rates(genuine, np.array([]), RATES) == {}
@@ -35,7 +35,7 @@ def test_a_network_that_says_always_the_same_accepts_nobody():
 def test_a_product_that_is_rounded_down_counts_whole():
     assert 0.29 * 100 < 29
     impostor = np.arange(100.0)
-    assert accept_rates(np.array([70.5]), impostor, (0.29,)) == {0.29: 1}  # 71 to 99 pass
+    assert accept_rates(np.array([70.5]), impostor, (0.29,)) == {0.29: 1}  # scores 71 to 99 pass
     assert accept_rates(np.array([70.0]), impostor, (0.29,)) == {0.29: 0}
 
 
@@ -52,14 +52,14 @@ def test_accuracy_is_at_the_best_threshold_of_the_other_folds(seed, pairs, folds
 def test_accuracy_by_hand():
     scores = np.array([0.9, 0.1, 0.85, 0.2, 0.3, 0.7])
     same = np.array([True, False, True, False, True, False])
-    # the first two folds' thresholds are 0.775 and 0.8; the third's is 0.525, and both of its pairs are wrong
+    # thresholds of the first two folds: 0.775 and 0.8; of the third: 0.525, at which both of its pairs are wrong
     assert best_threshold(scores[:4], same[:4]) == pytest.approx(0.525)
     assert fold_accuracies(scores, same, 3).tolist() == [1, 1, 0]
 
 
 def test_ends_are_thresholds_too():
     scores = np.array([0.1, 0.4])
-    assert best_threshold(scores, np.array([False, False])) == 0.4  # accepts none
+    assert best_threshold(scores, np.array([False, False])) == 0.4  # accepts no pair
     assert best_threshold(scores, np.array([True, True])) == -np.inf
 
 

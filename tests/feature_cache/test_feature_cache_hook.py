@@ -1,4 +1,4 @@
-"""The head learned from kept features: the same weights as from the images, and a file that is never another's."""
+"""A head trained on kept features has the same weights as one trained on images, and no file is used for other data."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def cache(views: int = 1, **options) -> dict:
 
 
 class Watch(Hook):
-    """Losses and calls of the backbone in the iterations of the head's stage, and the file's time."""
+    """Losses, calls of the backbone in the head's iterations, and the time of the cache file."""
 
     priority = 'LOWEST'
 
@@ -79,7 +79,7 @@ def test_without_chance_it_is_the_same_training(distil, tmp_path):
     kept = trained(distil, 'kept', watches[1], **{PIPELINE: PLAIN_PIPELINE}, **cache())
     assert watches[0].calls['train head'] == 6
     assert watches[1].calls['train head'] == 0
-    assert watches[1].calls['other head'] == watches[0].calls['other head'] + 2  # the filling; validation sees images
+    assert watches[1].calls['other head'] == watches[0].calls['other head'] + 2  # while filling; validation uses images
     assert watches[1].losses == watches[0].losses
     assert bytes_of(kept) == bytes_of(whole)
     scores = [runner.message_hub.get_scalar('val/accuracy/top1').data[0].tolist() for runner in (whole, kept)]
@@ -108,7 +108,7 @@ def test_each_view_has_the_loss_of_its_image(distil, tmp_path):
     with torch.no_grad():
         (expected,) = model.student.extract_feat(batch['inputs'])
         losses = [model.student.head.loss((x,), y) for x, y in ((feature, samples), (expected, batch['data_samples']))]
-    assert torch.allclose(feature, expected, rtol=1e-4, atol=1e-6)  # a batch of 3, not of 16
+    assert torch.allclose(feature, expected, rtol=1e-4, atol=1e-6)  # a batch of 3 instead of 16
     assert torch.allclose(losses[0]['loss'], losses[1]['loss'], rtol=1e-5)
     assert [int(sample.gt_label) for sample in samples] == [int(image['data_samples'].gt_label) for image in images]
     assert not torch.allclose(feature[0], feature[1])
@@ -129,7 +129,7 @@ def test_every_view_is_drawn_and_each_epoch_anew(distil):
     epochs = [frozenset().union(*seen[i : i + 2]) for i in range(0, 6, 2)]
     assert {len(epoch) for epoch in epochs} == {32}
     assert len(set(epochs)) == 3
-    assert len(frozenset().union(*epochs)) > 45  # of 64, some of them alike
+    assert len(frozenset().union(*epochs)) > 45  # some of the 64 rows are equal
 
 
 class Stop(Exception):
@@ -146,7 +146,7 @@ class StopAt(Hook):
 
 
 def stopped(distil, epoch=2, name='run', **changes):
-    """A run that ends within an epoch, without a word."""
+    """A run that ends within an epoch and logs nothing about it."""
     with pytest.raises(Stop):
         trained(distil, name, StopAt(epoch), **changes)
 
@@ -189,7 +189,7 @@ def test_a_signal_while_it_is_filled(distil, tmp_path, monkeypatch):
 
 
 class Changed(Hook):
-    """Another state than that which the file was made of."""
+    """The weights differ from those with which the file was made."""
 
     def __init__(self, change):
         self.change = change
@@ -234,7 +234,7 @@ def zero(content: bytearray) -> None:
 
 
 def relabel(content: bytearray) -> None:
-    content[20 * 264 - 1] ^= 1  # the highest byte of a label
+    content[20 * 264 - 1] ^= 1  # the highest byte of the label
 
 
 @pytest.mark.parametrize(('damage', 'workers'), [(cut_off, 0), (cut_off, 2), (zero, 0), (relabel, 0)])
@@ -273,7 +273,7 @@ def test_another_run_at_work_in_the_folder(distil, tmp_path, monkeypatch):
         other.kill()
         other.wait(20)
     assert not list(shared.glob('features-*'))
-    trained(distil, 'again', **cache(2, dir=str(shared)))  # the lock went with its process
+    trained(distil, 'again', **cache(2, dir=str(shared)))  # the lock ended with its process
 
 
 def test_averages_and_a_later_stage(distil, tmp_path):
@@ -454,9 +454,9 @@ def test_mixed_precision(distil, tmp_path, monkeypatch):
     assert '(140 bytes each)' in log(tmp_path / 'kept')
 
 
-@pytest.mark.parametrize('first', ['layer4', 'all'])  # after all of it comes a validation
+@pytest.mark.parametrize('first', ['layer4', 'all'])  # a validation comes at the end
 def test_frozen_in_half_the_bits(first, distil, monkeypatch):
-    """What the trial compares is equal, so that no tolerance has to be for this."""
+    """The two results that the trial compares are equal, so that it needs no tolerance here."""
     hook = {**STAGES, 'stages': [first, 'head']}
     changes = {PIPELINE: PLAIN_PIPELINE, 'hook': hook, 'model': dict(frozen_dtype='bfloat16')}
     watches = Watch(), Watch()
@@ -479,7 +479,7 @@ def test_features_of_another_dtype_are_other_features(distil, tmp_path):
 
 
 def test_the_trial_leaves_compiling_off(distil):
-    """Else the teacher's score and a smaller batch would be compiled before the training."""
+    """Otherwise the teacher's score and a smaller batch would be compiled before the training."""
     compiling = []
 
     class Look(Hook):
@@ -493,7 +493,7 @@ def test_the_trial_leaves_compiling_off(distil):
 
 
 def test_what_the_first_process_meets_is_told(distil, tmp_path, monkeypatch):
-    """The others wait for what it says."""
+    """The other processes wait for the first one's message."""
 
     def denied(*_):
         raise PermissionError(errno.EACCES, 'Permission denied')

@@ -11,7 +11,7 @@ from mmkd.feature_cache.file import RowFile, Views
 
 
 class Noisy(Dataset):
-    """Draws from all that a pipeline may draw from."""
+    """Draws from every random source of a pipeline."""
 
     def __init__(self):
         self.metainfo = dict(classes=('a', 'b'))
@@ -37,7 +37,7 @@ def test_a_view_is_the_same_whoever_makes_it():
 
 @pytest.fixture
 def file(tmp_path):
-    """Two views of ten images, rows of three bytes: the view, the image and their sum."""
+    """Two views of ten images, in rows of three bytes: view, image, and their sum."""
     file = RowFile(tmp_path / 'rows.bin', views=2, images=10, size=3)
     file.create()
     assert file.partial.stat().st_size == file.bytes == 2 * 10 * (3 + 4)
@@ -53,7 +53,7 @@ def file(tmp_path):
 
 
 class Sampler:
-    """One that knows its seed and its epoch."""
+    """A data set that knows its seed and its epoch."""
 
     def __init__(self):
         self.seed, self.epoch = 3, 0

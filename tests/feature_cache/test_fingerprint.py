@@ -1,4 +1,4 @@
-"""Whatever changes, the fingerprint does."""
+"""The fingerprint changes with everything that matters."""
 
 import os
 

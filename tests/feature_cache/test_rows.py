@@ -1,4 +1,4 @@
-"""Rows of bytes give back what was put into them, bit for bit."""
+"""Rows of bytes return what was put into them, bit for bit."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ layouts = st.tuples(st.integers(1, 6), sides, sides, st.one_of(st.none(), st.int
 
 
 def stage(*levels, name='stage'):
-    """Of (C, H, W) for maps and (C, H, W, prefix tokens) for tokens."""
+    """Shapes: (C, H, W) for maps and (C, H, W, prefix tokens) for tokens."""
     shapes = tuple(level[:3] if len(level) == 3 else (level[3] + level[1] * level[2], level[0]) for level in levels)
     grid = max(level[1:3] for level in levels)
     return SimpleNamespace(name=name, shapes=shapes, grid=grid, stride=round(32 / max(grid)))
@@ -31,7 +31,7 @@ def to_tokens(maps):
 
 
 def adapt(student, teacher):
-    """One level's result, with the adapter and the features it came from."""
+    """The result for one level, with its adapter and features."""
     s, t = features(student), features(teacher, seed=1)
     adapter = build_adapter(student, teacher)
     (result,) = adapter(s, t)
@@ -73,7 +73,7 @@ def test_the_fit_stays_in_evaluation_mode():
 
 
 def fitted(project, rows, targets, feature, rows_of_maps=None):
-    """What a fit to the same positions gives; maps come back as maps of so many rows."""
+    """The result of a fit over the same positions; maps are returned as maps with this many rows."""
     again = LeastSquares(project.width, len(project.bias))
     again.observe(rows.flatten(0, 1), targets.flatten(0, 1))
     torch.testing.assert_close(again.weight, project.weight)

@@ -6,7 +6,7 @@ from mmkd.features.explained_variance import explained_variance, variance_parts
 
 
 def r_squared(own, target):
-    """Of maps, with numpy."""
+    """Compute it for maps with numpy."""
     rows = [x.double().numpy().transpose(0, 2, 3, 1).reshape(-1, x.shape[1]) for x in (own, target)]
     return 1 - ((rows[0] - rows[1]) ** 2).sum() / ((rows[1] - rows[1].mean(0)) ** 2).sum()
 

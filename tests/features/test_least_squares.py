@@ -6,7 +6,7 @@ from mmkd.features.least_squares import LeastSquares
 
 
 def related(rows, seed, noise=0.0):
-    """Rows of 3 numbers with means that are not 0, and of 5 that are a linear map of them."""
+    """Rows of 3 numbers whose means are not 0, and rows of 5 numbers that are a linear map of them."""
     generator = torch.Generator().manual_seed(seed)
     own = torch.randn(rows, 3, generator=generator) * torch.tensor([1.0, 3.0, 0.2]) + torch.tensor([2.0, -1.0, 5.0])
     matrix = torch.arange(15.0).view(3, 5) / 7 - 1

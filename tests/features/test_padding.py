@@ -10,7 +10,7 @@ from mmkd.features.padding import Padded
 
 
 def stack(depth: int) -> nn.Module:
-    """Each layer halves the sides, rounded up, as those of common backbones do."""
+    """Each layer halves the sides and rounds up, as common backbones do."""
     torch.manual_seed(0)
     return nn.Sequential(*[nn.Conv2d(3, 3, 3, stride=2, padding=1, bias=False) for _ in range(depth)])
 
@@ -41,7 +41,7 @@ def test_cut_to_the_size_of_features_without_padding():
             plain, grown = network(inputs), network(padded.inputs)
             (cut,) = padded.cut((grown,))
             assert cut.shape == plain.shape
-            if depth == 1:  # zeros around the image, as without padding
+            if depth == 1:  # the image is surrounded by zeros, as without padding
                 torch.testing.assert_close(cut, plain)
 
 

@@ -109,7 +109,7 @@ def test_a_neck_may_change_the_width():
 def test_a_head_without_neck(registered):
     @registered
     class PooledScores(nn.Module):
-        """Has no init_weights either."""
+        """It also has no init_weights."""
 
         def __init__(self, in_channels, num_classes):
             super().__init__()
@@ -213,7 +213,7 @@ def test_a_head_that_puts_out_something_else_in_training(registered):
 
 
 def test_no_batch_statistics_are_taken_while_building(registered):
-    """Synchronised ones would wait for the other processes, or for a GPU."""
+    """Synchronised norms would wait for other processes or a GPU."""
 
     class Synchronised(nn.BatchNorm2d):
         def forward(self, maps):

@@ -75,7 +75,7 @@ def test_the_last_tensor_of_a_pyramid_counts():
 
 @pytest.mark.parametrize('fcs', [1, 2])
 def test_parameters(fcs):
-    # two convolutions, two norms, the last layer, and perhaps one before it
+    # two convolutions, two norms, the last layer, and sometimes a layer before it
     by_hand = 9 * 16 * 32 + 9 * 32 * 32 + 2 * 2 * 32 + (32 * 10 + 10) + (fcs - 1) * (32 * 32 + 32)
     module = head(16, 10, width=32, fcs=fcs)
     assert sum(parameter.numel() for parameter in module.parameters()) == by_hand
@@ -107,7 +107,7 @@ def test_stride(stride, sizes):
 
 
 def test_scores_by_hand():
-    """With convolutions that only copy, the scores are the last layer's of the mean over the positions."""
+    """With convolutions that copy, the scores are the last layer's output for the mean over the positions."""
     module = head(3, 4, width=3, fcs=1).eval()
     with torch.no_grad():
         for conv in (module.convs[0][0], module.convs[1][0]):
@@ -130,7 +130,7 @@ def test_dropout_only_in_training():
 
 
 def test_the_feature_is_not_changed():
-    """In-place activations must leave alone what the student goes on with."""
+    """In-place activations must not change the feature that the student continues with."""
     for tensor, layout in LAID_OUT.values():
         before = tensor.clone()
         head(layout=layout)((tensor,))
@@ -185,7 +185,7 @@ def test_bad_dropout(dropout):
 
 
 class Recording(nn.Module):
-    """Puts out what it is told to and remembers what it got."""
+    """Returns the given scores and remembers its input."""
 
     def __init__(self, output):
         super().__init__()

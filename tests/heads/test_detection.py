@@ -73,7 +73,7 @@ STAGES = {
 
 
 class Sample(dict):
-    """What a head reads of mmdet's."""
+    """Attributes of an mmdet head that the code reads."""
 
     def __init__(self, boxes):
         instances = InstanceData(
@@ -100,7 +100,7 @@ def test_any_dense_head_on_any_feature_learns_from_boxes_and_from_none(cfg, of):
     scores = class_scores(head.head, output)
     places = 96 + (24 + 6) * (len(of.shapes) == 3)
     assert scores.logits.shape[0] % (2 * places) == 0
-    assert scores.logits.shape[1] == 3 + (not scores.sigmoid)  # the background
+    assert scores.logits.shape[1] == 3 + (not scores.sigmoid)  # class of the background
     assert scores.sigmoid == ('AnchorHead' not in cfg['type'])
     assert (scores.objectness is not None) == ('YOLOX' in cfg['type'])
     for boxes in ([[8.0, 8.0, 40.0, 40.0]], []):
@@ -113,12 +113,12 @@ def test_ignored_regions_teach_a_head_nothing():
     cfg = copy.deepcopy(HEADS['RetinaNet'])
     cfg['train_cfg']['assigner']['ignore_iof_thr'] = 0.5
     head = build_dense_head(cfg, STAGES['map'], 3)
-    torch.nn.init.zeros_(head.head.retina_cls.bias)  # else the background counts for little
+    torch.nn.init.zeros_(head.head.retina_cls.bias)  # otherwise the background counts little
     output = head((torch.rand(1, *STAGES['map'].shapes[0]),))
     plain, ignoring = Sample([[8.0, 8.0, 40.0, 40.0]]), Sample([[8.0, 8.0, 40.0, 40.0]])
     ignoring['ignored_instances'] = InstanceData(bboxes=torch.tensor([[48.0, 0.0, 96.0, 64.0]]))
     counted = [head.own_losses(output, [sample])['loss_cls'][0].item() for sample in (plain, ignoring)]
-    assert counted[1] < 0.9 * counted[0]  # a half of the image is left out
+    assert counted[1] < 0.9 * counted[0]  # half of the image is ignored
 
 
 def test_strides_of_every_level_are_filled_in():

@@ -11,7 +11,7 @@ from mmkd.heads.inherited import CannotInherit, class_rows, inherit
 
 @pytest.fixture
 def between() -> LeastSquares:
-    """From 3 channels of the student to 5 of the teacher."""
+    """A map from 3 channels of the student to 5 of the teacher."""
     fit = LeastSquares(3, 5)
     generator = torch.Generator().manual_seed(0)
     fit.weight.copy_(torch.randn(5, 3, generator=generator))
@@ -42,7 +42,7 @@ def test_a_convolution_but_for_the_border(between):
     inside = (..., slice(1, -1), slice(1, -1))
     torch.testing.assert_close(head(feature)[inside], theirs(between(feature))[inside], rtol=0, atol=1e-5)
     padded = F.conv2d(F.pad(between(feature), (1, 1, 1, 1)), theirs.weight, theirs.bias)
-    assert not torch.allclose(head(feature), padded, atol=1e-3)  # the constant of the map is not there
+    assert not torch.allclose(head(feature), padded, atol=1e-3)  # the map's constant is missing there
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def test_a_batch_norm_takes_up_the_constant_where_there_is_no_bias(between, kern
 
 
 def block(width, kernel, norm=nn.BatchNorm2d):
-    """A convolution without padding and without a bias, and a norm, named as mmcv names them."""
+    """A convolution without padding and bias, and a norm, with mmcv's names."""
     return nn.Sequential(OrderedDict(conv=nn.Conv2d(width, 4, kernel, bias=False), norm=norm(4)))
 
 

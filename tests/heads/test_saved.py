@@ -1,4 +1,4 @@
-"""The file of a teacher's heads is whole, or the one before."""
+"""The file of a teacher's heads is always complete: the new one, or the old one."""
 
 import errno
 

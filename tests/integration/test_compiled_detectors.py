@@ -1,4 +1,4 @@
-"""Compiled trainings of detectors compute what they compute without compiling."""
+"""Compiled trainings of detectors compute the same as plain ones."""
 
 import pytest
 import torch
@@ -35,4 +35,4 @@ def test_a_detector_of_images_of_several_sizes_trains_the_same(method, distil, t
     found = train(distil(tmp_path / 'compiled', hook, model, **changes))
     assert len(found) == len(expected) == 18
     for own, other in zip(found, expected):
-        assert own == pytest.approx(other, rel=1e-2)  # boxes are assigned by scores, which are rounded otherwise
+        assert own == pytest.approx(other, rel=1e-2)  # boxes are assigned by scores, whose rounding differs

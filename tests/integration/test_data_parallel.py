@@ -1,4 +1,4 @@
-"""Two processes do what one does with the same global batch."""
+"""Two processes compute the same as one with the same global batch."""
 
 import copy
 
@@ -28,14 +28,14 @@ STEPS = dict(
 
 @pytest.fixture(scope='module')
 def runs(plain, tmp_path_factory):  # noqa: F811
-    """What each case did: in one process, and on both ranks of two."""
+    """The records of each case: of one process, and of both ranks of two."""
     folder = tmp_path_factory.mktemp('parallel')
     network, peer = without_chance(plain)
     learned = tmp_path_factory.mktemp('student') / 'student.pth'
 
     from mmpretrain import get_model
 
-    torch.manual_seed(0)  # with 1 of 16 seeds some value falls over a ReLU's kink by rounding
+    torch.manual_seed(0)  # with 1 of 16 seeds, rounding moves a value across a ReLU's kink
     torch.save(dict(state_dict=get_model(copy.deepcopy(plain), pretrained=False).state_dict()), learned)
 
     def case(hook=SCHEDULE, model=None, **changes):
@@ -51,7 +51,7 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         group_norm=case(**{norm: dict(type='GN', num_groups=4)}),
         no_norm=case(**{norm: dict(type='NoNorm'), 'optim_wrapper.optimizer.lr': 0.01}),
         fixed_batch_norm=case(**{'model.student.backbone.norm_eval': True, 'load_from': str(learned)}),
-        # its first stages have many more positions than channels: a fit to few multiplies rounding by a thousand
+        # the first stages have far more positions than channels: with few, a fit multiplies rounding by a thousand
         wider=case(WIDE, dict(teacher=wider_teacher(plain)), **{norm: dict(type='GN', num_groups=4)}),
         kd=case(dict(score_teacher=False), dict(type='mmkd.KD'), **{norm: dict(type='GN', num_groups=4)}),
         unlabelled=case(**unlabelled),
@@ -84,7 +84,7 @@ def runs(plain, tmp_path_factory):  # noqa: F811
 
 
 def wider_teacher(plain) -> dict:  # noqa: F811
-    """Its features have other widths than the student's, and deviate by more than 1."""
+    """The teacher's features have other widths than the student's, and a deviation above 1."""
     cfg = copy.deepcopy(plain)
     cfg.model.backbone.update(stem_channels=12, base_channels=12)
     cfg.model.head.in_channels = 96
@@ -93,7 +93,7 @@ def wider_teacher(plain) -> dict:  # noqa: F811
 
 
 def distance(one: dict, two: dict) -> float:
-    """The largest of all parameters', in parts of the largest value."""
+    """The largest deviation of all parameters, divided by the largest value."""
     return max(
         float((value - two[name]).abs().max() / value.abs().max().clamp(min=1e-3))
         for name, value in one.items()
@@ -102,11 +102,11 @@ def distance(one: dict, two: dict) -> float:
 
 
 def same(one: dict, two: dict, names) -> bool:
-    """To the bit."""
+    """All parameters are equal as bytes."""
     return all(torch.equal(one[name], two[name]) for name in names)
 
 
-# float32, sums in another order: 2e-6 was seen, with more images in a batch 2e-5; a least-squares fit multiplies it by
+# float32 sums in another order: 2e-6 was seen, with more images in a batch 2e-5; a least-squares fit multiplies this by
 # its condition: 2e-4, and 2e-5 with a ridge a hundred times larger (statistics of each process alone gave 7e-2)
 LIMITS = {'wider': 1e-3, 'unlabelled': 1e-4, 'kd_unlabelled': 1e-4}
 SAME = ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled']
@@ -121,7 +121,7 @@ def test_the_same_parameters_as_one_process(runs, name):
     for i, (one, two, other) in enumerate(ends):
         assert distance(one, two) < LIMITS.get(name, 1e-5)
         assert same(two, other, two)
-        assert i == 0 or distance(one, ends[i - 1][0]) > 1e-3  # it learns
+        assert i == 0 or distance(one, ends[i - 1][0]) > 1e-3  # this map is trained
 
 
 def test_images_without_labels_change_what_is_learned(runs):
@@ -130,7 +130,7 @@ def test_images_without_labels_change_what_is_learned(runs):
 
 
 def test_features_beside_the_labels_teach_both_ranks_the_same(runs):
-    """Of one process they differ, since PKDLoss takes the statistics of each process's own batch."""
+    """The result of one process differs, since PKDLoss uses the statistics of each process's own batch."""
     ranks = runs[1]['beside']
     for one, two in zip(*(rank['ends'] for rank in ranks), strict=True):
         assert same(one, two, one)
@@ -138,7 +138,7 @@ def test_features_beside_the_labels_teach_both_ranks_the_same(runs):
 
 
 def test_in_half_the_bits_both_ranks_learn_the_same(runs):
-    """Of one process they differ by the rounding of a batch of another size: 6e-4 was seen."""
+    """The result of one process differs by the rounding of another batch size: 6e-4 was seen."""
     alone, (one, two) = (run['half'] for run in runs[:2])
     for plain_end, *ends in zip(alone['ends'], one['ends'], two['ends'], strict=True):
         assert same(*ends, plain_end)
@@ -161,10 +161,10 @@ def test_batch_norm_of_a_learned_stage_is_the_same_on_all_ranks(runs):
         assert same(first[rank], last[rank], buffers['layer1'])
         assert same(second[rank], last[rank], buffers['layer2'])
     saved = torch.load(runs[2] / 'batch_norm_2' / 'epoch_1.pth', weights_only=False)['state_dict']
-    assert same(saved, first[0], first[0])  # the checkpoint of this moment holds it
+    assert same(saved, first[0], first[0])  # the checkpoint of this moment contains it
 
     together = [rank['ends'][0] for rank in runs[1]['together']]
-    assert not same(*together, buffers['layer1'])  # as mmengine does while a stage learns
+    assert not same(*together, buffers['layer1'])  # mmengine does this while a stage is trained
 
 
 @pytest.mark.parametrize('name', ['group_norm', 'no_norm', 'fixed_batch_norm', 'kd', 'batch_norm', 'together', 'half'])
@@ -175,7 +175,7 @@ def test_only_what_is_trained_is_reduced(runs, name):
         reduced = now['reduced']
         assert now.get('finds_unused', False) is False
         assert now['trained'] > 0
-        if name != 'together':  # it accumulates
+        if name != 'together':  # it accumulates gradients
             assert reduced == now['trained']
     if name in ('group_norm', 'no_norm', 'fixed_batch_norm', 'batch_norm'):
         sizes = {now['stages']: now['trained'] for now in iterations}

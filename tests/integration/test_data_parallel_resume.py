@@ -1,4 +1,4 @@
-"""Two processes, interrupted inside a stage, end as if they had not been. Each norm learns of its own batches."""
+"""Two processes, interrupted inside a stage, end like uninterrupted ones; norms see each process's own batches."""
 
 import copy
 
@@ -30,10 +30,10 @@ def ends(plain, teacher, tmp_path_factory):  # noqa: F811
         network[key] = copy.deepcopy(plain[key])
     network.train_dataloader.batch_size = 8
     network.train_dataloader.dataset.indices = 32
-    network.train_dataloader.dataset.pipeline.insert(1, dict(type='RandomFlip', prob=0.5))  # each rank draws its own
+    network.train_dataloader.dataset.pipeline.insert(1, dict(type='RandomFlip', prob=0.5))  # each rank draws by itself
     network.randomness = dict(seed=0, diff_rank_seed=True)
     network.default_hooks.checkpoint = dict(type='mmkd.SafeCheckpointHook', interval=2)
-    network.default_hooks.preemption = dict(type='mmkd.PreemptionHook')  # holds a checkpoint between those
+    network.default_hooks.preemption = dict(type='mmkd.PreemptionHook')  # a checkpoint lies between those two
     stages = dict(stages=['layer2', 'head'], score_teacher=False)
 
     def write(name: str, checkpoint: str, hook: dict, **changes) -> None:
@@ -63,4 +63,4 @@ def test_without_labels_both_ranks_end_with_the_same_new_head(ends):
     one, other = ends['label_free']
     for key in ('head.fc.weight', 'head.fc.bias'):
         assert torch.equal(one[key], other[key])
-    assert one['head.fc.bias'].abs().max() > 0  # as it is initialised
+    assert one['head.fc.bias'].abs().max() > 0  # as initialised

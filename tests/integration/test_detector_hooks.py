@@ -1,4 +1,4 @@
-"""mmdet's own hooks in a distillation, on a tiny YOLOX that is one of their users."""
+"""mmdet's own hooks in a distillation, on a tiny YOLOX, which uses one of them."""
 
 import copy
 import json
@@ -20,14 +20,14 @@ SHORT = {'train_cfg': dict(by_epoch=True, max_epochs=4, val_interval=1)}
 
 @pytest.fixture
 def mixed(plain) -> dict:
-    """The student's data, several images mixed into one."""
+    """The student's data with transforms that mix several images."""
     inner = copy.deepcopy(plain.train_dataloader.dataset)
     inner.pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
     return dict(type='MultiImageMixDataset', dataset=inner, pipeline=[MOSAIC, *RESIZED])
 
 
 class Transforms(Hook):
-    """Which transforms of some kinds each epoch has, and whether the student's head has its L1 loss."""
+    """For each epoch: which of these transforms are on, and whether the student's head has its L1 loss."""
 
     priority = 'LOWEST'
 
@@ -58,7 +58,7 @@ def test_modes_checks_and_drawings(distil, mixed, tmp_path):
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line['epoch'] for line in lines if line.get('loss_l1', 0) > 0] == [3] * 3 + [4] * 3
     drawn = sorted(path.stem for path in tmp_path.glob('*/vis_data/vis_image/*'))
-    assert drawn == ['val_img_12', 'val_img_9']  # the head's validations, not the teacher's
+    assert drawn == ['val_img_12', 'val_img_9']  # validations of the head, not of the teacher
 
 
 def test_pipelines_are_switched(distil, plain, tmp_path):

@@ -1,4 +1,4 @@
-"""What users get wrong with detectors is told in one sentence before the first iteration; odd cases that are right."""
+"""Users' mistakes with detectors stop with one sentence before the first iteration; unusual but correct cases run."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ ANNOTATIONS = 'train_dataloader.dataset.pipeline.1'
 
 
 def told(runner) -> str:
-    """The one sentence with which a run stops before its first iteration."""
+    """The sentence with which a run stops before its first iteration."""
     with pytest.raises(UserError) as caught:
         runner.train()
     assert runner.iter == 0
@@ -31,7 +31,7 @@ def untrained(config: str | dict) -> dict:
 
 
 def mask_rcnn() -> dict:
-    """A student that wants masks."""
+    """A student that needs masks."""
     model = load_config('mmdet::_base_/models/mask-rcnn_r50_fpn.py').model
     model.backbone.update(depth=18, frozen_stages=-1, norm_eval=False, init_cfg=None)
     model.roi_head.mask_roi_extractor.out_channels = model.roi_head.mask_head.in_channels = 16
@@ -90,7 +90,7 @@ def test_images_without_a_box_train_on_in_every_stage(distil, few_digits, tmp_pa
 
 
 def test_classes_that_no_image_has_are_told(run_tool, config_of, tmp_path):
-    classes = dict(classes=('zero', 'one'))  # the annotations say 0 and 1
+    classes = dict(classes=('zero', 'one'))  # the annotations have categories 0 and 1
     cfg = config_of(tmp_path / 'run', **{'train_dataloader.dataset.metainfo': classes})
     cfg.dump(tmp_path / 'config.py')
     sentence = run_tool('train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'run')
@@ -147,7 +147,7 @@ def test_a_teacher_that_cannot_run_on_the_images_is_told(distil, tmp_path):
         'train_dataloader.dataset.pipeline.2.scale': (70, 70),
         'model.student.data_preprocessor.pad_size_divisor': 1,
     }
-    padded = copy.deepcopy(yolox)  # to multiples of 32
+    padded = copy.deepcopy(yolox)  # padded to multiples of 32
     yolox['model']['data_preprocessor']['pad_size_divisor'] = 1
     assert told(distil(tmp_path, model=untrained(yolox), **changes)).startswith(
         'model.teacher: YOLOX cannot run on the training images of 70x70 pixels (RuntimeError: Sizes of tensors'

@@ -1,4 +1,4 @@
-"""What holds for every distillation, on a one-stage and a two-stage detector that train for real."""
+"""Rules of every distillation, on a one-stage and a two-stage detector that train for real."""
 
 import copy
 
@@ -15,14 +15,14 @@ EVERY_STAGE = ['layer1', 'layer2', 'layer3', 'layer4', 'neck', 'head']
 
 
 def bytes_of(network) -> dict[str, bytes]:
-    """Parameters and buffers, to the bit."""
+    """Parameters and buffers as bytes."""
     return {name: tensor.detach().numpy().tobytes() for name, tensor in network.state_dict().items()}
 
 
 class Watch(Hook):
-    """Takes the bytes of student, extras and teacher at each stage's start and end."""
+    """Records the bytes of student, extras and teacher at each stage's start and end."""
 
-    priority = 6  # right after the schedule
+    priority = 6  # directly after the schedule
 
     def __init__(self):
         self.stages = []
@@ -41,13 +41,13 @@ class Watch(Hook):
 
 
 def plain_student(plain):
-    """The detector that the student's own config makes, without mmkd."""
+    """Build the detector of the student's own config without mmkd."""
     init_default_scope('mmdet')
     return MODELS.build(copy.deepcopy(plain.model))
 
 
 def check_plain_checkpoint(file, runner, plain) -> None:
-    """What is saved is the student as it is, and loads into what its own config makes."""
+    """A checkpoint contains the student as it is, and loads into the detector of its own config."""
     weights = torch.load(file, weights_only=False)['state_dict']
     student = plain_student(plain)
     assert list(weights) == list(student.state_dict())
@@ -56,14 +56,14 @@ def check_plain_checkpoint(file, runner, plain) -> None:
 
 
 def differences(a: dict, b: dict) -> set[str]:
-    """Names of what is not the same in both."""
+    """Names of tensors that differ."""
     assert a.keys() == b.keys()
     return {name for name in a if a[name] != b[name]}
 
 
 @pytest.fixture(scope='module')
 def whole(distil, tmp_path_factory):
-    """A run that nothing interrupts: folder, runner and what was watched."""
+    """An uninterrupted run: folder, runner and records."""
     folder = tmp_path_factory.mktemp('whole')
     runner, watch = distil(folder), Watch()
     runner.register_hook(watch)
@@ -106,7 +106,7 @@ def test_the_head_with_everything_unfrozen_is_the_plain_training_to_the_last_bit
     pipeline = copy.deepcopy(plain.train_dataloader.dataset.pipeline)
     pipeline[1:2] = [
         dict(type='LoadAnnotations', with_bbox=True),
-        dict(type='CachedMosaic', img_scale=(64, 64), max_cached_images=8),  # remembers what it was given
+        dict(type='CachedMosaic', img_scale=(64, 64), max_cached_images=8),  # remembers its input
     ]
     cfg = copy.deepcopy(plain)
     cfg.train_dataloader.dataset.pipeline = pipeline
@@ -122,7 +122,7 @@ def test_the_head_with_everything_unfrozen_is_the_plain_training_to_the_last_bit
 
 
 class Average(Hook):
-    """What EMAHook should have: the mean that it keeps of the parameters, begun anew in each stage, computed here."""
+    """Computes the average of the parameters that EMAHook should hold; it begins anew in each stage."""
 
     def __init__(self, momentum: float):
         self.momentum = momentum
@@ -168,7 +168,7 @@ def test_mixed_precision_in_every_stage(distil, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
-@one_kind_quick('FasterRCNN')  # test_detector_rules_mhkd takes the other
+@one_kind_quick('FasterRCNN')  # test_detector_rules_mhkd takes the other kind
 def test_two_processes_end_with_the_same_student(config_of, plain, tmp_path):
     cfg = config_of(
         tmp_path / 'run',

@@ -1,4 +1,4 @@
-"""What holds for MHKD on a one-stage and a two-stage detector that train for real."""
+"""Rules of MHKD on a one-stage and a two-stage detector that train for real."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ HEADS_FIRST = dict(stages=['teacher_heads', 'all'], lengths=[2, 4])
 
 @pytest.fixture(scope='module')
 def whole(distil, tmp_path_factory):
-    """A run that nothing interrupts: folder, runner and what was watched."""
+    """An uninterrupted run: folder, runner and records."""
     folder = tmp_path_factory.mktemp('whole')
     runner, watch = distil(folder, HEADS_FIRST, MHKD), Watch()
     runner.register_hook(watch)
@@ -31,7 +31,7 @@ def whole(distil, tmp_path_factory):
 
 
 def test_who_learns_when(whole):
-    """First the teacher's heads and nothing else, then the student and its heads; the teacher never."""
+    """The teacher's heads learn first and alone, then the student and its heads; the teacher never learns."""
     _, runner, watch = whole
     first, then = watch.stages
     (student, extras, teacher), (student_then, extras_then, _) = first['start'], first['end']
@@ -58,7 +58,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(whole, distil, tmp_
 
 
 def test_how_far_the_heads_are_is_logged_at_validation(whole):
-    """By hand: the divergence of both heads' scores on the validation images, after the last iteration."""
+    """Compute by hand the divergence of both heads' scores on the validation images, after the last iteration."""
     folder, runner, _ = whole
     lines = [json.loads(line) for file in folder.glob('*/vis_data/scalars.json') for line in file.open()]
     distiller = runner.model.eval()
@@ -111,7 +111,7 @@ def test_stages_first_then_many_heads_in_mixed_precision(distil, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
-@one_kind_quick('RetinaNet')  # test_detector_rules takes the other
+@one_kind_quick('RetinaNet')  # test_detector_rules takes the other kind
 def test_two_processes_end_with_the_same_student(config_of, tmp_path):
     short = {'train_cfg': dict(by_epoch=True, max_epochs=2, val_interval=2)}
     cfg = config_of(tmp_path / 'run', dict(stages=['teacher_heads', 'all'], lengths=[1, 1]), MHKD, **short)
@@ -121,4 +121,4 @@ def test_two_processes_end_with_the_same_student(config_of, tmp_path):
     first, second = (torch.load(tmp_path / 'run' / f'rank{rank}.pth') for rank in (0, 1))
     assert first.keys() == second.keys()
     differing = [name for name in first if not torch.equal(first[name], second[name])]
-    assert {name.rpartition('.')[2] for name in differing} <= {'running_mean', 'running_var'}  # as in plain trainings
+    assert {name.rpartition('.')[2] for name in differing} <= {'running_mean', 'running_var'}  # plain trainings do this

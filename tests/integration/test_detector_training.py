@@ -1,4 +1,4 @@
-"""Detectors distilled for real on a tiny set, judged from the saved file by mmdet without mmkd."""
+"""Detectors distilled for real on a tiny set; mmdet without mmkd evaluates the saved file."""
 
 import json
 import subprocess
@@ -65,8 +65,8 @@ default_hooks = dict(stages=dict(type='mmkd.StageScheduleHook'))
 
 HEADS = dict(type='mmdet.FCOSHead', feat_channels=32, stacked_convs=1, norm_on_bbox=True, center_sampling=True)
 
-# Where mmcv has no compiled ops mmdet needs mmkd's stand-in for them, so mmkd.compat can be imported there, and nothing
-# else of mmkd; where mmcv has them, nothing of it at all.
+# Where mmcv has no compiled ops, mmdet needs mmkd's stand-in for them, so mmkd.compat may be imported there, but no
+# other part of mmkd; where mmcv has them, no part at all.
 STOCK = """
 import sys
 from importlib.util import find_spec
@@ -99,7 +99,7 @@ print('AP', Runner.from_cfg(cfg).test()['coco/bbox_mAP'])
 
 
 def write_tiny_set(folder) -> None:
-    """As the converter makes it, but smaller, and with one class: ten would have to be learned for longer."""
+    """Written like the converter's, but smaller and with one class: ten classes would need a longer training."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in dict(SIDE=64, MAX_DIGITS=3, PARTS=(('train', 'train', 120), ('val', 'test', 40))).items():
             patch.setattr(digits_coco, name, value)
@@ -113,10 +113,10 @@ def write_tiny_set(folder) -> None:
 
 
 def train(config) -> list[dict]:
-    """Return what was logged."""
+    """Train with a config and return the log."""
     cfg = load_config(str(config))
     cfg.work_dir = str(config.with_suffix(''))
-    cfg.visualizer.name = str(config)  # one of a name that another run had would log to that run's file
+    cfg.visualizer.name = str(config)  # mmengine would log to the file of another run with this name
     Runner.from_cfg(cfg).train()
     (log,) = config.with_suffix('').glob('*/vis_data/scalars.json')
     return [json.loads(line) for line in log.read_text().splitlines()]
@@ -124,7 +124,7 @@ def train(config) -> list[dict]:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """With the set, the student's own config, and a trained teacher."""
+    """A folder with the set, the student's own config, and a trained teacher."""
     folder = tmp_path_factory.mktemp('detectors')
     write_tiny_set(folder / 'data')
     (folder / 'student.py').write_text(STUDENT.format(data=folder / 'data', seed=0))
@@ -140,7 +140,7 @@ def distil(folder, name: str, method: str, epochs: int) -> list[dict]:
 
 
 def stock_ap(folder, checkpoint: str) -> float:
-    """Of the student's own config."""
+    """Write a training of the student's own config."""
     command = [sys.executable, '-c', STOCK, *(str(folder / name) for name in ('student.py', checkpoint, 'test'))]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-2000:]
@@ -155,9 +155,9 @@ def losses_of(log, key: str) -> list[float]:
 
 def test_sskd(folder):
     log = distil(folder, 'sskd', "type='mmkd.SSKD'", 40)
-    for stage in ('layer1', 'layer2', 'layer3', 'layer4', 'neck'):  # the adapter fits the first batch from the start
+    for stage in ('layer1', 'layer2', 'layer3', 'layer4', 'neck'):  # the adapter is fitted from the first batch on
         assert losses_of(log, f'val_r2_{stage}')[-1] > 0.2, stage
-    assert stock_ap(folder, 'sskd/epoch_40.pth') > 0.33  # 0.28 with a teacher that is not trained, 0 untrained
+    assert stock_ap(folder, 'sskd/epoch_40.pth') > 0.33  # 0.28 with an untrained teacher, 0 untrained
 
 
 def test_mhkd(folder):

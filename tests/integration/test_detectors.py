@@ -1,4 +1,4 @@
-"""The detectors that mmkd serves, from mmdet's own configs: a training step and a prediction each."""
+"""The detectors that mmkd supports, from mmdet's own configs: one training step and one prediction each."""
 
 import pytest
 import torch
@@ -33,10 +33,10 @@ def test_trains_and_predicts(name):
     torch.manual_seed(0)
     cfg = load_config(f'mmdet::{name}.py')
     init_default_scope('mmdet')
-    MessageHub.get_current_instance().update_info('iter', 1)  # a Runner sets it; YOLOX's resizing reads it
-    cfg.model.backbone.init_cfg = None  # nothing is downloaded
+    MessageHub.get_current_instance().update_info('iter', 1)  # a Runner sets this, and YOLOX's resizing reads it
+    cfg.model.backbone.init_cfg = None  # download nothing
     model = MODELS.build(cfg.model)
-    model.init_weights()  # or the level embedding of Deformable DETR is whatever the memory held
+    model.init_weights()  # otherwise the level embedding of Deformable DETR is uninitialised memory
     batch = demo_mm_inputs(2, [[3, 64, 64], [3, 64, 96]], with_mask='mask' in name)
 
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')

@@ -1,4 +1,4 @@
-"""Real trainings through the tools, judged by stock code from the saved file."""
+"""Real trainings by the tools; stock code evaluates the saved file."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def scalars(work_dir: Path) -> list[dict]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.long  # `make demo` trains as much
+@pytest.mark.long  # `make demo` trains the same
 def test_the_demo_classifier_learns_the_digits(run_tool, tmp_path):
     pytest.importorskip('mmpretrain')
     config = BASELINES / 'resnet18-w16_digits.py'

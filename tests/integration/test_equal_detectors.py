@@ -1,4 +1,4 @@
-"""A teacher that is deeper and otherwise alike, as an R-101 for an R-50: its neck and head are the student's first."""
+"""A teacher that is only deeper, as an R-101 for an R-50: the student starts with its neck and head."""
 
 import copy
 
@@ -11,7 +11,7 @@ from tests.distil_detectors import retinanet
 
 @pytest.fixture(scope='session')
 def deeper(tmp_path_factory) -> dict:
-    """A teacher with the student's widths."""
+    """Build a teacher with the student's widths."""
     init_default_scope('mmdet')
     model = retinanet(8)
     model.backbone.depth = 34
@@ -33,10 +33,10 @@ def test_neck_and_head_start_from_the_teacher(distil, deeper, tmp_path):
     runner.train()
     saved = [torch.load(tmp_path / 'run' / f'epoch_{i}.pth', weights_only=False)['state_dict'] for i in (1, 2)]
     for name, value in theirs.items():
-        if name.startswith('neck.'):  # as it is until its own stage, which learns it
+        if name.startswith('neck.'):  # unchanged until its own stage, which trains it
             assert torch.equal(saved[0][name], value), name
             assert not torch.equal(saved[1][name], value), name
-        if name.startswith('bbox_head.'):  # when the neck is learned
+        if name.startswith('bbox_head.'):  # after the neck's stage
             assert torch.equal(saved[1][name], value), name
     text = next((tmp_path / 'run').glob('*/*.log')).read_text()
     begins = text.index("The student's neck begins as the teacher's.")

@@ -1,4 +1,4 @@
-"""Faces by the command line: each protocol through tools/test.py, and verification while training."""
+"""Faces by the command line: each protocol through tools/test.py, and verification during training."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def config(folder, dataset, **more):
 
 
 def embedded(checkpoint, images):
-    """Without data set, preprocessor or loader."""
+    """The model's part of a config, without data set, preprocessor or loader."""
     network = MODELS.build(model(data_preprocessor=dict(type='BaseDataPreprocessor')))
     network.load_state_dict(torch.load(checkpoint)['state_dict'])
     network.eval()
@@ -109,13 +109,13 @@ def ijbb(folder):
 
 
 def image(info):
-    """What the pipeline makes of a sample, by hand."""
+    """Compute by hand what the pipeline makes of a sample."""
     if 'img' in info:
         return info['img']
     whole = cv2.imread(info['img_path'])
-    if 'face_box' in info:  # at (4, 2), of the network's size
+    if 'face_box' in info:  # at (4, 2), with the network's size
         return whole[2 : 2 + SIDE, 4 : 4 + SIDE]
-    if 'landmarks' in info:  # four points' distances to the template need no more than OpenCV
+    if 'landmarks' in info:  # OpenCV suffices for four points at the template's distances
         from mmkd.datasets.faces.align import TEMPLATE
 
         points, targets = info['landmarks'].astype(np.float64), np.array(TEMPLATE) * SIDE / 112
@@ -173,7 +173,7 @@ def test_mistakes_are_one_sentence(run_tool, tmp_path, checkpoint):
 
 @pytest.mark.parametrize(('method', 'people'), [('SSKD', 3), ('SSKD', 7), ('SSKD', None), ('MHKD', 3)])
 def test_a_student_is_verified_while_it_trains(run_tool, tmp_path, checkpoint, method, people):
-    """The teacher may know other people than the student, or have no head: its embeddings are scored."""
+    """The teacher may know other people than the student or have no head: only its embeddings are evaluated."""
     write_records(tmp_path / 'train.rec', [0, 0, 0, 1, 1, 1, 2, 2, 2, 2], cut=False)
     teacher = tmp_path / 'teacher.py'
     theirs = model()
@@ -214,7 +214,7 @@ def test_a_student_is_verified_while_it_trains(run_tool, tmp_path, checkpoint, m
     scalars = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text()
     rows = [json.loads(line) for line in scalars.splitlines()]
     assert sum('face/accuracy' in row for row in rows) >= 2
-    if method == 'MHKD':  # who is verified is none of the people whom the heads know
+    if method == 'MHKD':  # the heads know none of the people in the pairs
         heads = {name for row in rows for name in row if name.startswith('val_')}
         assert 'val_soft_layer1' in heads, heads
         assert not any('student_heads' in name for name in heads)

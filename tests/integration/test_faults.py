@@ -1,4 +1,4 @@
-"""Runs that are killed, starved and deceived end, resumed, with the very weights of the run that was not.
+"""Killed, starved and damaged runs, once resumed, end with the very weights of the run without a fault.
 
 The long ones are the soak test: make soak, which writes its table into docs/reliability.md.
 """
@@ -21,13 +21,13 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
-    """Of a training whose teacher is in a file."""
+    """Arguments of a training whose teacher is in a file."""
     return faults.write_config(tmp_path_factory.mktemp('config'))
 
 
 @pytest.fixture(scope='module')
 def whole(config):
-    """The training without a fault: its weights, and how long it took."""
+    """The training without a fault: its weights and its duration."""
     training = Training(config, config.parent / 'whole')
     begin = time.monotonic()
     assert training.run() == 0, training.text()
@@ -69,7 +69,7 @@ def test_full_disk(training, whole):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Room for the run, and little more."""
+    """Disk space for the run, and little more."""
     with faults.small_disk(tmp_path / 'disk', '8M') as folder:
         yield folder
 
@@ -109,7 +109,7 @@ def test_teacher_removed(training, whole, config):
 def test_data_loader_worker_killed(training):
     training.options = ('train_dataloader.num_workers=1',)
     assert training.run(a(at_iteration, 14, faults.kill_workers)) == 1
-    # behind it torch may tell of the same worker once more, from a destructor
+    # after it torch may report the same worker again, from a destructor
     told = training.text()
     assert any(line.startswith('error: train_dataloader.num_workers') for line in told.splitlines()), told
     assert training.checkpoint.name == 'epoch_3.pth'
@@ -205,7 +205,7 @@ def test_at_any_moment(training, whole, soak, number, seed):
         process = training.start()
         faults.after_a_while(process, seconds, number, draw)
         process.join(300)
-        before_training = -number if number != signal.SIGINT else 1  # which Python tells as a KeyboardInterrupt
+        before_training = -number if number != signal.SIGINT else 1  # Python reports this as a KeyboardInterrupt
         assert process.exitcode in (before_training, 128 + number, 0)
         again = process.exitcode and training.run()
         assert not again, training.text()

@@ -1,4 +1,4 @@
-"""A detector's distillation is killed, and ends, resumed, with the very weights of the one that was not: make soak."""
+"""A killed and resumed distillation of a detector ends with the very weights of the one without a fault: make soak."""
 
 import random
 import signal

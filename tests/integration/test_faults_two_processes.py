@@ -1,4 +1,4 @@
-"""Two processes under torchrun: one is killed, or torchrun, or all; resumed, they end with the same weights: make soak.
+"""Two processes under torchrun: one, torchrun or all are killed; resumed, they end with the same weights: make soak.
 
 They are killed in the first epoch of a stage, and go on from its start, or in its second one, where the statistics of
 both differ.
@@ -74,7 +74,7 @@ def test_torchrun_is_killed_and_leaves_them_at_work(training, whole, soak, stage
         training.until(MOMENTS[stage])
         pids = faults.ranks(torchrun)
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)  # else they might be done too soon
+            os.kill(pid, signal.SIGSTOP)  # otherwise the training might end too early
         torchrun.kill()
         torchrun.wait(60)
         before = sorted(path.name for path in training.work_dir.iterdir())

@@ -1,4 +1,4 @@
-"""Kept features in whole trainings: killed, in two processes, and as good as without."""
+"""Kept features in whole trainings: killed, in two processes, and as accurate as without."""
 
 import signal
 from functools import partial
@@ -19,7 +19,7 @@ LONGER_HEAD = 'lengths=[1, 1, 4]'
 
 
 def while_filling(count, happen):
-    """When some batches are in the file."""
+    """Raised when some batches are in the file."""
     from mmkd.feature_cache.file import RowFile
 
     write, calls = RowFile.write, []
@@ -73,7 +73,7 @@ def test_killed(config, whole, tmp_path, fault):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
 def test_two_processes(plain, tmp_path):  # noqa: F811
     network, peer = without_chance(plain)
-    network.train_dataloader.dataset.indices = 35  # no share is even
+    network.train_dataloader.dataset.indices = 35  # no process gets equally many
     hook = dict(stages=['layer2', 'head'], lengths=[1, 3], score_teacher=False)
     for name in ('images', 'kept'):
         cfg = distillation(network, peer, tmp_path / name, hook)
@@ -110,4 +110,4 @@ def test_as_good_as_without(run_tool, tmp_path):
         log = ''.join(path.read_text() for path in (tmp_path / name).glob('*/*.log'))
         scores[name] = float(log.rpartition('accuracy/top1: ')[2].split()[0])
     assert scores['images'] > 85
-    assert scores['kept'] > scores['images'] - 2  # of 360 images, 7
+    assert scores['kept'] > scores['images'] - 2  # 7 of 360 images

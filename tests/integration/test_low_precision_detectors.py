@@ -1,4 +1,4 @@
-"""Detectors whose frozen parts, and whose teachers, run in half the bits."""
+"""Detectors whose frozen parts and teachers compute in 16 bits."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ HALF, FULL = torch.bfloat16, torch.float32
 
 
 class Watch(Hook):
-    """In what the modules compute while the stages learn, by their names; losses."""
+    """By module name: the dtypes of computing in each stage; and the losses."""
 
     def __init__(self):
         self.seen = {}
@@ -45,7 +45,7 @@ def train(runner) -> Watch:
 
 
 def of(seen: dict, start: str) -> set:
-    """The dtypes of what modules put out whose names begin so."""
+    """Output dtypes of the modules whose names begin with these words."""
     return {dtype for name, dtypes in seen.items() if name.startswith(start) for dtype in dtypes}
 
 

@@ -1,4 +1,4 @@
-"""MHKD and KD of the detectors that mmkd serves: every term is there, and gradients are where they belong."""
+"""MHKD and KD of the detectors that mmkd supports: all loss terms exist, and the right parameters get gradients."""
 
 import copy
 
@@ -19,7 +19,7 @@ PAIRS = {
     'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco': None,
     'retinanet/retinanet_r18_fpn_1x_coco': 'retinanet/retinanet_r50_fpn_1x_coco',
     'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco': None,
-    'atss/atss_r50_fpn_1x_coco': 'gfl/gfl_r50_fpn_1x_coco',  # the same anchors
+    'atss/atss_r50_fpn_1x_coco': 'gfl/gfl_r50_fpn_1x_coco',  # with the same anchors
     'gfl/gfl_r50_fpn_1x_coco': None,
     'rtmdet/rtmdet_tiny_8xb32-300e_coco': 'rtmdet/rtmdet_s_8xb32-300e_coco',
     'yolox/yolox_tiny_8xb8-300e_coco': 'yolox/yolox_s_8xb8-300e_coco',
@@ -28,7 +28,7 @@ PAIRS = {
 
 
 def distiller_of(student: str, teacher: str | None = None, student_divisor: int = 32, means=None, stds=None, **options):
-    """With random weights of the teacher."""
+    """A distiller whose teacher has random weights."""
     as_in_a_run()
     config = dict(model=plain_model(teacher or student), default_scope='mmdet')
     if means is not None:
@@ -48,7 +48,7 @@ def batch_for(distiller, boxes: int | None = None) -> dict:
 
 
 def equip(distiller, data) -> tuple[str, ...]:
-    """For one phase, in which these stages learn: everything."""
+    """Compute the losses of a phase in which these stages learn; by default everything does."""
     distiller.prepare(data['inputs'])
     names = tuple(stage.name for stage in distiller.plan)
     distiller.build_extras([names])
@@ -56,7 +56,7 @@ def equip(distiller, data) -> tuple[str, ...]:
 
 
 def begin(distiller, data) -> None:
-    """Learn everything."""
+    """Begin a phase in which everything learns."""
     distiller.enter(equip(distiller, data))
     distiller.train()
 
@@ -66,7 +66,7 @@ def missed(module) -> list[str]:
 
 
 def learn_everything(distiller, batches) -> set[str]:
-    """An iteration a batch; the names of the losses that were there in each."""
+    """Train one iteration per batch; return the names of the losses of each."""
     names = equip(distiller, batches[0])
     student, network, extras = distiller.student, distiller.teacher.network, distiller.extras
     free = {f'student.{name}' for name, parameter in student.named_parameters() if parameter.requires_grad}
@@ -125,7 +125,7 @@ def test_tokens_that_cannot_be_cut_are_refused_where_heads_sit():
 
 
 def test_heads_that_score_other_places_on_the_images_at_hand_only():
-    """A stem that rounds down against a teacher whose batch is padded: at multiples of both their sizes they agree."""
+    """The stem rounds down, and the teacher pads its batch: at multiples of both sizes the features agree."""
     distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco', type='mmkd.KD', student_divisor=1)
     distiller.student.backbone.conv1.padding = (0, 0)
     data = batches_for(distiller, sizes=[[(70, 70), (70, 70)]])[0]
@@ -134,7 +134,7 @@ def test_heads_that_score_other_places_on_the_images_at_hand_only():
 
 
 def test_soft_targets_of_a_dense_head_are_those_of_both_heads_outputs():
-    """Two ways to the same number: the recorded forward, and both networks run by hand."""
+    """The recorded forward gives the same number as running both networks by hand."""
     name = 'gfl/gfl_r50_fpn_1x_coco'
     distiller = distiller_of(name, type='mmkd.KD')
     data = batch_for(distiller)
@@ -184,7 +184,7 @@ def test_a_teacher_with_the_students_weights_teaches_nothing():
 
 @pytest.mark.parametrize('name', ['retinanet/retinanet_r18_fpn_1x_coco', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco'])
 def test_only_what_a_loss_reads_runs_in_the_teacher(name):
-    """No proposals, no boxes, no masks; without the final scores nothing after the last head."""
+    """Proposals, boxes and masks are not made; nothing after the last head runs unless its scores are read."""
     for alpha, part in ((1.0, 'roi_head.bbox_head' if 'faster' in name else 'bbox_head'), (0, '')):
         distiller = distiller_of(name, alpha=alpha)
         data = batch_for(distiller)
@@ -259,7 +259,7 @@ def test_without_soft_targets_of_the_own_heads_kinds_can_be_mixed():
     ('name', 'first'),
     [
         ('retinanet/retinanet_r18_fpn_1x_coco', 'teacher'),
-        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'student'),  # it samples the proposals that the teacher scores
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'student'),  # samples the proposals that the teacher scores
     ],
 )
 def test_the_teacher_runs_while_the_student_keeps_nothing_yet(method, name, first):
@@ -291,7 +291,7 @@ def test_a_weight_of_the_students_own_losses():
 
 
 def test_an_odd_first_batch_and_a_teacher_that_pads():
-    """By hand: the teacher's own padding, its maps cut to the size of the student's, its own head."""
+    """Compute by hand: pad for the teacher, cut its maps to the size of the student's, run its own head."""
     distiller = distiller_of('retinanet/retinanet_r18_fpn_1x_coco', type='mmkd.KD', student_divisor=1)
     data = batches_for(distiller, sizes=[[(70, 90), (61, 90)]])[0]
     assert data['inputs'].shape[-2:] == (70, 90)

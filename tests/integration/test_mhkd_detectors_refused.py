@@ -1,4 +1,4 @@
-"""What MHKD and KD of detectors cannot do is told in one sentence."""
+"""What MHKD and KD of detectors cannot do is refused in one sentence."""
 
 import pytest
 

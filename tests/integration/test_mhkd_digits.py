@@ -1,4 +1,4 @@
-"""A real teacher, many heads on both networks, and a student that stock mmpretrain evaluates from the saved file."""
+"""A real teacher, many heads on both networks, and a student's file that stock mmpretrain evaluates."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_the_heads_of_both_networks_learn_and_the_student_is_good(run_tool, trai
     for whose in ('student_heads', 'teacher_heads'):
         for stage in ('layer1', 'layer2', 'layer3'):
             accuracies = [line[f'val_{whose}/{stage}'] for line in lines if f'val_{whose}/{stage}' in line]
-            assert accuracies[-1] > (35 if stage == 'layer1' else 80), (whose, stage)  # 10 by chance
+            assert accuracies[-1] > (35 if stage == 'layer1' else 80), (whose, stage)  # chance is 10
 
     student = load_config(str(STUDENT))
     student.update(work_dir=str(tmp_path / 'test'), load_from=str(tmp_path / 'mhkd' / 'epoch_8.pth'))

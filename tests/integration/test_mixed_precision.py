@@ -1,4 +1,4 @@
-"""mmengine's AmpOptimWrapper with autocast and gradient scaler on the CPU: bfloat16, the only type there."""
+"""mmengine's AmpOptimWrapper with autocast and gradient scaler on the CPU, where bfloat16 is the only type."""
 
 from functools import partial
 from itertools import pairwise
@@ -24,7 +24,7 @@ def on_the_cpu(monkeypatch):
 
 
 class Watch(Hook):
-    """What each iteration did: the loss, the scale, and which parameters it changed."""
+    """Each iteration's loss, scale and changed parameters."""
 
     priority = 'LOWEST'
 
@@ -113,7 +113,7 @@ def test_the_scale_goes_over_a_boundary_and_into_the_checkpoint(distil, tmp_path
 
 
 def overflowing(monkeypatch, runner, when) -> None:
-    """The loss is infinite in these iterations."""
+    """Makes the loss infinite in these iterations."""
     loss = runner.model.loss
 
     def overflow(*args, **kwargs):
@@ -125,7 +125,7 @@ def overflowing(monkeypatch, runner, when) -> None:
 
 def test_an_overflow_is_skipped_also_at_a_boundary(distil, monkeypatch):  # noqa: F811
     runner = distil(hook=STAGES, optim_wrapper=SCALED, **SHORT)
-    overflowing(monkeypatch, runner, when=(1, 3, 4))  # the last of a stage and the first of the next
+    overflowing(monkeypatch, runner, when=(1, 3, 4))  # the last iteration of a stage and the first of the next
     iterations = watched(runner)
     assert len(iterations) == 8
     for index, now in enumerate(iterations):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-# The import system finds everything but the one toolbox, as where it was never installed.
+# The import system finds everything except one toolbox, as if that were not installed.
 WITHOUT = """
 import runpy, sys
 from importlib.machinery import PathFinder

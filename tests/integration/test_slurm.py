@@ -1,4 +1,4 @@
-"""Jobs on a real SLURM: two ranks over a stage boundary, taken away and finished; and two ranks on two nodes."""
+"""Jobs on a real SLURM: two ranks pass a stage boundary, are requeued and finish; and two ranks on two nodes."""
 
 import os
 import pickle
@@ -80,7 +80,7 @@ def slurm():
 
 @pytest.fixture
 def submit(slurm: Cluster, tmp_path):
-    """Start a script of ours on the cluster, in two processes."""
+    """Submit a script of ours to the cluster, for two processes."""
     (tmp_path / 'hold.py').write_text(HOLD)
     (tmp_path / 'config.py').write_text(CONFIG.format(sskd=SSKD))
     environment = {
@@ -104,7 +104,7 @@ def submit(slurm: Cluster, tmp_path):
 
 @pytest.fixture
 def run(tmp_path) -> Path:
-    """Where the jobs train."""
+    """The folder in which the jobs train."""
     return tmp_path / 'run'
 
 
@@ -113,7 +113,7 @@ def logs(run: Path) -> str:
 
 
 def stands_still(slurm: Cluster, run: Path, epoch: int) -> str:
-    """Wait until both ranks do, and return the job."""
+    """Wait until both ranks train, and return the job."""
     marks = [run / f'held_{epoch}_{rank}' for rank in (0, 1)]
     wait_for(lambda: slurm.ask('squeue', '--noheader'), 'a job', run.parent)
     wait_for(
@@ -129,7 +129,7 @@ def told(text: str, what: str) -> list[str]:
 
 
 def check_student(run: Path) -> None:
-    """What is saved is of the last iteration, and the student as it is."""
+    """The last iteration's checkpoint contains the student as it is."""
     init_default_scope('mmpretrain')
     student = MODELS.build(load_config(str(STUDENT)).model)
     saved = torch.load(run / 'epoch_4.pth', weights_only=False)
@@ -138,7 +138,7 @@ def check_student(run: Path) -> None:
 
 
 def test_a_job_that_is_taken_away_goes_on(slurm: Cluster, submit, run, tmp_path):
-    """By sbatch; SIGUSR1, as at a time limit, in the second stage."""
+    """A job of sbatch gets SIGUSR1, as at a time limit, in the second stage."""
     batch = submit('--requeue', flags=('--resume',), HOLD_AT='2')
     assert batch.wait(120) == 0, logs(run)
     job = stands_still(slurm, run, 2)
@@ -149,16 +149,16 @@ def test_a_job_that_is_taken_away_goes_on(slurm: Cluster, submit, run, tmp_path)
 
     text = (run / f'slurm-{job}.log').read_text()
     assert text.count('Distributed launcher: slurm') == 2
-    assert text.count('GPU number: 2') == 2  # mmengine's word for processes
+    assert text.count('GPU number: 2') == 2  # mmengine's tag for the number of processes
     assert 'SIGUSR1 at iteration 5: --resume goes on from' in text
     assert told(text, ' INFO - resumed epoch') == ['resumed epoch: 2, iter: 4']
-    assert told(text, 'Stage head begins') == ['Stage head begins: 2 epochs.'] * 2  # before and after
+    assert told(text, 'Stage head begins') == ['Stage head begins: 2 epochs.'] * 2  # before and after the requeue
     check_student(run)
 
 
-@pytest.mark.long  # programs have to start twice, as for the one above, which differs in the signal and the stage
+@pytest.mark.long  # programs have to start twice, as in the test above, which differs in signal and stage
 def test_a_job_that_is_ended_can_be_resumed(slurm: Cluster, submit, run):
-    """By srun; SIGTERM in the middle of the first stage."""
+    """A job of srun gets SIGTERM in the middle of the first stage."""
     first = submit(HOLD_AT='1')
     stands_still(slurm, run, 1)
     slurm.ask('scancel', '--signal=TERM', '--name=digits')

@@ -1,4 +1,4 @@
-"""SSKD of the detectors that mmkd serves: each stage learns what it should and nothing after it runs."""
+"""SSKD of the detectors that mmkd supports: each stage trains its parameters, and nothing after it runs."""
 
 import math
 from functools import partial
@@ -30,14 +30,14 @@ PAIRS = {
     'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco': 'yolo/yolov3_d53_8xb8-320-273e_coco',
     'retinanet/retinanet_r18_fpn_1x_coco on MobileNetV2': 'retinanet/retinanet_r50_fpn_1x_coco',
     'faster_rcnn/faster-rcnn_r50_fpn_1x_coco on ResNeXt': 'retinanet/retinanet_r18_fpn_1x_coco on MobileNetV2',
-    # across kinds: the teacher's pyramid has other strides, other widths, another number of levels
+    # across kinds: the teacher's pyramid has other strides, other widths and another number of levels
     'faster_rcnn/faster-rcnn_r50_fpn_2x_coco': 'retinanet/retinanet_r18_fpn_1x_coco',
     'retinanet/retinanet_r50_fpn_2x_coco': 'yolox/yolox_tiny_8xb8-300e_coco',
 }
 
 
 def prepared(student: str, teacher: str | None = None, student_divisor: int = 32, **teacher_preprocessor):
-    """A distiller that knows its stages, and batches."""
+    """A distiller with its stages, and batches."""
     as_in_a_run()
     model = plain_model(student)
     model['data_preprocessor'].update(pad_size_divisor=student_divisor)
@@ -52,7 +52,7 @@ def prepared(student: str, teacher: str | None = None, student_divisor: int = 32
 
 
 def trained_with(distiller, stage) -> set[str]:
-    """What learns with a stage: what its config leaves free of it, and its adapter."""
+    """Names trained in a stage: the parameters that the config does not freeze, and the adapter."""
     own = {f'student.{name}' for name in stage.parameters if name in distiller.networks.trainable}
     adapter = f'extras.{module_key(stage.name)}.'
     return own | {name for name, _ in distiller.named_parameters() if name.startswith(adapter)}
@@ -106,7 +106,7 @@ def test_an_equal_dense_head_becomes_the_teachers_and_others_say_why_not():
     assert distiller.training
 
 
-# whose operators the stand-in for mmcv's has: RoIAlign, deformable convolutions and attention
+# the stand-in for mmcv's ops provides their operators: RoIAlign, deformable convolutions and attention
 OPERATORS = [
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco',
     'deformable_detr/deformable-detr_r50_16xb2-50e_coco',
@@ -137,13 +137,13 @@ def test_the_teacher_sees_its_own_padding_in_training_and_validation():
 
 
 def odd_batches(distiller) -> list[dict]:
-    """Whose sides are multiples of 8 only."""
+    """Images whose sides are multiples of 8 only."""
     return batches_for(distiller, sizes=[[(72, 64), (40, 104)], [(64, 64), (64, 64)]])
 
 
 @pytest.mark.parametrize('teacher', ['retinanet/retinanet_r50_fpn_1x_coco', 'yolox/yolox_tiny_8xb8-300e_coco'])
 def test_the_teacher_s_images_are_padded_to_its_own_multiples(teacher):
-    """YOLOX cannot run on any others."""
+    """YOLOX runs on no other images."""
     distiller, _ = prepared('retinanet/retinanet_r18_fpn_1x_coco', teacher, student_divisor=8, pad_size_divisor=32)
     seen, targets = [], []
     first = next(m for m in distiller.teacher.network.backbone.modules() if isinstance(m, torch.nn.Conv2d))

@@ -1,4 +1,4 @@
-"""The demo's job, shorter: a real teacher, a real distillation, judged by stock mmpretrain from the saved file."""
+"""The demo's training, shorter: a real teacher and distillation; stock mmpretrain evaluates the saved file."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_every_stage_learns_and_the_student_is_good(run_tool, trained_teacher, t
     assert Runner.from_cfg(student).test()['accuracy/top1'] > 85
 
 
-@pytest.mark.long  # test_data_parallel trains as much, test_mhkd_digits and test_train by the same program
+@pytest.mark.long  # test_data_parallel trains the same, test_mhkd_digits and test_train use the same program
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
 def test_two_processes_over_stage_boundaries(tmp_path):
     config = tmp_path / 'config.py'

@@ -15,7 +15,7 @@ METHODS = dict(
 
 
 class Seen(Hook):
-    """The losses of each iteration, and the batch without labels."""
+    """Records the losses of each iteration and the unlabelled batch."""
 
     def __init__(self):
         self.losses, self.batches = [], []
@@ -27,7 +27,7 @@ class Seen(Hook):
 
 @pytest.fixture
 def unlabelled(few_digits) -> dict:
-    """The validation images, larger, in batches of three; nothing of their boxes is loaded."""
+    """The validation images, enlarged, in batches of three; their boxes are not loaded."""
     pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='Resize', scale=(96, 80), keep_ratio=False),
@@ -66,7 +66,7 @@ def test_one_run_resumed_in_the_middle(distil, unlabelled, tmp_path, method):
     seen, end = trained(distil(tmp_path / 'whole', hook, model, **changes))
     with_images = [batch.inputs.shape for batch in seen.batches if batch is not None]
     assert set(with_images) == {(3, 3, 96, 96)}  # padded to multiples of 32
-    assert len(with_images) == (9 if method == 'sskd' else 18)  # its head knows labels only
+    assert len(with_images) == (9 if method == 'sskd' else 18)  # its head needs labels
     assert all(loss['loss'] > 0 for loss in seen.losses)
     path = str(tmp_path / 'whole' / 'epoch_1.pth')
     _, resumed = trained(distil(tmp_path / 'resumed', hook, model, resume=True, load_from=path, **changes))
@@ -86,7 +86,7 @@ def test_the_soft_loss_is_the_mean_over_all_images(distil, unlabelled, tmp_path,
     distiller.eval()
     labelled = distiller.data_preprocessor(next(iter(runner.train_dataloader)), False)
     assert schedule.unlabelled.hand_over(distiller.current) == 3
-    more, seed = distiller.unlabelled, 5  # two-stage detectors draw proposals
+    more, seed = distiller.unlabelled, 5  # two-stage detectors sample proposals at random
     with torch.no_grad():
         torch.manual_seed(seed)
         found = distiller(**labelled, mode='loss')
@@ -95,7 +95,7 @@ def test_the_soft_loss_is_the_mean_over_all_images(distil, unlabelled, tmp_path,
         alone = distiller(**labelled, mode='loss')
         extra = distiller.loss_without_labels(more.inputs, more.data_samples)
         scores = distiller.task.student_outcome(more.inputs, more.data_samples, 0).scores
-        if kind == 'RetinaNet':  # of the same anchors as in its own forward
+        if kind == 'RetinaNet':  # with the anchors of its own forward
             own = distiller.student(more.inputs, more.data_samples, mode='tensor')[0]
             assert scores.logits.shape == (sum(level.numel() for level in own) // 10, 10)
     assert set(extra) == {'loss_soft'}

@@ -1,4 +1,4 @@
-"""Few labelled digits and many without labels in one run, resumed; test_data_parallel has two processes."""
+"""Few labelled and many unlabelled digits in one resumed run; test_data_parallel has two processes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Trains every config in a folder, in as many processes as torchrun starts, and writes what happened beside it."""
+"""Trains every config in a folder, in the processes that torchrun starts, and records what happened."""
 
 import sys
 from pathlib import Path
@@ -19,18 +19,18 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 
 @MODELS.register_module()
 class NoNorm(nn.Identity):
-    """A norm that is none."""
+    """Stands in for a norm and does nothing."""
 
     _abbr_ = 'none'
 
 
 class Recorder(Hook):
-    """What was trained, what was reduced, at which rate, and what came out."""
+    """Records what is trained and reduced, the learning rates, and the result."""
 
     priority = 'LOWEST'
 
     def __init__(self):
-        self.iterations: list[dict] = []  # of each: stages, sizes of what was trained and reduced, rates
+        self.iterations: list[dict] = []  # for each stage: sizes of what is trained and reduced, and rates
         self.ends: list[dict] = []  # the student's state after each epoch
         self.wrapper = None
 

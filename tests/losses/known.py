@@ -1,4 +1,4 @@
-"""What public implementations return for given inputs: values and gradients, in float64.
+"""Values and gradients that public implementations return for given inputs, in float64.
 
 The numbers of tests/data/kd_losses.npz were made by running RepDistiller, mdistiller, MMRazor and the authors' own
 repositories (of logit standardisation, DIST, MasKD, overhaul-distillation, ReviewKD, SimKD, ICKD, MGD, FGD, LD and
@@ -36,7 +36,7 @@ class Known:
         return [tuple(x.shape[1:]) for x in self.students], [tuple(x.shape[1:]) for x in self.teachers]
 
     def load(self, loss: torch.nn.Module, renames: dict[str, str]) -> None:
-        """Put the parameters into a loss; patterns say which of its own names theirs are."""
+        """Load parameters into a loss; patterns translate its parameters' names into the file's."""
         self.own = {}
         for key in self.names:
             if key.startswith('param.'):
@@ -51,7 +51,7 @@ class Known:
             learned[name].data.copy_(self[f'param.{key}'].view(learned[name].shape))
 
     def check(self, value: torch.Tensor, loss: torch.nn.Module | None = None, rel: float = 1e-8) -> None:
-        """The value and all gradients are the known ones."""
+        """Check the value and all gradients."""
         value.backward()
         assert value.dtype == torch.float64
         assert value.item() == pytest.approx(self['value64'].item(), rel=rel)
@@ -59,7 +59,7 @@ class Known:
             self._near(student.grad, self[key], rel, key)
         for name, parameter in loss.named_parameters() if loss is not None else ():
             key = f'pgrad.{self.own[name]}'
-            self._near(parameter.grad, self[key].view(parameter.shape), max(rel, 1e-6), key)  # kept in float32
+            self._near(parameter.grad, self[key].view(parameter.shape), max(rel, 1e-6), key)  # a float32 buffer
 
     def _near(self, found: torch.Tensor, known: torch.Tensor, rel: float, key: str) -> None:
         largest = known.abs().max().item()

@@ -23,7 +23,7 @@ def softmax(row):
 
 
 def binary(s, t):
-    """KL of the teacher's yes or no from the student's."""
+    """KL divergence of the teacher's yes/no probabilities from the student's."""
     p, q = sigmoid(t), sigmoid(s)
     return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
@@ -57,7 +57,7 @@ def test_against_loops(tau, by_confidence, kind, places):
 
 
 def test_objectness_and_classes_make_one_divergence():
-    """Over all that can be said of a place: no object, or an object that is or is not of each class."""
+    """KL divergence over all outcomes at a place: no object, or an object of each class."""
     student, teacher, own, theirs = draw(1, 2, 0), draw(1, 2, 1), draw(1, 1, 2)[0], draw(1, 1, 3)[0]
 
     def chances(logits, objectness):
@@ -80,7 +80,7 @@ def test_confidence_is_that_of_an_object():
 
 
 def test_where_nobody_believes_in_an_object_the_sum_counts():
-    """And no division by next to nothing."""
+    """The sum is not divided by nearly zero."""
     student, teacher = torch.full((3, 2), -2.0), torch.full((3, 2), -20.0)
     loss = ClassScoreLoss()(ClassScores(student, True), ClassScores(teacher, True))
     assert loss.item() == pytest.approx(6 * binary(-2.0, -20.0), rel=1e-4)

@@ -1,4 +1,4 @@
-"""What holds for every loss between features."""
+"""Rules of every loss between features."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ LOSSES = sorted(
 )
 LEARNED = ['CCLoss', 'CRDLoss', 'FBKDLoss', 'FGDLoss', 'FitNetLoss', 'ICKDLoss', 'MGDLoss', 'OFDLoss', 'ReviewKDLoss']
 LEARNED += ['SRRLLoss', 'VIDLoss']
-ONE = ('CRDLoss',)  # which compare one place only
+ONE = ('CRDLoss',)  # these compare a single place
 WIDTHS = dict(shapes=((6, 10), (6, 10)), sizes=((6, 10), (8, 12)), nothing=((6, 10), (8, 12)))
 OPTIONS = dict(FBKDLoss=dict(reductions=(2, 2), strides=(2, 2)), CRDLoss=dict(negatives=7, dimensions=5))
 
@@ -25,7 +25,7 @@ def draw(*shape, seed):
 
 
 class Case:
-    """A loss, features of two places and what else it needs."""
+    """A loss, features of two places, and its other inputs."""
 
     def __init__(self, name: str, **options):
         self.loss = MMENGINE_MODELS.build(dict(type=f'mmkd.{name}', **OPTIONS.get(name, {}), **options))

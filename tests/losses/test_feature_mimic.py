@@ -11,7 +11,7 @@ SHAPES = {'map': (3, 5, 4, 2), 'tokens': (3, 7, 5), 'vector': (3, 5)}
 
 
 def cosine(student, teacher):
-    """Position by position, with loops."""
+    """Compute it in loops over positions."""
     if student.ndim == 4:
         student, teacher = (np.moveaxis(array, 1, -1) for array in (student, teacher))
     rows = zip(student.reshape(-1, student.shape[-1]), teacher.reshape(-1, teacher.shape[-1]))
@@ -87,7 +87,7 @@ def test_float32_under_autocast_and_from_half_precision(kind):
 
 def test_no_overflow_in_half_precision():
     student, teacher = torch.full((1, 2, 2, 2), 300.0).half(), torch.zeros(1, 2, 2, 2).half()
-    assert FeatureMimicLoss('mse')(student, teacher).item() == 180000  # beyond float16's 65504
+    assert FeatureMimicLoss('mse')(student, teacher).item() == 180000  # beyond float16's maximum of 65504
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -1,4 +1,4 @@
-"""What single losses promise beside their public values (test_public_values.py)."""
+"""Properties of single losses beside their public values (test_public_values.py)."""
 
 import pytest
 import torch
@@ -182,7 +182,7 @@ def test_ld_needs_the_same_bins():
 
 
 def test_cross_kd_of_boxes_by_hand():
-    """A quarter of the union is shared, and the box around both is as large as it; the other is a perfect match."""
+    """One pair shares a quarter of its union and has an enclosing box of the union's size; the other pair is equal."""
     student = torch.tensor([[0.0, 0, 2, 1], [1, 1, 3, 4]], requires_grad=True)
     teacher = torch.tensor([[1.5, 0, 2.0, 1], [1, 1, 3, 4]])
     loss = CrossKDBoxLoss(loss_weight=2)(student, teacher, torch.tensor([3.0, 1]), 5.0)

@@ -212,7 +212,7 @@ def test_ld():
 
 
 def test_cross_kd():
-    eps = torch.finfo(torch.float32).eps  # CrossKD's code adds it to the divisor
+    eps = torch.finfo(torch.float32).eps  # CrossKD's code adds this to the divisor
     known = Known('crosskd_qfl')
     known.check(CrossKDClassLoss()(known.students[0], known.teachers[0], known['weight'], 6 + eps))
     known = Known('crosskd_box_kl')

@@ -1,4 +1,4 @@
-"""What holds for every loss between classifiers' scores."""
+"""Rules of every loss between classifiers' scores."""
 
 import pytest
 import torch
@@ -82,11 +82,11 @@ def test_labels(kind):
 
 
 def test_dkd_with_equal_weights_of_both_parts_by_hand():
-    """Of three classes with odds 2:1:1 for the student and 2:3:3 for the teacher, the first is the label."""
+    """Three classes with odds 2:1:1 for the student and 2:3:3 for the teacher; the first is the label."""
     student, teacher = torch.tensor([[2.0, 1, 1]]).log(), torch.tensor([[2.0, 3, 3]]).log()
     target = 0.25 * torch.tensor(0.25 / 0.5).log() + 0.75 * torch.tensor(0.75 / 0.5).log()
     loss = DKDLoss(alpha=2, beta=5, tau=1)(student, teacher, labels=torch.tensor([0]))
-    torch.testing.assert_close(loss, 2 * target)  # the other classes are as likely as each other for both
+    torch.testing.assert_close(loss, 2 * target)  # both give the other classes equal probabilities
     for name in ('alpha', 'beta'):
         with pytest.raises(UserError, match=f'^DKDLoss: {name} must be a finite number of 0 or more'):
             DKDLoss(**{name: -0.5})

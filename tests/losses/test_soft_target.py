@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from mmkd.errors import UserError
 from mmkd.losses import ClassScores, SoftTargetLoss
 
-SCORES = arrays(np.float32, (2, 3, 4), elements=st.floats(-30, 30, width=32))  # of the student and of the teacher
+SCORES = arrays(np.float32, (2, 3, 4), elements=st.floats(-30, 30, width=32))  # the student's and the teacher's
 
 
 def log_softmax(row, tau):
@@ -22,7 +22,7 @@ def log_softmax(row, tau):
 
 
 def expected(student, teacher, tau):
-    """Image by image and class by class, in double precision."""
+    """Compute it image by image and class by class, in double precision."""
     loss = 0.0
     for student_row, teacher_row in zip(student.tolist(), teacher.tolist()):
         for s, t in zip(log_softmax(student_row, tau), log_softmax(teacher_row, tau)):

@@ -12,7 +12,7 @@ from mmkd.models import CIFARResNet, CIFARWideResNet
 from mmkd.models.cifar import BasicBlock, PreActBlock
 
 X4 = (32, 64, 128, 256)
-# As published with the protocol: millions of parameters, a linear layer for 100 classes included.
+# Millions of parameters as published with the protocol, including a linear layer for 100 classes.
 NETWORKS = {
     'resnet20': (dict(type='mmkd.CIFARResNet', depth=20), 64, 0.28),
     'resnet56': (dict(type='mmkd.CIFARResNet', depth=56), 64, 0.86),
@@ -31,7 +31,7 @@ def test_parameters_and_shapes(config, width, millions):
     assert round(count / 1e6, 2) == millions
     (feature,) = network(torch.randn(2, 3, 32, 32))
     assert feature.shape == (2, width, 8, 8)
-    assert feature.min() == 0  # after a ReLU
+    assert feature.min() == 0  # behind a ReLU
     feature.sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
@@ -42,7 +42,7 @@ def test_depth_counts_the_layers_with_weights_on_the_main_path():
 
     assert layers(CIFARResNet(20)) + 1 == 20  # the linear layer
     assert layers(CIFARResNet(56)) + 1 == 56
-    assert layers(CIFARWideResNet(16)) + 3 == 16  # wrn counts the shortcuts' convolutions in place of it
+    assert layers(CIFARWideResNet(16)) + 3 == 16  # wrn counts the convolutions of the shortcuts instead
     assert layers(CIFARWideResNet(40)) + 3 == 40
 
 
@@ -66,7 +66,7 @@ def test_children_run_in_their_order_and_the_last_emits_the_feature(network, ord
 
 @pytest.mark.parametrize('network', [CIFARResNet(8), CIFARWideResNet(10)], ids=['resnet', 'wrn'])
 def test_a_groups_output_is_not_changed_by_what_follows(network):
-    """In-place activations must leave alone what a distiller compares."""
+    """In-place activations must not change the features that a distiller compares."""
     kept = []
     for child in network.children():
         if isinstance(child, nn.Sequential):
@@ -85,7 +85,7 @@ def convolve(x, convolution):
 
 
 def normalise(x, norm):
-    """Batch norm in eval mode."""
+    """Compute batch norm in evaluation mode."""
     mean, var, weight, bias = (
         tensor.detach().numpy()[:, None, None]
         for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
@@ -98,7 +98,7 @@ def relu(x):
 
 
 def ready(block):
-    """The block with statistics and affine parameters that do something, and an input."""
+    """A block whose norms have random statistics and affine parameters, and an input."""
     torch.manual_seed(0)
     for module in block.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -137,7 +137,7 @@ def test_initialised_by_he(network):
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             std = (2 / (module.out_channels * module.kernel_size[0] ** 2)) ** 0.5
-            error = 5 / module.weight.numel() ** 0.5  # of a mean, five standard deviations
+            error = 5 / module.weight.numel() ** 0.5  # five standard deviations of the mean
             assert module.weight.mean().item() == pytest.approx(0, abs=error * std)
             assert module.weight.std().item() == pytest.approx(std, rel=error)
         elif isinstance(module, nn.BatchNorm2d):

@@ -12,7 +12,7 @@ SMALL = dict(depth=18, num_features=12, widths=(4, 4, 6, 8, 10), image_size=40)
 
 
 def iresnet_names(blocks):
-    """As arcface_torch's iresnet.py registers them."""
+    """Names in the order in which arcface_torch's iresnet.py registers them."""
 
     def norm(name):
         return [f'{name}.{part}' for part in NORM]
@@ -80,7 +80,7 @@ def test_mobilefacenets_are_named_and_sized_as_insightfaces(options, blocks, par
 
 
 def iresnet_by_hand(state, x):
-    """What the network computes in evaluation, from its weights."""
+    """Compute the network's output in evaluation mode from its weights."""
 
     def norm(name, x):
         mean, var = state[f'{name}.running_mean'], state[f'{name}.running_var']

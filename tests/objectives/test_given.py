@@ -1,4 +1,4 @@
-"""What losses are given of a detector's samples."""
+"""The inputs that losses get from a detector's samples."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from mmkd.objectives.objective import Step
 
 @dataclass
 class Boxes:
-    """As mmdet keeps them in newer pipelines."""
+    """Masks as mmdet's newer pipelines store them."""
 
     tensor: torch.Tensor
 

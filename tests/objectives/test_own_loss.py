@@ -1,4 +1,4 @@
-"""The student's own loss and terms beside it: who runs, how far, and what is summed."""
+"""The student's own loss and the terms beside it: which networks run, how far, and what is summed."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ STEP = Step(('first', 'head'), torch.ones(2, 3), None)
 
 
 class Network(nn.Module):
-    """Two layers, of which it keeps the calls."""
+    """A network of two layers that records their calls."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class Networks:
 
 
 class Distance(Term):
-    """Reads one layer of each network, after a part of the phase."""
+    """A term that reads one layer of each network, from a given part of the phase on."""
 
     def __init__(self, networks, name, after=0.0, places=('first',)):
         super().__init__(networks)
@@ -92,14 +92,14 @@ def test_terms_share_one_forward_of_each_network(networks):
 def test_no_teacher_runs_while_every_term_is_off(networks):
     objective = OwnLoss(networks, [Distance(networks, 'late', after=0.5)])
     early = objective.losses(STEP)
-    assert list(early) == ['loss_own', 'loss_idle']  # by the same name in all of the phase
+    assert list(early) == ['loss_own', 'loss_idle']  # this name stays the same during the whole phase
     early['loss_idle'].backward()
-    assert early['loss_idle'] == objective.terms[0].heads.weight.grad == 0  # DDP waits for one
+    assert early['loss_idle'] == objective.terms[0].heads.weight.grad == 0  # DDP waits for an unused one
     assert list(objective.losses(replace(STEP, phase=('head',)))) == ['loss']
     assert networks.asked == []
     assert list(objective.losses(replace(STEP, progress=0.5))) == ['loss_own', 'loss_late']
     assert networks.asked == [['first']]
-    assert objective.trained_extras(STEP.phase)  # from the start, since optimizers are built with a phase
+    assert objective.trained_extras(STEP.phase)  # from the start, since the optimizer is built at the phase's start
 
 
 def test_without_labels_the_student_runs_no_further_than_the_terms(networks):

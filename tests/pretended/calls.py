@@ -1,4 +1,4 @@
-"""What C++ would decide by the device that it sees, decided in Python before it is called."""
+"""Decides in Python what C++ would decide by the device that it sees."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class Calls(TorchFunctionMode):
 
 
 def move(tensor, device, dtype=None, non_blocking=False, copy=False, memory_format=torch.preserve_format):
-    """What ``Tensor.to`` does."""
+    """Replaces ``Tensor.to``."""
     same = isinstance(tensor, OnGpu) == (device.type == 'cuda') and dtype in (None, tensor.dtype)
     if same and not copy:
         changes = memory_format not in (torch.preserve_format, None)
@@ -73,7 +73,7 @@ def _device(device) -> torch.device:
 
 
 def _arguments_of_to(tensor, *args, **kwargs) -> dict:
-    """Its three signatures in one."""
+    """Understands its three signatures."""
     names: list = ['device', 'dtype', 'non_blocking', 'copy']
     found = dict(kwargs)
     other = found.pop('other', None)

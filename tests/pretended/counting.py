@@ -1,4 +1,4 @@
-"""What an iteration of each phase asks of the GPU."""
+"""Counts what an iteration of each phase requires of the GPU."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tests.pretended.gpu import Gpu
 
 @dataclass
 class Counted:
-    """In one iteration, by line; and where the host waited over all iterations of the phase."""
+    """One iteration's numbers by line of code, and the lines at which the host waited in any iteration."""
 
     launches: Counter
     waits: Counter
@@ -25,7 +25,7 @@ class Counted:
 
 
 class CountPhases(Hook):
-    """Counts the second iteration of each phase: in the first optimizers and averages make what they keep.
+    """Counts the second iteration of each phase: optimizers and averages allocate their state in the first one.
 
     It is neither the last of an epoch nor one that is logged, if epochs have three iterations and loggers look seldom.
     """

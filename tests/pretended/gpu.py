@@ -1,4 +1,4 @@
-"""Runs operators as a GPU would: refuses what it refuses, and counts."""
+"""Runs operators as a GPU would: refuses what a GPU refuses, and counts."""
 
 import sys
 from collections import Counter
@@ -11,11 +11,11 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from tests.pretended.calls import Calls, move
 from tests.pretended.tensor import OnGpu
 
-# Their CUDA kernels copy a size or a value to the host and wait for it; torchvision's nms counts what it keeps.
+# Their CUDA kernels copy a size or a value to the host and wait for it; torchvision's nms counts the boxes it keeps.
 WAITS = {f'aten::{name}' for name in ('_local_scalar_dense', 'equal', 'nonzero', 'masked_select', '_unique2', 'histc')}
 WAITS |= {f'aten::{name}' for name in ('unique_dim', 'unique_consecutive', 'bincount', 'is_nonzero', 'nonzero_numpy')}
 WAITS |= {'torchvision::nms'}
-# Only metadata, or nothing at all; views besides.
+# These touch only metadata or nothing; so do views.
 FREE = {f'aten::{name}' for name in ('detach', 'alias', 'lift_fresh', '_unsafe_view', 'set_', '_reshape_alias')}
 FREE |= {f'aten::{name}' for name in ('empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided')}
 FREE |= {f'aten::{name}' for name in ('resize_', 'record_stream')}
@@ -24,7 +24,7 @@ _HIDDEN = ('/torch/', '/torchvision/', *(f'/pretended/{name}.py' for name in ('t
 
 
 class Gpu(TorchDispatchMode):
-    """What it counts, it counts by the lines that asked for it: the innermost two outside of torch.
+    """Counts by line of code: the innermost two lines outside of torch.
 
     Attributes:
         launches: Kernels at least, so many as operators that are no views.
@@ -37,7 +37,7 @@ class Gpu(TorchDispatchMode):
         self.reset()
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Set all counts to zero."""
         self.launches: Counter = Counter()
         self.waits: Counter = Counter()
         self.blocking: Counter = Counter()
@@ -46,7 +46,7 @@ class Gpu(TorchDispatchMode):
         return self.run(func, args, kwargs or {})
 
     def run(self, func, args, kwargs):
-        """One operator."""
+        """Run one operator."""
         name = func._schema.name
         flat, spec = tree_flatten((args, kwargs))
         tensors = [x for x in flat if isinstance(x, Tensor)]
@@ -54,7 +54,7 @@ class Gpu(TorchDispatchMode):
         if wanted != 'cuda' and not any(isinstance(x, OnGpu) for x in tensors):
             return _marked(func(*args, **kwargs), name, tensors)
         if name == 'aten::_fused_sdp_choice':
-            return 0  # the plain one
+            return 0  # the operator itself
         stays = True
         if name in ('aten::_to_copy', 'aten::copy_'):
             stays = self._copy(name, args, kwargs, wanted)
@@ -77,7 +77,7 @@ class Gpu(TorchDispatchMode):
         into = name == 'aten::copy_'
         source = args[1] if into else args[0]
         if not into and wanted == 'cpu' and Calls.asked is not move:
-            wanted = None  # C++ takes what is on the GPU for something on the CPU
+            wanted = None  # C++ takes tensors on the pretended GPU for tensors on the CPU
         arrives = isinstance(args[0], OnGpu) if into else (wanted or source.device.type) == 'cuda'
         given = args[2] if into and len(args) > 2 else kwargs.get('non_blocking', False)
         if arrives and isinstance(source, OnGpu):
@@ -89,14 +89,14 @@ class Gpu(TorchDispatchMode):
         return arrives
 
     def _compute(self, func, name, args, tensors) -> None:
-        """Count all else, where it is allowed."""
+        """Count every other operator, and check that it is allowed."""
         self._check_devices(name, args, tensors)
         if name in WAITS or (name.startswith('aten::repeat_interleave') and len(args) < 3):
             self.count(self.waits)
         elif name in INDEXING:
             masks = [i for i in args[1] if i is not None and i.dtype in (torch.bool, torch.uint8)]
             fills = name != 'aten::index' and args[2].numel() == 1 and len(args[1]) == 1
-            if masks and not fills:  # else it looks for the places
+            if masks and not fills:  # otherwise it searches for the indices
                 self.count(self.waits)
         if not func.is_view and name not in FREE:
             self.count(self.launches)
@@ -105,23 +105,23 @@ class Gpu(TorchDispatchMode):
         strangers = [x for x in tensors if not isinstance(x, OnGpu) and not hasattr(x, 'anywhere')]
         if len(strangers) == len(tensors) or name == 'aten::set_' or name.startswith('aten::_has_compatible'):
             return
-        if name in INDEXING:  # may be given indices on the host, and copies them
+        if name in INDEXING:  # indices may lie on the host; they are copied
             strangers = [x for x in strangers if x is args[0] or (name != 'aten::index' and x is args[2] and x.ndim)]
             if not strangers and any(not isinstance(i, OnGpu | None) for i in args[1]):
                 self.count(self.blocking)
-        if any(x.ndim for x in strangers):  # those without dimensions are like numbers
+        if any(x.ndim for x in strangers):  # tensors without dimensions are like numbers
             raise RuntimeError(
                 'Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! '
                 f'({name}, {_asked_by()})'
             )
 
     def count(self, counter: Counter) -> None:
-        """One more of it, asked for by the line at work."""
+        """Count one, at the current line of code."""
         counter[_asked_by()] += 1
 
 
 def _asked_by() -> str:
-    """The innermost two lines of code outside of torch; of a backward pass, those that began it."""
+    """The innermost two lines outside of torch; in a backward pass, the lines that started it."""
     frame, lines = sys._getframe(1), []
     while frame is not None and len(lines) < 2:
         name = frame.f_code.co_filename
@@ -132,7 +132,7 @@ def _asked_by() -> str:
 
 
 def _marked(result, name: str, tensors: list):
-    """What C++ makes of nothing, where it believes the others to be, may meet any of them."""
+    """Tensors that C++ creates itself, on what it believes to be the others' device, may meet any tensor."""
     made_inside = not tensors and getattr(Calls.asked, '__name__', '') != name.split('::')[1]
     if made_inside or (tensors and all(hasattr(x, 'anywhere') for x in tensors)):
         for x in tree_flatten(result)[0]:
@@ -142,7 +142,7 @@ def _marked(result, name: str, tensors: list):
 
 
 def _wrapped(func, args, kwargs, result):
-    """New results lie on the GPU; what was written into is the very same tensor."""
+    """New results lie on the GPU; a tensor that was written into stays the same object."""
     written = {}
     for i, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:

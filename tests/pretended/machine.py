@@ -1,4 +1,4 @@
-"""A machine that says it had a GPU."""
+"""A machine that pretends to have a GPU."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import mmengine.device.utils as mmengine_device
 import torch
-import torch._dynamo  # looks at torch.cuda's functions when it is imported
+import torch._dynamo  # this module reads torch.cuda's functions at its import
 import torch.nn.utils.clip_grad as clip
 from torch.utils._pytree import tree_map
 
@@ -19,12 +19,12 @@ AUTOCAST = ('set_autocast_enabled', 'is_autocast_enabled', 'get_autocast_dtype',
 
 @contextmanager
 def pretend_cuda() -> Iterator[Gpu]:
-    """Inside, there is a GPU; it is handed out, and counts."""
+    """Pretend inside that there is a GPU; yields the object that counts."""
     gpu = Gpu()
     with ExitStack() as stack:
         for name, function in _driver(gpu).items():
             stack.enter_context(patch.object(torch.cuda, name, function))
-        for name in AUTOCAST:  # for C++ all runs on the CPU
+        for name in AUTOCAST:  # C++ runs everything on the CPU
             stack.enter_context(patch.object(torch, name, _for_cpu(getattr(torch, name))))
         if hasattr(torch, 'accelerator'):  # since torch 2.6
             stack.enter_context(patch.object(torch.accelerator, 'current_stream', lambda *_: _Stream))
@@ -59,7 +59,7 @@ class _Stream:
 
 
 def _driver(gpu: Gpu) -> dict:
-    """What torch.cuda asks a driver for."""
+    """Functions of torch.cuda that would ask a driver."""
     state = torch.zeros(16, dtype=torch.uint8)
     answers = dict(
         is_available=True,
@@ -95,7 +95,7 @@ def _pinned(data, device=None):
 
 
 def _on_gpu(group):
-    """C++ groups tensors by the device that it sees."""
+    """C++ groups tensors by the device that it sees, so this does it in Python."""
     return lambda lists, *args, **kwargs: {
         (tensors[0][0].device, dtype): (tensors, places)
         for (_, dtype), (tensors, places) in group(lists, *args, **kwargs).items()

@@ -1,4 +1,4 @@
-"""What lies on the pretended GPU."""
+"""A tensor on the pretended GPU."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 CUDA = torch.device('cuda', 0)
-GPUS: list[Any] = []  # the last one is at work
+GPUS: list[Any] = []  # the last one is active
 
 
 class OnGpu(Tensor):
-    """Says that it lies on the GPU; ``numbers`` are its real ones.
+    """A tensor that says that it is on the GPU; ``numbers`` is the CPU tensor inside.
 
     For C++ it lies on the CPU, since autograd's threads and streams for CUDA need a driver.
     """
@@ -49,6 +49,6 @@ class OnGpu(Tensor):
 
 
 def refuse_pinning(tensor: Tensor) -> None:
-    """Only what lies in the host's memory can be pinned."""
+    """Only tensors in the host's memory can be pinned."""
     if isinstance(tensor, OnGpu):
         raise RuntimeError("cannot pin 'torch.cuda.FloatTensor' only dense CPU tensors can be pinned")

@@ -1,9 +1,9 @@
-"""Classifiers on a pretended GPU: all lies on one device, and no iteration waits for it."""
+"""Classifiers on a pretended GPU: all tensors lie on one device, and no iteration waits for it."""
 
 import pytest
 
 from tests.distil import distil, plain, teacher  # noqa: F401  (fixtures)
-from tests.pretended.page import compare
+from tests.pretended.bounds import compare
 from tests.pretended.trainings import CASES, SHORT, count_phases
 
 

@@ -1,9 +1,9 @@
-"""Detectors on a pretended GPU: all lies on one device, and where it waits mmdet asks."""
+"""Detectors on a pretended GPU: all tensors lie on one device, and only mmdet's code waits for it."""
 
 import pytest
 
 from tests.distil_detectors import config_of, distil, few_digits, kind, plain, teacher  # noqa: F401  (fixtures)
-from tests.pretended.page import compare
+from tests.pretended.bounds import compare
 from tests.pretended.trainings import count_phases
 
 CHANGES = {
@@ -25,6 +25,6 @@ def test_phases(distil, tmp_path, kind, method):  # noqa: F811
     changes = CHANGES if method == 'SSKD' else dict(CHANGES, hook=WHOLE)
     phases = count_phases(distil, work_dir=tmp_path, model=dict(type=f'mmkd.{method}'), **changes)
     assert phases
-    for phase, counted in phases.items():  # mmdet's own stay
+    for phase, counted in phases.items():  # mmdet's own waits remain
         assert not [line for line in (*counted.waits, *counted.blocking) if 'mmkd/' in line.split(' < ')[0]], phase
     compare(f'{method}, {kind}', phases)

@@ -140,12 +140,12 @@ def test_launches_are_counted_but_for_views(gpu):
     x = torch.ones(3, 2).to('cuda').requires_grad_()
     gpu.reset()
     y = (x.t()[None].reshape(-1).detach() * 2).exp()
-    assert gpu.launches.total() == 3  # it is copied when it is laid out anew, multiplied, and the exponential is taken
+    assert gpu.launches.total() == 3  # a copy for the new layout, the product, the exponential
     assert next(iter(gpu.launches)).startswith(HERE)
     gpu.reset()
     assert y.shape == (6,)
     (x * 3).sum().backward()
-    assert gpu.launches.total() == 4  # a product, a sum, where the gradient begins, and the product's
+    assert gpu.launches.total() == 4  # a product, a sum, the first gradient, and the product's gradient
 
 
 def test_outside_there_is_none():

@@ -1,4 +1,4 @@
-"""Trainings on the pretended GPU, whose iterations are counted."""
+"""Trainings on the pretended GPU whose iterations are counted."""
 
 import copy
 from argparse import Namespace
@@ -14,7 +14,7 @@ from tests.pretended.counting import Counted, CountPhases
 from tests.pretended.machine import pretend_cuda
 
 SHORT = {
-    'train_dataloader.dataset.indices': 48,  # 3 iterations an epoch
+    'train_dataloader.dataset.indices': 48,  # 3 iterations per epoch
     'train_cfg.max_epochs': 6,
     'train_cfg.val_interval': 6,
     'default_hooks.checkpoint': None,
@@ -27,14 +27,14 @@ CLIPPED = dict(type='OptimWrapper', optimizer=SGD, clip_grad=dict(max_norm=1))
 
 
 def by_flag(dtype: str) -> dict:
-    """The optimizer's wrapper that ``--amp-dtype`` makes."""
+    """The optimizer wrapper of ``--amp-dtype``."""
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', optimizer=SGD)))
     apply_training(cfg, Namespace(no_validate=False, amp=False, amp_dtype=dtype, auto_scale_lr=False, resume=None))
     return cfg.optim_wrapper.to_dict()
 
 
 def normalised_otherwise(teacher: dict, folder: Path) -> dict:
-    """KD from a teacher whose config subtracts another mean."""
+    """KD with a teacher whose config subtracts another mean."""
     other = copy.deepcopy(teacher)
     other['config']['data_preprocessor']['mean'] = [100.0] * 3
     return dict(model=dict(KD, teacher=other))
@@ -87,7 +87,7 @@ CASES: dict[str, dict | Callable[[dict, Path], dict]] = {
 
 
 def count_phases(make_runner: Callable[..., Runner], **changes) -> dict[str, Counted]:
-    """Train to the end on the pretended GPU, and return what each phase asked of it."""
+    """Train to the end on the pretended GPU, and return the counts of each phase."""
     with pretend_cuda() as gpu:
         runner = make_runner(**changes)
         networks = runner.model, runner.model.teacher.network

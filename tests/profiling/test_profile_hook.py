@@ -1,4 +1,4 @@
-"""Small trainings, in which each part is made slow in turn."""
+"""Small trainings in which one part after the other is made slow."""
 
 import copy
 import gzip
@@ -19,11 +19,11 @@ from mmkd.hooks import ProfileHook
 from mmkd.profiling.table import ORDER, Part
 from tests.distil import in_place
 
-NAP = 0.2  # seconds; far more than these networks take for anything
+NAP = 0.2  # in seconds; much more than any part of these networks needs
 
 
 def tables(runner: Runner) -> dict[str, dict[str, float]]:
-    """Seconds an iteration of each part, by the stage in the log; of the plain training by ''."""
+    """Seconds per iteration of each part, by stage in the log; '' stands for the plain training."""
     log = next(Path(runner.log_dir).glob('*.log')).read_text()
     found = {}
     title = r'Profile of \d+ iterations?(?: of stage (\S+))?: [^\n]* images/s\.\n'
@@ -34,7 +34,7 @@ def tables(runner: Runner) -> dict[str, dict[str, float]]:
 
 
 class Naps(Hook):
-    """Makes every part that is there take a nap more, once in each profiled iteration."""
+    """Adds another delay to every part, once in each profiled iteration."""
 
     def __init__(self, monkeypatch):
         self.patch = monkeypatch
@@ -57,7 +57,7 @@ class Naps(Hook):
         self.slow(runner.train_dataloader, 'collate_fn')
         self.slow(runner.val_loop.evaluator, 'process')
         self.slow(student.backbone.layer1[0], 'forward')
-        self.slow(student.backbone.layer4[1].drop_path, 'forward')  # it has no parameter, but passes gradients on
+        self.slow(student.backbone.layer4[1].drop_path, 'forward')  # without a parameter, but gradients pass through it
         run = student.backbone.layer4[0].forward
 
         def forward(x):
@@ -79,7 +79,7 @@ class Naps(Hook):
 
 
 def check_naps(rows: dict[str, float], parts: list[str]) -> None:
-    """Each of the parts has its own nap, and none another's."""
+    """Each part's time contains its own delay and no other."""
     assert [part for part in ORDER if part in rows] == parts
     for part in parts:
         assert NAP <= rows[part] < 2 * NAP, (part, rows)
@@ -97,7 +97,7 @@ def test_work_shows_up_in_its_part_of_a_stage(distil, monkeypatch):
     found = tables(runner)
     assert list(found) == ['layer4', 'head']
     check_naps(found['layer4'], ORDER)
-    head = found['head']  # all of the backbone is frozen now, no teacher, no gradient before the head
+    head = found['head']  # the whole backbone is frozen now: no teacher, no gradient before the head
     assert Part.TEACHER not in head
     assert 2 * NAP <= head[Part.FROZEN] < 3 * NAP
     assert all(head[part] < NAP for part in (Part.TRAINED, Part.LOSSES, Part.BACKWARD))
@@ -133,7 +133,7 @@ def test_the_training_is_the_same_and_the_timeline_is_whole(distil):
     runner.train()
     for name, value in plain.model.state_dict().items():
         assert torch.equal(value, runner.model.state_dict()[name]), name
-    for name, module in runner.model.named_modules():  # nothing of it stays
+    for name, module in runner.model.named_modules():  # nothing of the profiler remains
         assert 'Ranges' not in getattr(vars(module).get('forward'), '__qualname__', ''), name
     assert 'parse_losses' not in vars(runner.model)
     assert 'save_checkpoint' not in vars(runner)

@@ -7,7 +7,7 @@ from mmkd.profiling.table import ASIDE, PREFIX, Part, Timeline, table
 
 
 def event(name, start, end, thread=1, device=DeviceType.CPU, kernels=()):
-    """Times in milliseconds."""
+    """Events with times in milliseconds."""
     return SimpleNamespace(
         name=name,
         thread=thread,
@@ -73,9 +73,9 @@ def test_other_threads_and_the_device_have_no_part_in_the_time_of_this_one():
 
 def test_kernels_count_where_they_were_called():
     calls = [
-        event('aten::conv2d', 26, 27, kernels=[40, 2]),  # frozen, and runs long after
+        event('aten::conv2d', 26, 27, kernels=[40, 2]),  # frozen, and runs much later
         event('aten::conv2d', 40, 41, kernels=[8]),
-        event('ConvolutionBackward0', 62, 63, thread=7, kernels=[50]),  # the gradient's thread
+        event('ConvolutionBackward0', 62, 63, thread=7, kernels=[50]),  # the thread of the backward pass
     ]
     text = table('x', Timeline([*ITERATION, *calls]), 0)
     rows = {line[:28].strip(): line[28:].split() for line in text.splitlines()}

@@ -23,7 +23,7 @@ def hub_of_its_own(held: bool) -> MessageHub:
 
 
 def assert_same(one: dict, two: dict) -> None:
-    """Keys in their order, values and counts with their types, to the last bit."""
+    """Keys in order; values and counts with their types, to the last bit."""
     assert list(one['log_scalars']) == list(two['log_scalars'])
     assert one['resumed_keys'] == two['resumed_keys']
     for key, history in one['log_scalars'].items():
@@ -33,7 +33,7 @@ def assert_same(one: dict, two: dict) -> None:
 
 
 def feed(hub: MessageHub) -> None:
-    """Types, counts and gaps of all kinds, and reading in between."""
+    """Records values with types, counts and gaps of all kinds, and reads in between."""
     torch.manual_seed(0)
     for step in range(9):
         hub.update_scalar('train/lr', 0.1 / (step + 1))
@@ -80,7 +80,7 @@ def test_the_device_is_asked_when_somebody_reads():
             hub.update_scalar('train/loss_mimic', loss)
             hub.update_scalar('train/time', 1.0)
             hub.get_scalar('train/time')
-        hold_scalars(hub)  # again, which loses nothing
+        hold_scalars(hub)  # once more, which must lose nothing
         assert not gpu.waits
         assert not gpu.launches
         assert hub.get_scalar('train/loss').data[0].tolist() == list(range(40))
@@ -88,7 +88,7 @@ def test_the_device_is_asked_when_somebody_reads():
         assert hub.log_scalars['train/loss_mimic'].data[0].tolist() == list(range(40))
         hub.state_dict()
         assert gpu.waits.total() == 1
-        for _ in range(MOST):  # nobody reads
+        for _ in range(MOST):  # nothing reads
             hub.update_scalar('train/loss', losses[0])
         assert gpu.waits.total() == 2
         assert not hub.held
@@ -113,7 +113,7 @@ def test_a_training_logs_and_saves_the_same(distil, tmp_path, monkeypatch, case)
     }
     if case == 'iterations':
         del changes['train_cfg.max_epochs'], changes['train_cfg.val_interval']
-        changes['train_dataloader.batch_size'] = 4  # mmengine sleeps at the end of the data
+        changes['train_dataloader.batch_size'] = 4  # mmengine sleeps at the end of the loader
         changes['train_cfg'] = dict(by_epoch=False, max_iters=14, val_interval=5)
         changes['param_scheduler'] = None
         changes['log_processor'] = dict(by_epoch=False, window_size=4)
@@ -139,7 +139,7 @@ def test_a_training_logs_and_saves_the_same(distil, tmp_path, monkeypatch, case)
 
 
 def _scalars(folder) -> list[dict]:
-    """The logged lines without their times; keys stay in their order."""
+    """The logged lines without times; keys keep their order."""
     (file,) = folder.glob('*/vis_data/scalars.json')
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     return [{key: value for key, value in line.items() if not key.endswith('time')} for line in lines]

@@ -28,11 +28,11 @@ def test_looks_only_now_and_then():
 
 def test_can_be_asked_in_between():
     guard = LossGuard(interval=100)
-    guard.check('layer1')  # nothing seen
+    guard.check('layer1')  # no bad loss seen
     watch(guard, [1.0, 2.0])
     guard.check('layer1')
     watch(guard, [1.0, float('nan')], start=2)
-    for _ in range(2):  # and goes on refusing: no checkpoint may be written after it
+    for _ in range(2):  # it keeps failing: no checkpoint may be written any more
         with pytest.raises(UserError, match=r'since iteration 4 \('):
             guard.check('layer1')
 
@@ -44,7 +44,7 @@ def test_finite_losses_pass():
 
 
 def test_keeps_no_graph_and_asks_the_device_for_nothing():
-    loss = torch.ones((), device='meta', requires_grad=True)  # whoever reads its value fails
+    loss = torch.ones((), device='meta', requires_grad=True)  # fails when its value is read
     guard = LossGuard(interval=10)
     for iteration in range(9):
         guard.see(loss * 2, 'layer1', iteration)

@@ -1,4 +1,4 @@
-"""Hooks of mmengine and the toolboxes in a distillation, in short trainings."""
+"""Hooks of mmengine and the toolboxes in short distillations."""
 
 import copy
 
@@ -11,13 +11,13 @@ STAGES = dict(stages=['layer1', 'layer2', 'head'], lengths=[1, 1, 2], score_teac
 
 
 def average(runner) -> dict:
-    """The averaged student."""
+    """Return the averaged student."""
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, EMAHook))
     return hook.ema_model.module.state_dict()
 
 
 class Watch(Hook):
-    """The averaged student and the student itself after each iteration."""
+    """Record the averaged student and the student itself after each iteration."""
 
     priority = 'LOWEST'
 
@@ -49,12 +49,12 @@ def test_averaged_weights(distil, tmp_path, hook):
     watch = Watch()
     runner.register_hook(watch)
     runner.train()
-    assert {*watch.averages[0]} == {*watch.students[0]}  # the student's own, nothing else
-    for first in (0, 4, 8):  # the average of a stage begins with the stage
+    assert {*watch.averages[0]} == {*watch.students[0]}  # the student's keys and no others
+    for first in (0, 4, 8):  # each stage begins a new average
         assert same(watch.averages[first], watch.students[first])
     for i, (averages, student) in enumerate(zip(watch.averages, watch.students)):
         learned, done = ('layer1', 'layer2', 'head', 'head')[i // 4], ('layer0', 'layer1', 'layer', 'layer')[i // 4]
-        assert same(averages, student, f'{done}')  # what is frozen is as it is
+        assert same(averages, student, f'{done}')  # frozen parameters stay as they are
         assert (i % 4 == 0 and i < 12) or not same(averages, student, f'{learned}.')
     saved = torch.load(tmp_path / 'run' / 'epoch_4.pth', weights_only=False)
     assert same(saved['state_dict'], watch.averages[-1])
@@ -65,7 +65,7 @@ def test_averaged_weights(distil, tmp_path, hook):
 
 @pytest.mark.parametrize('update_buffers', [False, True])
 def test_only_what_learns_is_averaged(distil, update_buffers):
-    model = dict(type='mmkd.MHKD', heads=dict(type='mmkd.AuxiliaryHead', width=8))  # whose extras learn
+    model = dict(type='mmkd.MHKD', heads=dict(type='mmkd.AuxiliaryHead', width=8))  # its extras learn
     hooks = [dict(type='EMAHook', update_buffers=update_buffers)]
     runner = distil(model=model, hook=STAGES, custom_hooks=hooks, **SHORT)
     averaged = []
@@ -175,7 +175,7 @@ def test_the_best_state_of_a_stage_is_its_average_too(distil, tmp_path, monkeypa
         assert same(saved['state_dict'], best)
         assert same({name[7:]: value for name, value in saved['ema_state_dict'].items() if name != 'steps'}, best)
     if by_epoch:
-        assert not same(watch.averages[-1], watch.students[-1])  # before the stage's end it is an average
+        assert not same(watch.averages[-1], watch.students[-1])  # before the stage's end the student is an average
 
 
 def test_averages_of_mmpretrain_are_evaluated_on_both(distil, tmp_path):

@@ -11,7 +11,7 @@ def position_of(unit: str, epoch_length: int, lengths: tuple[int, ...] = (2, 3))
 @pytest.mark.parametrize(('unit', 'epoch'), [('epochs', 5), ('iterations', 1)])
 def test_progress_ends_and_name(unit, epoch):
     position = position_of(unit, epoch)
-    assert position.name == 'one'  # before it begins
+    assert position.name == 'one'  # before the phase begins
     assert position.iterations == [2 * epoch, 3 * epoch]
     position.index = 1
     assert (position.name, position.is_last) == ('two+head', True)

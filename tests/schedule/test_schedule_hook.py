@@ -1,4 +1,4 @@
-"""Schedules that users write, right and wrong. What a schedule does to the bytes: tests/distillers."""
+"""Users' schedules, right and wrong; tests/distillers checks what a schedule does to the bytes."""
 
 import copy
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from tests.distillers.test_sskd_training import bytes_of
 
 
 class Rates(Hook):
-    """The learning rate of each iteration, by stage."""
+    """Records the learning rate of each iteration, by stage."""
 
     def __init__(self):
         self.seen = {}
@@ -50,7 +50,7 @@ def test_by_default_the_head_gets_half_and_each_stage_sees_the_whole_policy(dist
     assert {name: len(steps) for name, steps in seen.items()} == dict(layer1=4, layer2=4, layer3=4, layer4=4, head=16)
     for steps in seen.values():
         assert [groups[0] for groups in steps] == [rates[i * 32 // len(steps)] for i in range(len(steps))]
-        assert all(len(set(groups)) == 1 for groups in steps)  # the adapter's group goes along
+        assert all(len(set(groups)) == 1 for groups in steps)  # the adapter's group has the same rate
 
 
 def test_order_subset_fractions_and_overrides(distil):
@@ -79,7 +79,7 @@ def test_an_iteration_loop(distil):
 
 
 def test_lengths_in_iterations_of_an_epoch_loop(distil, plain, tmp_path):
-    """8 epochs of 4 iterations; schedulers by epoch step within each stage, at the same parts of it."""
+    """8 epochs of 4 iterations; schedulers by epoch step inside each stage, at the same fractions of it."""
     hook = dict(stages=['layer2', 'layer4', 'head'], lengths=[5, 9, 18])
     changes = {
         'param_scheduler': dict(type='MultiStepLR', milestones=[4, 6], by_epoch=True),
@@ -91,7 +91,7 @@ def test_lengths_in_iterations_of_an_epoch_loop(distil, plain, tmp_path):
     assert [groups[0] for groups in seen['layer4']] == pytest.approx([0.1] * 5 + [0.01] * 2 + [0.001] * 2)
     assert len(runner.message_hub.get_scalar('val/accuracy/top1').data[0]) == 3  # the head begins in the fourth epoch
     resumed = distil('resumed', hook, **changes, resume=True, load_from=str(tmp_path / 'whole' / 'epoch_3.pth'))
-    resumed.train()  # from within layer4
+    resumed.train()  # resumed within layer4
     assert bytes_of(resumed.model.student) == bytes_of(runner.model.student)
 
 
@@ -132,7 +132,7 @@ def test_the_best_state_is_kept_over_a_resume(distil, monkeypatch, tmp_path):
 
 
 class Steps(Hook):
-    """Of each iteration: the stage, the weight of its loss, and whether the optimizer steps."""
+    """Records the stage, the loss's weight and whether the optimizer steps, for each iteration."""
 
     def __init__(self):
         self.seen = []
@@ -155,7 +155,7 @@ def steps_of(runner) -> list:
 
 
 UNEVEN = {
-    'train_dataloader.dataset.indices': 48,  # three iterations an epoch
+    'train_dataloader.dataset.indices': 48,  # three iterations per epoch
     'train_cfg.max_epochs': 4,
     'optim_wrapper.accumulative_counts': 2,
     'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1),
@@ -163,7 +163,7 @@ UNEVEN = {
 
 
 def test_steps_are_counted_anew_in_each_stage_which_ends_with_one(distil, tmp_path):
-    """The rest that is too small for a step is one, and no momentum goes over."""
+    """A remainder too small for a step makes one, and no gradient is carried over."""
     hook = dict(stages=['layer1', 'all'], lengths=[1, 3])
     one, rest = [(0.5, False, False), (0.5, False, True), (1.0, True, True)], [(0.5, True, False), (0.5, True, True)]
     expected = [('layer1', *seen) for seen in one]
@@ -243,7 +243,7 @@ def test_mistakes_are_told_before_the_first_iteration(distil, hook, model, messa
 def test_what_the_students_config_freezes_is_left_out(distil, tmp_path):
     pretrained = {'model.student.backbone.init_cfg': [dict(type='Pretrained', checkpoint='weights.pth')]}
     runner = distil(**{'model.student.backbone.frozen_stages': 2, **pretrained})
-    runner.model.init_weights = lambda: None  # there is no such file
+    runner.model.init_weights = lambda: None  # this file does not exist
     runner._has_loaded = True
     seen = rates_of(runner)
     assert {name: len(steps) for name, steps in seen.items()} == dict(layer3=8, layer4=8, head=16)
@@ -324,7 +324,7 @@ NO_HEAD = "No phase learned the student's head, and it is not the teacher's"
     [
         (dict(stages=['layer3', 'layer4'], lengths=[4, 4]), {}, False),
         (dict(stages=['layer4', 'layer2'], lengths=[5, 3]), {}, False),  # inherited before the last phase
-        (dict(stages=['layer2', 'layer3'], lengths=[4, 4]), {}, True),  # the features are not complete
+        (dict(stages=['layer2', 'layer3'], lengths=[4, 4]), {}, True),  # the features are incomplete
         (dict(stages=['layer3', 'layer4'], lengths=[4, 4]), dict(head_from_teacher=False), True),
         (dict(stages=['layer4', 'head'], lengths=[5, 3]), dict(head_from_teacher=False), False),
     ],
@@ -361,7 +361,7 @@ def test_a_resumed_run_knows_that_the_head_was_inherited(distil, tmp_path):
         (dict(stages=[['layer1', 'layer4'], 'layer2', 'all'], lengths=[2, 2, 4]), {}, ['before']),
         (dict(stages=['layer1', 'all'], lengths=[4, 4]), {}, []),  # the last feature is never a stage of its own
         (dict(stages=['all']), {}, []),
-        ({}, dict(load_from='epoch_1.pth'), []),  # it has weights of its own
+        ({}, dict(load_from='epoch_1.pth'), []),  # this one has weights of its own
         ({}, dict(load_from='epoch_1.pth', resume=True), []),
     ],
 )

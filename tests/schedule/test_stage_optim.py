@@ -52,7 +52,7 @@ MIXED = {
 
 
 def kind(name):
-    """The settings of a scheduler class, whatever it schedules."""
+    """Valid settings of a scheduler class, for any parameter."""
     cfg = dict(type=name)
     for suffix in ('ParamScheduler', 'Momentum', 'LR'):
         if name.endswith(suffix):
@@ -68,7 +68,7 @@ def make(configs, optimizer='SGD'):
     cfg = dict(SGD=dict(momentum=0.9), AdamW=dict(betas=(0.9, 0.99)))[optimizer]
     wrapper = OptimWrapper(getattr(torch.optim, optimizer)(groups, weight_decay=0.05, **cfg))
     schedulers = [PARAM_SCHEDULERS.build(config, default_args=dict(optimizer=wrapper)) for config in configs]
-    wrapper.step()  # else every scheduler warns
+    wrapper.step()  # otherwise every scheduler warns
     return wrapper, schedulers
 
 
@@ -78,7 +78,7 @@ def values(wrapper):
 
 
 def plain_run(configs, epochs, optimizer='SGD'):
-    """The values before the first iteration and after each, as ParamSchedulerHook steps."""
+    """The values before the first iteration and after each, stepped as by ParamSchedulerHook."""
     wrapper, schedulers = make(configs, optimizer)
     track = [values(wrapper)]
     for iteration in range(1, epochs * EPOCH + 1):
@@ -95,7 +95,7 @@ def lengths(stage):
 
 
 def stage_run(configs, total, stage, optimizer='SGD', stop=None):
-    """The same within a stage of so many epochs, with its state after iteration ``stop`` moved into a new run."""
+    """The same within a stage of this many epochs; after iteration ``stop`` its state moves into a new run."""
     wrapper, schedulers = make(configs, optimizer)
     schedulers = compress(schedulers, lengths(total), lengths(stage))
     track = [values(wrapper)]
@@ -123,7 +123,7 @@ def per_iteration(configs):
 def check(configs, total, stage, optimizer='SGD'):
     plain = plain_run(configs, total, optimizer)
     track = stage_run(configs, total, stage, optimizer)
-    if all(config.get('by_epoch', True) for config in configs):  # they move at the ends of epochs only
+    if all(config.get('by_epoch', True) for config in configs):  # these change at the ends of epochs only
         plain, track, total_steps, steps = plain[::EPOCH], track[::EPOCH], total, stage
     else:
         total_steps, steps = total * EPOCH, stage * EPOCH
@@ -342,12 +342,12 @@ def test_layer_decay_reaches_the_layers(name):
     assert len(set(rates.values())) > 5
     assert {group['param_name']: group['lr'] for group in wrapper.optimizer.param_groups[:-1]} == rates
     assert group_of(wrapper, extra.weight)['lr'] == 1
-    # why it is built on the student itself: behind a prefix nothing decays, and nothing is said
+    # the reason for building it on the student itself: behind a prefix nothing decays, silently
     assert {group['lr'] for group in behind.optimizer.param_groups} == {1}
 
 
 class Behind(nn.Module):
-    """A student behind a prefix, as in a distiller."""
+    """A module that holds a student behind a prefix, as a distiller does."""
 
     def __init__(self, student):
         super().__init__()

@@ -9,7 +9,7 @@ from mmkd.schedule.stage_report import StageReport
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time in seconds, moved by hand."""
+    """The time in seconds, set by hand."""
 
     class Clock:
         now = 100.0
@@ -23,7 +23,7 @@ def clock(monkeypatch):
 
 
 def learn(report, clock, losses, seconds=0.0, images=1):
-    """One stage's iterations, without a pause."""
+    """The iterations of one stage, without pauses."""
     report.start()
     for loss in losses:
         clock.now += seconds
@@ -61,10 +61,10 @@ def test_one_iteration(clock):
 def test_only_the_time_between_start_and_stop_counts(clock):
     report = StageReport()
     report.begin('layer1')
-    clock.now += 1000  # setting up
+    clock.now += 1000  # set-up
     report.start()
     clock.now += 3
-    report.start()  # each iteration asks for it
+    report.start()  # each iteration calls this
     report.see(torch.tensor(1.0), 60)
     clock.now += 1  # loading the next batch
     report.start()
@@ -73,11 +73,11 @@ def test_only_the_time_between_start_and_stop_counts(clock):
     report.stop()
     clock.now += 1000  # saving
     report.stop()
-    clock.now += 1000  # validating
+    clock.now += 1000  # validation
     report.start()
     clock.now += 5
     report.see(torch.tensor(1.0), 60)
-    assert '3 iterations in 12 s, 15 images/s' in report.end()  # and the end stops, too
+    assert '3 iterations in 12 s, 15 images/s' in report.end()  # the end stops the clock as well
     clock.now += 1000
     assert report.summary().splitlines()[-1].split() == ['total', '3', '12', 's', '15']
 
@@ -131,7 +131,7 @@ def test_the_summary_has_a_line_for_each_stage_and_a_total(clock):
         ),
         ({'r2_layer1': 0.91}, 99, 0, r'layer1\+neck had 99 iterations, fewer than 100'),
         ({'r2_layer1': 0.91}, 60, 40, None),  # before it was resumed
-        ({}, 3, 0, None),  # it mimics nothing
+        ({}, 3, 0, None),  # this phase has no mimic loss
     ],
 )
 def test_a_stage_that_does_not_learn_is_told_with_a_cure(clock, r2, iterations, before, said):
@@ -150,7 +150,7 @@ def test_a_stage_that_does_not_learn_is_told_with_a_cure(clock, r2, iterations, 
 def test_a_resumed_stage_tells_only_what_it_saw_and_says_so(clock):
     report = StageReport()
     report.begin('layer2')  # when the checkpoint is loaded,
-    report.begin('layer2', before=1500)  # and when it is known how far it came
+    report.begin('layer2', before=1500)  # and when its progress is known
     learn(report, clock, [3.0, 2.0], seconds=1, images=8)
     assert report.end() == (
         'Stage layer2 ends: 2 iterations in 2.0 s, 8 images/s, loss 3 at the start, 2 at the end; '
@@ -192,7 +192,7 @@ def test_durations(seconds, words, clock):
 
 
 def test_keeps_no_graph_and_asks_the_device_for_nothing(clock):
-    loss = torch.ones((), device='meta', requires_grad=True)  # whoever reads its value fails
+    loss = torch.ones((), device='meta', requires_grad=True)  # fails when its value is read
     report = StageReport()
     report.begin('layer1')
     for _ in range(200):

@@ -7,7 +7,7 @@ from mmkd.schedule.stage_validation import validate_stages
 
 
 class Distiller:
-    """Its loss is the mean over the batch; it is asked in evaluation mode."""
+    """Its loss is the mean over the batch; it must be called in evaluation mode."""
 
     training = True
 

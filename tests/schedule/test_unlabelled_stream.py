@@ -1,4 +1,4 @@
-"""What is told of images without labels before the first iteration, and when they are drawn."""
+"""Checks of unlabelled images before the first iteration, and when their batches are drawn."""
 
 import copy
 
@@ -11,7 +11,7 @@ from tests.distillers.test_unlabelled_losses import UNLABELLED
 
 
 def loader(**changes) -> dict:
-    """The loader of the images, its data set changed."""
+    """The loader of the unlabelled images, with changes to its data set."""
     cfg = copy.deepcopy(UNLABELLED)
     cfg['dataset'].update(changes)
     return cfg
@@ -51,7 +51,7 @@ def test_mistakes_are_told_before_the_first_iteration(distil, mistake):
 
 
 class Drawn(Hook):
-    """In which iterations images without labels are there, and how many."""
+    """Records in which iterations unlabelled images come, and how many."""
 
     def __init__(self):
         self.seen = []

@@ -25,7 +25,7 @@ def named(name, **backbone):
 
 
 def pair(student, teacher, side=64, pairs=None):
-    """The ends that belong together, without ``backbone.``; every stage has its partner."""
+    """The ends of the pairs without ``backbone.``; every student stage must have a partner."""
     inputs = torch.randn(2, 3, side, side)
     plan, teacher_plan = pair_plans(student, inputs, teacher, inputs, pairs)
     assert len(plan.stages) == len(teacher_plan.stages)
@@ -56,7 +56,7 @@ def test_strides_that_tell_nothing_leave_the_position():
     ends = pair(vit, resnet(18), side=32)
     assert ends == [('layers.1', 'layer1'), ('layers.3', 'layer2'), ('layers.5', 'layer3'), ('ln1', 'layer4')]
     assert [(b, a) for a, b in ends] == pair(resnet(18), vit, side=32)
-    small = resnet(18, 'ResNet_CIFAR')  # ends with the stride that all of the ViT's stages have
+    small = resnet(18, 'ResNet_CIFAR')  # ends with the stride of all of the ViT's stages
     assert pair(small, vit, side=32) == [(b, a) for a, b in ends]
 
 

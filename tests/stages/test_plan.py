@@ -34,7 +34,7 @@ def make(name: str, **backbone):
 
 @contextmanager
 def recorded(network: nn.Module):
-    """Every entry into a module and every exit out of it with its feature, as they come."""
+    """Every start and end of a module with its feature, in order."""
     events, handles = [], []
     for name, module in network.named_modules():
         handles += [
@@ -100,7 +100,7 @@ def test_running_to_a_stage_is_the_full_forward_cut_off(planned):
 
 
 def tokens_outside(stage: Stage) -> int:
-    """How many tokens besides those of its grid a feature of one tensor has, 0 for a map."""
+    """The number of tokens that a one-tensor feature has beside its grid, 0 for a map."""
     (shape,) = stage.shapes
     if len(shape) == 3:
         assert stage.grid in (shape[:2], shape[1:])
@@ -215,7 +215,7 @@ def test_norms_of_inner_outputs_belong_to_the_stage_whose_feature_they_are():
 
 
 class Wrapped(nn.Module):
-    """A backbone whose layers lie in one module, as TIMMBackbone's may, and its classifier."""
+    """A classifier whose backbone has all layers in one module, as TIMMBackbone's may have."""
 
     def __init__(self, backbone: nn.Module):
         super().__init__()
@@ -248,7 +248,7 @@ def test_a_chain_of_blocks_is_opened():
     assert plan.stages[0].parameters[:2] == ('backbone.stem.weight', 'backbone.stem.bias')
 
 
-# What a dry run leaves as it was
+# A dry run changes nothing
 
 
 @pytest.mark.parametrize('name', ['ResNet', 'TinyViT', 'EfficientNet'])
@@ -277,7 +277,7 @@ def test_planning_changes_nothing(name, training):
 
 
 class Restless(nn.Module):
-    """Draws random numbers, counts its calls in a buffer and replaces another, even in eval mode; may fail."""
+    """Draws random numbers, counts its calls in a buffer and replaces another, also in evaluation mode; may raise."""
 
     def __init__(self, fails: bool = False):
         super().__init__()
@@ -338,7 +338,7 @@ def test_a_frozen_network_has_the_same_plan():
         assert plan_stages(network, inputs) == free
 
 
-# Running to a stage in all sorts of ways
+# Running to a stage by different calls
 
 
 def test_train_mode_draws_and_learns_statistics_as_the_full_forward_does():
@@ -588,7 +588,7 @@ def test_a_neck_with_parameters_is_a_stage_with_a_pyramid():
     assert (neck.stride, neck.grid) == (8, (8, 8))
     assert {name.split('.')[0] for name in neck.parameters} == {'neck'}
     assert {name.split('.')[0] for name in plan.head.parameters} == {'bbox_head'}
-    assert 'backbone.conv1.weight' in plan.stages[0].parameters  # although its config freezes it
+    assert 'backbone.conv1.weight' in plan.stages[0].parameters  # although the config freezes it
     network.eval()
     with torch.no_grad():
         assert same(run_to(network, neck, inputs), network.extract_feat(inputs))

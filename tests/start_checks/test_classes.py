@@ -1,4 +1,4 @@
-"""Labels, names and heads that do not fit are told before the first iteration."""
+"""Labels, names and heads that do not fit stop the run before the first iteration."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from mmkd.start_checks.classes import check_classes, check_labels, check_validat
 
 
 class Labelled:
-    """A data set that tells its labels and has no images."""
+    """A data set with labels and without images."""
 
     def __init__(self, *labels: list[int], classes: tuple[str, ...] = ()):
         self.labels, self.metainfo = labels, dict(classes=classes)
@@ -41,14 +41,14 @@ def classes_told(compares: bool, own: list, theirs: tuple) -> str:
 
 def test_classes_in_another_order_cannot_be_compared():
     assert "('dog' where the student has 'cat'; 2 differ)" in classes_told(True, ['cat', 'dog'], ('dog', 'cat'))
-    assert classes_told(False, ['cat', 'dog'], ('dog', 'cat')) == ''  # features can
+    assert classes_told(False, ['cat', 'dog'], ('dog', 'cat')) == ''  # comparing features works
     for own, theirs in ((['cat', 'dog'], ('cat', 'dog')), ([], ('cat', 'dog')), (['cat', 'dog'], ())):
         assert classes_told(True, own, theirs) == ''
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """Make a data set of such folders, as mmpretrain counts them."""
+    """Make a data set of such folders, which mmpretrain counts."""
     pytest.importorskip('mmpretrain')
     from mmpretrain.datasets import CustomDataset
 
@@ -83,7 +83,7 @@ def test_more_classes_under_other_names():
     ('train', 'val'),
     [
         (('ant', 'bee', 'cow'), ('ant', 'bee', 'cow')),
-        (('ant', 'bee', 'cow'), ('ant', 'bee')),  # the last are missing: the labels mean the same
+        (('ant', 'bee', 'cow'), ('ant', 'bee')),  # the last names are missing: the labels mean the same
         (('ant', 'bee'), ('n01', 'n02')),  # other words
         ((), ('ant',)),
         (('ant',), ()),
@@ -106,7 +106,7 @@ def test_a_label_anywhere_in_the_data_that_the_head_does_not_know(folders):
 
 
 class RegressionHead(nn.Identity):
-    """As mmpretrain's, whose labels are no classes."""
+    """Like mmpretrain's, whose labels are not class indices."""
 
 
 def test_labels_inside_wrappers_of_detectors_and_of_the_validation():
@@ -148,6 +148,6 @@ def test_before_the_first_stage_of_a_run(distil, changes, said):
     with pytest.raises(UserError, match=said):
         runner.train()
     assert runner.iter == 0
-    stages = dict(stages=['layer1', 'layer2'])  # without the head
+    stages = dict(stages=['layer1', 'layer2'])  # without training the head
     changes = {**changes, 'train_cfg.max_epochs': 2}
     distil('features', stages, **changes).train()

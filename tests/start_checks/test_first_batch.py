@@ -1,4 +1,4 @@
-"""Looking at the first sample leaves the data set as it was. What a bad sample leads to: tests/integration."""
+"""Looking at the first sample does not change the data set; tests/integration has bad samples."""
 
 from types import SimpleNamespace
 

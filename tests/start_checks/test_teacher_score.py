@@ -1,4 +1,4 @@
-"""The teacher's own score: the right one, and without a trace."""
+"""The teacher's own score: it is right, and computing it changes nothing."""
 
 import copy
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 
 
 class Keep(BaseMetric):
-    """Keeps what it is given."""
+    """An evaluator that keeps its input."""
 
     default_prefix = 'kept'
 
@@ -33,7 +33,7 @@ class Keep(BaseMetric):
 
 @pytest.fixture
 def ready(distil):
-    """A runner as ``before_train`` sees it, and what it logs."""
+    """A runner in the state of ``before_train``, and the messages that it logs."""
 
     def make(**kwargs):
         runner = distil(**kwargs)
@@ -46,7 +46,7 @@ def ready(distil):
 
 @pytest.fixture
 def other_teacher(teacher, plain, tmp_path):
-    """The teacher's config changed, with weights of its own."""
+    """Change the teacher's config, and give it weights of its own."""
 
     def make(change) -> dict:
         config = Config(copy.deepcopy(teacher['config']))
@@ -63,7 +63,7 @@ def other_teacher(teacher, plain, tmp_path):
 
 
 def test_samples_tell_the_size_that_the_teacher_sees(ready, other_teacher, monkeypatch):
-    """As mmdet's do; a DETR masks by it what lies outside of an image."""
+    """A data set like mmdet's, whose samples hold sizes; a DETR masks the area outside of an image."""
     runner, _ = ready(
         **{'model.teacher': other_teacher(lambda config: config.data_preprocessor.update(pad_size_divisor=20))}
     )
@@ -122,7 +122,7 @@ def test_a_detector_s_boxes_are_those_of_its_own_test(digits_coco, tmp_path, mon
     init_default_scope('mmdet')
     network = MODELS.build(copy.deepcopy(cfg.model))
     network.init_weights()
-    nn.init.constant_(network.bbox_head.retina_cls.bias, 1.0)  # else nothing is found
+    nn.init.constant_(network.bbox_head.retina_cls.bias, 1.0)  # otherwise nothing is found
     torch.save(network.state_dict(), tmp_path / 'teacher.pth')
     teacher = dict(
         config=dict(model=cfg.model.to_dict(), default_scope='mmdet'), checkpoint=str(tmp_path / 'teacher.pth')
@@ -150,7 +150,7 @@ def test_a_detector_s_boxes_are_those_of_its_own_test(digits_coco, tmp_path, mon
     assert ', coco/bbox_mAP 0' in lines[0]
 
 
-# No trace
+# It changes nothing
 
 
 DROPOUT = dict(type='StackedLinearClsHead', num_classes=10, in_channels=64, mid_channels=[16], dropout_rate=0.5)
@@ -203,7 +203,7 @@ def test_samples_that_the_data_set_keeps_stay_as_they_are(ready):
         assert sample['data_samples'].to_dict().keys() == old['data_samples'].to_dict().keys()
 
 
-# Not ahead
+# Not before the training
 
 
 @pytest.mark.parametrize(

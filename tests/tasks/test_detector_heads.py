@@ -1,4 +1,4 @@
-"""What the teacher's heads make of the student's proposals is what they make of their own."""
+"""The teacher's heads give the same results for the student's proposals as for their own."""
 
 import copy
 
@@ -24,7 +24,7 @@ CONFIGS = {
 
 @MODELS.register_module(force=True)
 class ShiftedRoIHead(StandardRoIHead):
-    """Adds something to its features that nobody else knows of, except where one forward of all asks for it."""
+    """A RoI head whose ``forward`` shifts the features; its training and prediction do not call it."""
 
     def forward(self, x, *args):
         return super().forward([level + 1 for level in x], *args)
@@ -47,7 +47,7 @@ def model_of(name: str) -> dict:
 
 
 def kd(name: str, **roi_head):
-    """Soft targets between two networks of the same weights, and a batch."""
+    """Soft targets between two networks with the same weights, and a batch."""
     as_in_a_run()
     student = model_of(name)
     other = copy.deepcopy(student)

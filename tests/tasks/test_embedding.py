@@ -1,4 +1,4 @@
-"""Embeddings with a margin head, in every method: what is compared, what is learned, and what the checkpoint is."""
+"""Embeddings with a margin head, in every method: what is compared and learned, and what the checkpoint contains."""
 
 import copy
 from itertools import product
@@ -73,14 +73,14 @@ def test_soft_targets_are_compared_without_the_margin(kind):
     kd = distiller(student=model(STUDENT, kind), teacher=model(STUDENT, kind), gamma=0.5, alpha=0.7)
     kd.teacher.network.load_state_dict(kd.student.state_dict())
     images = torch.randn(6, 3, SIDE, SIDE)
-    kd.eval()  # norms as the teacher's
+    kd.eval()  # norms like the teacher's
     learn_all(kd, images)
     losses = kd.loss(images, samples(6))
     assert losses['loss_soft'].item() == pytest.approx(0, abs=1e-5)  # the same network
     own = kd.student.loss(images, samples(6))['loss']
     torch.testing.assert_close(losses['loss_own'], 0.5 * own)
     scores = kd.student(images)
-    assert own > 2 + F.cross_entropy(scores, torch.arange(6))  # the margin is large, and the own loss has it
+    assert own > 2 + F.cross_entropy(scores, torch.arange(6))  # the large margin raises the own loss
 
 
 def test_soft_loss_and_its_gradient_are_those_of_the_scores():
@@ -193,7 +193,7 @@ def inheriting(theirs):
     for name, _ in PAIRS:
         sskd.enter([name])
         sskd.train()
-        sskd.loss(images, samples(64))  # fits the maps between the features
+        sskd.loss(images, samples(64))  # this fits the maps between the features
     return sskd, sskd.student.head.norm_product.weight.clone(), images
 
 

@@ -1,4 +1,4 @@
-"""Sums and weights of the losses that a toolbox's network puts out."""
+"""Sums and weights of the losses that a toolbox's network returns."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from mmkd.tasks.base import total, weighted
 
 LOSSES = {
-    'loss_cls': [torch.tensor(1.0), torch.tensor([2.0, 6.0])],  # a level each
+    'loss_cls': [torch.tensor(1.0), torch.tensor([2.0, 6.0])],  # one per level
     'loss_bbox': torch.tensor([3.0, 5.0]),
     'acc': torch.tensor(50.0),
 }

@@ -1,4 +1,4 @@
-"""A third task is one file: labels of single pixels, of a kind of network and samples that mmkd has never heard of."""
+"""A third task in one file: labels of pixels, with networks and samples that mmkd does not know."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -27,7 +27,7 @@ SCORES = ModuleOutput('decode_head')
 
 
 class Segmenter(BaseModel):
-    """Three stages and a head that scores every pixel, as mmseg's, whose parts have these names."""
+    """A network with three stages and a head that scores every pixel; its parts have mmseg's names."""
 
     def __init__(self, width: int, classes: int = CLASSES, data_preprocessor: dict | None = None):
         super().__init__(data_preprocessor=dict(type='BaseDataPreprocessor'))
@@ -54,7 +54,7 @@ class Segmenter(BaseModel):
 
 
 def labels_of(data_samples, size):
-    """The labels as coarse as the scores."""
+    """The labels at the resolution of the scores."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).float()
     return F.interpolate(labels, size, mode='nearest')[:, 0].long()
 
@@ -73,7 +73,7 @@ class PixelHead(nn.Module):
 
 
 class DenseLabels(Task):
-    """All that mmkd has to know of it."""
+    """Everything that mmkd has to know about the task."""
 
     parts = ('decode_head',)
     gamma, alpha, ce_share = 0.5, 0.7, 0.3
@@ -115,7 +115,7 @@ class DenseLabels(Task):
 
     @staticmethod
     def pixels(scores):
-        """A row for each."""
+        """One row per pixel."""
         return scores.movedim(1, -1).flatten(0, 2)
 
     def scores(self, head, output):
@@ -130,7 +130,7 @@ class DenseLabels(Task):
 
 
 class Squares(Dataset):
-    """Bright squares of classes 1 and 2 on a dark ground."""
+    """Bright squares of classes 1 and 2 on a dark background."""
 
     metainfo: ClassVar = dict(classes=('ground', 'left', 'right'))
 
@@ -162,7 +162,7 @@ class PixelAccuracy(BaseMetric):
 
 @pytest.fixture
 def dense_labels(monkeypatch):
-    """The task and its network are known for the time of a test."""
+    """Register the task and its network for the duration of a test."""
     monkeypatch.setattr(known_tasks, 'TASKS', [*known_tasks.TASKS])
     register_task(DenseLabels)
     made = [(MODELS, Segmenter), (DATASETS, Squares), (METRICS, PixelAccuracy)]

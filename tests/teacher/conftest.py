@@ -1,4 +1,4 @@
-"""A trained teacher, and what is logged of it."""
+"""A trained teacher, and the messages logged about it."""
 
 import logging
 
@@ -18,7 +18,7 @@ def trained(tmp_path):
 
 @pytest.fixture
 def logged(monkeypatch):
-    """What print_log was given: (level, message)."""
+    """Arguments of print_log: (level, message)."""
     lines = []
     for module in ('network', 'checkpoint'):
         monkeypatch.setattr(

@@ -20,7 +20,7 @@ def test_forms_of_checkpoints(form, trained, tmp_path):
     content = {prefix + name: value for name, value in state.items()}
     if form != 'bare':
         content = dict(state_dict=content, optimizer={}, message_hub=dict(scalars=np.zeros(3)))
-    if form == 'ema':  # where mmengine averages weights, it saves the average as state_dict
+    if form == 'ema':  # mmengine saves averaged weights as state_dict, in place of the plain ones
         assert '_swap_ema_state_dict' in vars(EMAHook)
         content['ema_state_dict'] = {f'module.{name}': torch.zeros_like(value) for name, value in state.items()}
     torch.save(content, tmp_path / 'form.pth')
@@ -49,7 +49,7 @@ def test_missing_weights_are_refused(trained, tmp_path):
 
 
 def test_counters_of_batches_may_be_missing(trained, tmp_path, logged):
-    _, state = trained  # with the version that promises them
+    _, state = trained  # with the version that requires them
     for name in [name for name in state if 'num_batches_tracked' in name]:
         del state[name]
     Teacher(config(), save(tmp_path / 'old.pth', state), RUNNING)
@@ -80,7 +80,7 @@ def test_other_architectures_are_refused(backbone, listed, trained):
 
 def test_a_deeper_network_s_checkpoint_is_refused(tmp_path):
     path = save(tmp_path / 'r34.pth', network(depth=34).state_dict())
-    sentence = fails(Teacher, config(), path, RUNNING)  # which has all that resnet18 wants
+    sentence = fails(Teacher, config(), path, RUNNING)  # it contains all keys of resnet18
     assert 'backbone.layer1.2.conv1.weight (unknown)' in sentence
 
 

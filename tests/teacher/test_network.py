@@ -46,7 +46,7 @@ def test_built_from_mmkd():
 def test_built_from_another_toolbox():
     from mmengine.registry import DefaultScope
 
-    with DefaultScope.overwrite_default_scope('mmpretrain'):  # the student's
+    with DefaultScope.overwrite_default_scope('mmpretrain'):  # of the student
         teacher = Teacher('mmkd::baselines/retinanet_r18-w16_digits-coco.py', None, RUNNING)
         assert DefaultScope.get_current_instance().scope_name == 'mmpretrain'
     assert type(teacher.network).__module__.startswith('mmdet.')
@@ -96,7 +96,7 @@ def test_trained_is_logged(trained, logged):
     assert logged == [(logging.INFO, f'Teacher loaded from {trained[0]}: {len(trained[1])} tensors')]
 
 
-# Frozen, apart, and without a trace
+# Frozen, outside of the module tree, and without side effects
 
 
 @pytest.mark.parametrize('is_trained', [True, False])

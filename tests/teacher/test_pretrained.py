@@ -19,7 +19,7 @@ class Student(nn.Module):
 
 
 class HalfFrozen(nn.Module):
-    """A backbone with no argument that says so."""
+    """A backbone without an argument for pretrained weights."""
 
     def __init__(self):
         super().__init__()
@@ -55,9 +55,11 @@ def test_random_weights_that_stay(backbone, cure):
         lambda: Student(resnet()),
         lambda: Student(resnet(norm_eval=False, frozen_stages=-1)),
         lambda: Student(resnet(norm_cfg=dict(type='GN', num_groups=4), norm_eval=True)),  # no statistics
-        lambda: Student(EfficientNet('b0')),  # its 0 freezes nothing
+        lambda: Student(EfficientNet('b0')),  # a 0 freezes nothing
         lambda: Student(EfficientNet('b0', frozen_stages=0)),
-        lambda: Student(MoCoV3ViT(False, arch='mocov3-small', img_size=32, patch_size=16)),  # positions are none
+        lambda: Student(
+            MoCoV3ViT(False, arch='mocov3-small', img_size=32, patch_size=16)
+        ),  # fixed positions do not count
         lambda: Student(resnet(init_cfg=PRETRAINED, norm_eval=True, frozen_stages=1)),
         lambda: Student(resnet(init_cfg=[PRETRAINED], norm_eval=True)),
         lambda: Student(resnet(frozen_stages=1), PRETRAINED),
@@ -76,7 +78,7 @@ def test_the_student_stays_as_it_was():
 
 def test_weights_of_timm():
     backbone = HalfFrozen()
-    backbone.timm_model, backbone._is_init = nn.Identity(), True  # what mmpretrain's TIMMBackbone(pretrained=True) does
+    backbone.timm_model, backbone._is_init = nn.Identity(), True  # mmpretrain's TIMMBackbone(pretrained=True) does this
     assert has_weights('model.student', Student(backbone))
     check_scratch(Student(backbone))
     backbone._is_init = False

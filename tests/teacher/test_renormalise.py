@@ -77,7 +77,7 @@ def test_a_preprocessor_that_knows_no_normalisation():
 
 
 def detection_batch(preprocessor, sizes=((40, 64), (64, 30), (64, 64))):
-    """Images of several sizes, as a detector gets them."""
+    """Images of different sizes, as detectors get them."""
     whole = images()[:1].float().repeat(len(sizes), 1, 2, 2)
     inputs = [image[:, :height, :width] for image, (height, width) in zip(whole, sizes)]
     samples = [DetDataSample(metainfo=dict(img_shape=size)) for size in sizes]
@@ -106,11 +106,11 @@ def test_equal_padding_costs_nothing():
     assert Renormalise(student, teacher)(inputs, samples) is inputs
     other = Renormalise(student, DetDataPreprocessor(**IMAGENET))
     inputs, samples = detection_batch(student, sizes=((64, 64), (64, 64)))
-    assert other(inputs, samples) is inputs  # nothing is padded
+    assert other(inputs, samples) is inputs  # no padding
 
 
 def test_a_classifier_s_samples_say_nothing_of_padding():
     student, teacher = ClsDataPreprocessor(**IMAGENET), ClsDataPreprocessor(**OTHER, pad_value=7)
-    samples = [DataSample(metainfo=dict(img_shape=(8, 8))) for _ in images()]  # of before the last resizing
+    samples = [DataSample(metainfo=dict(img_shape=(8, 8))) for _ in images()]  # the size before the last resizing
     result = Renormalise(student, teacher)(run(student), samples)
     torch.testing.assert_close(result, run(teacher), rtol=1e-5, atol=2e-4)

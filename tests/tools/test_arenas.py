@@ -1,4 +1,4 @@
-"""Arenas: what is trained, skipped, resumed, recorded and printed, mostly with a stub for the trainings."""
+"""Arenas: what is trained, skipped, resumed, recorded and printed, mostly with a stub in place of trainings."""
 
 import fcntl
 import json
@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ WHERE = dict(device='CPU, 2 cores', versions='torch 1', commit='abc', date='2026
 
 @pytest.fixture
 def lab(monkeypatch, tmp_path):
-    """The modules of the tool, in an empty folder."""
+    """The tool's modules, in an empty folder."""
     before = set(sys.modules)
     for folder in ('benchmark', 'arenas'):
         monkeypatch.syspath_prepend(ROOT / 'tools' / folder)
     monkeypatch.chdir(tmp_path)
-    names = ('arena', 'cifar', 'outcome', 'page', 'results', 'run', 'training')
+    names = ('arena', 'cifar', 'gains', 'outcome', 'page', 'picture', 'results', 'run', 'training')
     yield type('Lab', (), {name: __import__(name) for name in names})
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
@@ -33,7 +34,7 @@ def lab(monkeypatch, tmp_path):
 
 @pytest.fixture
 def small(lab):
-    """A teacher, the student alone on two seeds, and two students of the teacher."""
+    """A teacher, the student alone with two seeds, and two students of the teacher."""
     row = lab.arena.Row
     rows = [
         row('teacher', 'Teacher', 'baselines/resnet18-w32_digits', {'train_cfg.max_epochs': 3}, (7,), None),
@@ -45,7 +46,7 @@ def small(lab):
 
 
 class Scripts:
-    """Stands in for tools/train.py: writes what mmengine logs, then runs the script of the row."""
+    """Stands in for tools/train.py: writes a log like mmengine's, then runs the row's script."""
 
     def __init__(self, **scripts: str):
         self.scripts = scripts
@@ -158,7 +159,7 @@ def test_costs_are_summed_and_unknown_after_a_kill(lab, tmp_path):
     second = lab.training.Costs(tmp_path)
     second.add(5, 2)
     assert second.total() == dict(seconds=15, core_seconds=6)
-    lab.training.Costs(tmp_path)  # killed before it could add
+    lab.training.Costs(tmp_path)  # killed before it could record anything
     last = lab.training.Costs(tmp_path)
     last.add(1, 1)
     assert last.total() == dict(seconds=None, core_seconds=None)
@@ -273,7 +274,7 @@ def test_each_machine_has_its_table(small, lab):
     ]
     gpu = lines[lines.index('### Few, trained on one GPU X') :]
     assert '| KD | 0 | 7.0 | +0.5 |  | 3 | a |' in gpu
-    assert not any(each.startswith('| SSKD') for each in gpu)  # what was not run is listed once
+    assert not any(each.startswith('| SSKD') for each in gpu)  # rows that were not run are listed once
 
 
 def test_a_machine_without_the_student_alone_has_no_table_beside_another(small, lab):
@@ -284,15 +285,57 @@ def test_a_machine_without_the_student_alone_has_no_table_beside_another(small, 
 
 
 def test_the_pages_are_what_the_lines_say(lab, tmp_path):
-    """Nobody has changed them by hand, and every line of results has its row."""
+    """The pages match the results: nobody has edited them, and every line of results has its row."""
     (tmp_path / 'docs').mkdir()
     lab.page.write_pages(ROOT / 'docs' / 'arenas', tmp_path / 'docs')
     for page in ('results', 'levers'):
         assert (tmp_path / 'docs' / f'{page}.md').read_text() == (ROOT / 'docs' / f'{page}.md').read_text()
+    gains = lab.gains.gains_of(ROOT / 'docs' / 'arenas')
+    lab.picture.write_picture(gains, tmp_path / 'docs' / 'gains.svg')
+    assert (tmp_path / 'docs' / 'gains.svg').read_text() == (ROOT / 'docs' / 'pictures' / 'gains.svg').read_text()
+    readme = tmp_path / 'README.md'
+    readme.write_text((ROOT / 'README.md').read_text())
+    lab.gains.write_table(gains, readme)
+    assert readme.read_text() == (ROOT / 'README.md').read_text()
     for name in lab.arena.arenas():
         arena = lab.arena.read_arena(name)
         for results in lab.page.results_of(arena, ROOT / 'docs' / 'arenas').values():
             assert {key.rpartition('_s')[0] for key in results} <= set(arena.rows)
+
+
+def test_the_picture_and_the_table_have_what_was_trained(lab, tmp_path):
+    scores = dict(teacher=0.42, alone24=0.36, alone=0.34, kd=0.365, sskd=0.39)
+    lines = [json.dumps(line(key, 0, score)) for key, score in scores.items()]
+    lines += [json.dumps(line('sskd', 1, 0.41)), json.dumps(line('featurekd', 0, 0.4, state='cut'))]
+    (tmp_path / 'cpu').mkdir()
+    (tmp_path / 'cpu' / 'bccd.jsonl').write_text('\n'.join(lines))
+    blood = lab.gains.gains_of(tmp_path)[1]
+    lab.picture.write_picture([blood], tmp_path / 'gains.svg')
+    picture = ElementTree.parse(tmp_path / 'gains.svg').getroot()
+    bars = [float(each.get('width')) for each in picture.iter('{http://www.w3.org/2000/svg}rect')]
+    texts = [each.text for each in picture.iter('{http://www.w3.org/2000/svg}text')]
+    assert [text for text in texts if text.replace('.', '').isdigit()] == ['36.0', '36.5', '40.0']
+    assert 'box AP; the teacher, dashed, has 42.0' in texts
+    # the room of 178 is what lies between a quarter of the lead below the student alone and the teacher
+    assert bars == pytest.approx([178 * part / 7.5 for part in (1.5, 2.0, 5.5)], abs=0.1)
+
+    page = tmp_path / 'README.md'
+    page.write_text(f'Before.\n\n{lab.gains.BEGIN}\nold\n{lab.gains.END}\n\nBehind.\n')
+    lab.gains.write_table([blood], page)
+    text = page.read_text()
+    assert text.startswith('Before.\n')
+    assert text.endswith('\nBehind.\n')
+    assert text.splitlines()[3:-3] == [
+        '| | Blood cells, box AP |',
+        '|---|---|',
+        '| Teacher | 42.0 |',
+        '| Student alone | 36.0 |',
+        '| KD | 36.5 |',
+        '| MHKD | not run |',
+        '| FeatureKD | not run |',
+        '| SSKD | 40.0 (39.0 to 41.0) |',
+        '| SSKD, no labels | not run |',
+    ]
 
 
 def test_lines_survive_a_second_writer_and_the_last_one_counts(lab, tmp_path):
@@ -317,7 +360,7 @@ def test_smaller_images(lab):
 
 
 def test_a_real_arena_on_a_few_images(run_tool, tmp_path, monkeypatch, capfd):
-    """A teacher and a distilled student, for real; then everything is there already."""
+    """Train a teacher and a distilled student for real; a second run trains nothing."""
     pytest.importorskip('mmpretrain')
     monkeypatch.chdir(tmp_path)
     command = ('arenas/run.py', ROOT / 'tools' / 'device' / 'dry_run.py', '--out', tmp_path / 'out')

@@ -1,4 +1,4 @@
-"""The demo: its trainings, its table, and what it does when it runs again."""
+"""The demo: its trainings, its table, and a second run."""
 
 import json
 import subprocess

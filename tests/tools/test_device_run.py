@@ -1,4 +1,4 @@
-"""What a GPU will do, on the CPU: every step at a tiny size; and what goes wrong stays within its step."""
+"""The steps for a GPU at a tiny size on the CPU; a failure stays within its step."""
 
 import json
 import os

@@ -13,7 +13,7 @@ ENDS['conv_sep'] = 'conv_6_sep'
 
 
 def in_pytorch_repository(name):
-    """A name of arcface_torch's MobileFaceNet as InsightFace_Pytorch has it."""
+    """Translate a name of arcface_torch's MobileFaceNet into InsightFace_Pytorch's."""
     for new, old in ENDS.items():
         if name.startswith(f'{new}.'):
             rest = name[len(new) + 1 :]

@@ -51,7 +51,7 @@ def test_cifar100s_classes(run_tool, tmp_path):
     assert run_tool('dataset_converters/identities.py', 'cifar100', tmp_path / 'c.npz', tmp_path / 'cifar') is None
     train = FaceList(data_root=str(tmp_path / 'cifar'), ann_file='train.txt', data_prefix='train')
     assert (len(train), sorted(set(train.labels.tolist()))) == (240, list(range(80)))
-    first = cv2.imread(train.get_data_info(0)['img_path'])  # the first of class 1, in BGR
+    first = cv2.imread(train.get_data_info(0)['img_path'])  # the first image of class 1, in BGR
     np.testing.assert_array_equal(first, images['train'][1][..., ::-1])
     test = FaceIdentities(data_root=str(tmp_path / 'cifar'), ann_file='test.txt', data_prefix='test')
     assert len(test) == 400

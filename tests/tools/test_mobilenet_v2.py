@@ -16,7 +16,7 @@ def test_torchvisions_weights_compute_the_same_in_a_toolboxs_backbone(run_tool, 
     assert run_tool('model_converters/mobilenet_v2.py', *paths, '--for', toolbox) is None
     state = torch.load(tmp_path / 'new' / 'own.pth', weights_only=True)['state_dict']
     own = import_module(f'{toolbox}.models.backbones').MobileNetV2(out_indices=(7,))
-    own.eval()  # gives None
+    own.eval()  # returns None
     own.load_state_dict({name.removeprefix('backbone.'): value for name, value in state.items()})
     inputs = torch.randn(1, 3, 64, 64)
     with torch.no_grad():

@@ -64,7 +64,7 @@ def test_a_job_that_is_queued_again(run, tmp_path):
     assert asked[0].endswith('/sbatch')
     assert {'--requeue', '--signal=USR1@60', '--gres=gpu:8', '--ntasks=16', '--partition=part', '--time=10'} <= {*asked}
     assert f'--output={work_dir}/slurm-%j.log' in asked
-    assert os.path.isdir(work_dir)  # the log's folder
+    assert os.path.isdir(work_dir)  # the folder for logs
     batch = tmp_path / 'batch'
     batch.write_text('\n'.join(lines[script:]))
     (tmp_path / 'scontrol').write_text('#!/usr/bin/env bash\necho scontrol "$@"\n')

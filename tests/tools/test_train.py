@@ -1,4 +1,4 @@
-"""The command line: flags that reach the run, and mistakes told in one sentence."""
+"""The command line: flags that reach the run, and mistakes that stop with one sentence."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ def test_mistakes(run_tool, args, message, tmp_path, monkeypatch):
         pytest.skip('there is a GPU')
     monkeypatch.chdir(tmp_path)
     assert run_tool('train.py', *args).startswith(message)
-    assert list(tmp_path.iterdir()) == []  # nothing half-written
+    assert list(tmp_path.iterdir()) == []  # no half-written file
 
 
 def test_exit_code_and_no_traceback(tmp_path):
@@ -146,9 +146,9 @@ def test_two_processes_on_a_machine_without_a_gpu(tmp_path, launcher, command):
     flags = ['--work-dir', tmp_path, '--profile', '1', *SHORT, 'train_dataloader.batch_size=16']
     text = run_together([*command, *flags], PORT=port, MASTER_PORT=mpi_port)
     assert f'Distributed launcher: {launcher}' in text
-    assert 'GPU number: 2' in text  # mmengine's word for processes
-    assert 'Multi-processing start method' not in text  # workers are started as the config says, at once
-    assert text.count('  waiting for data  ') == 1  # of one of them
+    assert 'GPU number: 2' in text  # mmengine's tag for the number of processes
+    assert 'Multi-processing start method' not in text  # workers use the config's start method
+    assert text.count('  waiting for data  ') == 1  # of one of the processes
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     assert not any(name.startswith('module.') for name in weights)
 

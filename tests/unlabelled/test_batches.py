@@ -6,7 +6,7 @@ from mmkd.unlabelled.batches import Batch, averaged, joined
 
 
 def batch(images: int, height: int, width: int, padded: bool = True, channels: int = 3) -> Batch:
-    """Images whose values are above 0, with mmdet's samples if they may be padded."""
+    """Images with positive values; with mmdet's samples if they can be padded."""
     sample = {'img_shape': (height, width), **({'batch_input_shape': (height, width)} if padded else {})}
     return Batch(torch.rand(images, channels, height, width) + 1, [sample] * images)
 

@@ -9,7 +9,7 @@ from mmkd.unlabelled.endless import endless
 
 
 def numbers(sampler: type, batches: int, place: int = 0, workers: int = 0) -> list[list[int]]:
-    """The first batches of three out of seven numbers."""
+    """The first batches of three, drawn from seven numbers."""
     data = torch.arange(7)
     batch_sampler = BatchSampler(sampler(data, shuffle=True, seed=3), 3, drop_last=False)
     loader = endless(DataLoader(data, batch_sampler=batch_sampler, num_workers=workers), place)

@@ -34,7 +34,7 @@ def test_package_path_in_base(write):
 
 
 def test_package_path_from_a_checkout_that_is_not_installed(tmp_path):
-    """A copy of the package with its links, and nothing that pip wrote about it."""
+    """A copy of the package with its links, and without pip's metadata."""
     shutil.copytree(ROOT / 'mmkd', tmp_path / 'mmkd', symlinks=True)
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     shutil.copy(ROOT / 'model-index.yml', tmp_path)

@@ -1,4 +1,4 @@
-"""Who has a folder, and when it is let go."""
+"""Which process holds a folder, and when the folder is released."""
 
 import errno
 import fcntl
@@ -25,7 +25,7 @@ time.sleep(60)
 
 @pytest.fixture
 def other(tmp_path):
-    """Another process that holds the folder, and has a worker."""
+    """Another process that holds the folder and has a worker."""
     process = subprocess.Popen([sys.executable, '-c', HOLD, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout.readline() == 'held\n'
     yield process
@@ -46,8 +46,8 @@ def test_a_folder_that_another_process_has(tmp_path, other, monkeypatch):
 
 def test_it_is_free_once_its_process_is_gone_though_a_worker_lives_on(tmp_path, other):
     other.kill()
-    hold(tmp_path, 'key', 'cure')  # waits for what is just dying
-    hold(tmp_path, 'key', 'cure')  # a process has what it has
+    hold(tmp_path, 'key', 'cure')  # a process that is just ending may still hold it
+    hold(tmp_path, 'key', 'cure')  # a process that holds the lock may take it again
 
 
 @pytest.mark.parametrize('number', [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])

@@ -24,7 +24,7 @@ def draw():
 
 def test_own_randomness_leaves_no_trace():
     torch.manual_seed(0)
-    np.random.randn()  # numpy holds a second normal number back
+    np.random.randn()  # numpy caches a second normal number
     before = get_random_state()
     expected = draw()
     set_random_state(before)
@@ -41,7 +41,7 @@ def test_own_randomness_leaves_no_trace():
     assert draw() == expected
 
 
-@pytest.mark.parametrize('map_location', ['cpu', 'meta'])  # mmengine loads onto the GPU, where torch wants none of it
+@pytest.mark.parametrize('map_location', ['cpu', 'meta'])  # torch needs its state on the CPU
 def test_state_survives_a_checkpoint(tmp_path, map_location):
     np.random.randn()
     torch.save(dict(mmkd=dict(random=get_random_state())), tmp_path / 'epoch_1.pth')
@@ -76,7 +76,7 @@ class Skippable(torch.utils.data.SequentialSampler):
 
 
 class Runner:
-    """As much of a Runner as a loop needs; it writes down what its model sees and the random states of checkpoints."""
+    """The parts of a Runner that a loop needs; records what its model sees, and the random states in checkpoints."""
 
     visualizer = SimpleNamespace()
     optim_wrapper = None
@@ -156,7 +156,7 @@ def test_resume_at_iterations(sampler, best, monkeypatch):
 @pytest.mark.skipif(not hasattr(_InfiniteDataloaderIterator, 'skip_iter'), reason='is what is imitated')
 def test_resume_where_mmengine_skips_by_reading(monkeypatch):
     class Reading:
-        """The iterator of OpenMMLab's own mmengine."""
+        """The iterator in OpenMMLab's own mmengine."""
 
         def __init__(self, loader):
             self.loader, self.iterator = loader, iter(loader)
@@ -174,7 +174,7 @@ def test_resume_where_mmengine_skips_by_reading(monkeypatch):
 
             def call_hook(name, **kwargs):
                 inner(name, **kwargs)
-                if name == 'before_train':  # what its loop does right after
+                if name == 'before_train':  # its loop does this directly afterwards
                     for _ in range(self._iter):
                         next(self.dataloader_iterator)
                     self.fast_forward_on_resume = True

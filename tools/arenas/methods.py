@@ -1,8 +1,9 @@
 """The methods that arenas compare, as changes of one distillation config."""
 
+import runpy
 from collections.abc import Iterable, Mapping
 
-from arena import Row
+from arena import ROOT, Row
 
 STAGES = 'default_hooks.stages'
 METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it changes in SSKD's config
@@ -47,3 +48,19 @@ def rows(
         )
         for key in keys
     ]
+
+
+def terms_of(config: str) -> dict[str, object]:
+    """What a method's config for FeatureKD says, as options of another config: its loss, weights and places.
+
+    Args:
+        config: Below ``configs/`` and without ``.py``; it says no more than its terms.
+    """
+    said = runpy.run_path(str(ROOT / 'configs' / f'{config}.py'))['model']
+    return {'model.type': 'mmkd.FeatureKD', **_flat('model', said)}
+
+
+def _flat(key: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {key: value}
+    return {inner: one for name, part in value.items() for inner, one in _flat(f'{key}.{name}', part).items()}

@@ -20,8 +20,10 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 from arena import ROOT, Arena, Training, arenas, read_arena
+from gains import gains_of, write_table
 from gpu_sharing import shared_gpu
 from page import results_of, write_pages
+from picture import write_picture
 from results import Results, file_of
 from surroundings import surroundings
 from training import FAILED, FINISHED, Trainer
@@ -97,6 +99,8 @@ def main() -> None:
             keep_teachers(arena, trainings, args.out)
     if not args.out:
         write_pages(RESULTS, ROOT / 'docs')
+        write_picture(gains_of(RESULTS), ROOT / 'docs' / 'pictures' / 'gains.svg')
+        write_table(gains_of(RESULTS), ROOT / 'README.md')
         print(overview())
     if failed:
         raise UserError('; '.join(failed))

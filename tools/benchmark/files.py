@@ -1,4 +1,4 @@
-"""Small files, written whole."""
+"""Reads small files, and writes them atomically."""
 
 import json
 import os
@@ -8,12 +8,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def read_json(path: Path) -> dict | None:
-    """The content of a file, None if there is none."""
+    """The content of a file, None if it does not exist."""
     return json.loads(path.read_text()) if path.is_file() else None
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write a file that :func:`read_json` reads."""
+    """Write a file for :func:`read_json`."""
     write_whole(path, json.dumps(content, indent=1) + '\n')
 
 

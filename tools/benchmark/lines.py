@@ -1,4 +1,4 @@
-"""Results as lines of JSON, written at once, since a run may be cut off."""
+"""Results as lines of JSON, each written at once, since a run may be cut off."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Lines:
-    """A file that grows by a line a result.
+    """A file with one line per result.
 
     Args:
         path: Of the file.
@@ -18,7 +18,7 @@ class Lines:
         self.path, self.shared = path, shared or {}
 
     def add(self, **content: object) -> None:
-        """Write a line, whole and at once: several processes may write to one file."""
+        """Write a line at once: several processes may write to one file."""
         line = json.dumps({**content, **self.shared}, default=str) + '\n'
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:

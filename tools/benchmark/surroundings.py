@@ -24,15 +24,21 @@ def surroundings() -> dict:
 
 
 def commit() -> str:
-    """The commit of this tree; ``MMKD_COMMIT`` names it for copies without history."""
+    """The commit of the working tree, and whether anything but its docs differs.
+
+    ``MMKD_COMMIT`` names it for copies without history.
+    """
     if told := os.environ.get('MMKD_COMMIT'):
         return told
     try:
         head, changes = (
             subprocess.run(['git', *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-            for words in (['rev-parse', '--short', 'HEAD'], ['status', '--porcelain', '--untracked-files=no'])
+            for words in (
+                ['rev-parse', '--short', 'HEAD'],
+                ['status', '--porcelain', '--untracked-files=no', '--', '.', ':!docs'],
+            )
         )
-    except OSError:  # no git
+    except OSError:  # git is not installed
         return ''
     return f'{head} with changes' if changes else head
 

@@ -34,13 +34,13 @@ Photos = list[tuple[np.ndarray, int]]  # image, person
 
 
 def olivetti(arrays: dict[str, np.ndarray]) -> tuple[Photos, Photos]:
-    """Those to learn from, and those to verify."""
+    """The people to learn from, and the people to verify."""
     photos = list(zip(arrays['faces'], arrays['person'].tolist()))
     return [photo for photo in photos if photo[1] < 30], [photo for photo in photos if photo[1] >= 30]
 
 
 def cifar100(arrays: dict[str, np.ndarray]) -> tuple[Photos, Photos]:
-    """Every fifth class is verified, so that both parts have all kinds of things."""
+    """Verify every fifth class, so that both parts have all kinds of things."""
     train, test = (
         [(image[..., ::-1], label) for image, label in zip(arrays[f'{split}_x'], arrays[f'{split}_y'].tolist())]
         for split in ('train', 'test')
@@ -52,7 +52,7 @@ KINDS = dict(olivetti=(olivetti, 45), cifar100=(cifar100, 300))  # and pairs of 
 
 
 def named(photos: Photos) -> dict[int, list[tuple[str, np.ndarray]]]:
-    """By person, the images with their places below the folder, as LFW has them."""
+    """Write images by person; return their places below the folder, named as in LFW."""
     people: dict[int, list[tuple[str, np.ndarray]]] = {}
     for image, person in photos:
         its = people.setdefault(person, [])
@@ -61,7 +61,7 @@ def named(photos: Photos) -> dict[int, list[tuple[str, np.ndarray]]]:
 
 
 def pairs(people: dict[int, list], each: int) -> list[str]:
-    """LFW's list: the people of a fold's pairs of one are the fold's own."""
+    """LFW's list; each fold has its own people."""
     random = np.random.RandomState(0)
     lines = [f'{FOLDS}\t{each}']
     for own in np.array_split(sorted(people), FOLDS):
@@ -78,7 +78,7 @@ def pairs(people: dict[int, list], each: int) -> list[str]:
 
 
 def write(folder: Path, train: Photos, verify: Photos, each: int) -> None:
-    """Write the folder whole or not at all."""
+    """Write the whole folder or nothing."""
     if folder.exists():
         raise UserError(f'{folder} exists already; delete it first if it is to be made again.')
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ class Recorder:
         self.failed = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what ended: the test itself, or what came before or after it and went wrong."""
+        """Keep a test's outcome, and failures of its set-up or tear-down."""
         if report.when != 'call' and report.passed:
             return
         self.failed += report.failed
@@ -39,14 +39,14 @@ class Recorder:
         self.lines.add(test=name, outcome=report.outcome, seconds=round(report.duration, 2), **told)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that cannot be read holds tests, too."""
+        """A file that cannot be imported counts as a failed test."""
         if report.failed:
             self.failed += 1
             self.lines.add(test=report.nodeid, outcome='failed', error=str(report.longrepr).splitlines()[-1][:300])
 
 
 def _cause(report: pytest.TestReport) -> str:
-    """The first line of the error, and where it was raised."""
+    """The first line of the error, and the place where it was raised."""
     crash = getattr(report.longrepr, 'reprcrash', None)
     if crash is None:
         return str(report.longrepr).strip().splitlines()[-1][:300]

@@ -1,4 +1,4 @@
-"""A teacher and a student of handwritten digits, an epoch each on a few images: the trial of an arena."""
+"""A tiny arena as a trial: a teacher and a student of handwritten digits, one epoch each on a few images."""
 
 from arena import Arena, Row, Table
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a data set of small images (docs/data.md) smaller on the disk without loss, to be carried to another machine.
+"""Pack a data set of small images (docs/data.md) without loss, to carry it to another machine.
 
     tools/device/images.py pack data/cifar100.npz SMALL.npz [--train FIRST:LAST] [--test FIRST:LAST]
     tools/device/images.py unpack data/cifar100.npz SMALL.npz [SMALL.npz ...]   # in this order
@@ -35,7 +35,7 @@ def pack(source: Path, target: Path, parts: dict[str, slice]) -> None:
 
 
 def unpack(target: Path, sources: Sequence[Path]) -> None:
-    """Write the images of some packed files, those of the first first."""
+    """Write the images of packed files in the given order."""
     arrays: dict[str, np.ndarray] = {}
     found: dict[str, list] = {f'{split}_{kind}': [] for split in SPLITS for kind in 'xy'}
     for source in sources:

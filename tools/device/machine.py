@@ -10,7 +10,7 @@ from mmkd.errors import UserError
 
 
 def check_gpu() -> None:
-    """Say in one sentence why nothing can be run on a GPU here."""
+    """Explain in one sentence why nothing can run on a GPU here."""
     if torch.version.cuda is None:
         raise UserError(
             f'torch {torch.__version__} is a build without CUDA; install one with CUDA, or try the steps '
@@ -28,7 +28,7 @@ def check_gpu() -> None:
 
 
 def driver_version() -> str:
-    """Of NVIDIA's driver, empty if there is none."""
+    """The version of NVIDIA's driver, empty if there is none."""
     program = shutil.which('nvidia-smi')
     if program is None:
         return ''
@@ -38,7 +38,7 @@ def driver_version() -> str:
 
 
 def description() -> dict:
-    """What numbers from here depend on besides what :func:`surroundings` tells."""
+    """What results on this machine depend on, besides :func:`surroundings`."""
     about: dict[str, object] = dict(python=platform.python_version(), cuda=torch.version.cuda)
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a GPU does that is at hand for a few minutes: checks, speed, and trainings. Called by tools/device_run.sh."""
+"""Use a GPU for a few minutes: checks, speed, and trainings. Called by tools/device_run.sh."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ from mmkd.errors import UserError
 LIMITS = {'checks': 100.0, 'speed': 160.0, 'arena': float('inf')}  # seconds
 PROGRAMS = dict(checks=HERE / 'checks.py', speed=HERE / 'speed.py', arena=HERE.parent / 'arenas' / 'run.py')
 DRY_RUN = HERE / 'dry_run.py'  # an arena
-GRACE = 15.0  # seconds in which a step may end in good order
+GRACE = 15.0  # seconds that a step may take to end properly
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def run_step(step: str, args: Namespace, out: Path, lines: Lines, deadline: float) -> bool:
-    """One step as a program of its own: if it fails or takes too long, the next one runs all the same."""
+    """Run a step as a separate program: if it fails or takes too long, the next step runs all the same."""
     start = time.monotonic()
     limit = float('inf') if args.dry_run else LIMITS[step]
     seconds = min(limit, deadline - start) - GRACE
@@ -90,7 +90,7 @@ def run_step(step: str, args: Namespace, out: Path, lines: Lines, deadline: floa
 
 
 def ended(command: list[str], log: Path, limit: float) -> str:
-    """Run a program with all that it starts, and say how it ended."""
+    """Run a program and everything that it starts, and describe how it ended."""
     with log.open('w') as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
         try:
@@ -102,7 +102,7 @@ def ended(command: list[str], log: Path, limit: float) -> str:
 
 
 def end_group(process: subprocess.Popen) -> None:
-    """End what is left of a program and of what it started."""
+    """End what remains of a program and of what it started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time the iterations of every phase on the device, mmkd against others and in its own ways to run; a line a phase."""
+"""Time every phase's iterations on the device: mmkd, its options and its rivals; one line per phase."""
 
 import gc
 import signal
@@ -28,7 +28,7 @@ from mmkd_training import MmkdTraining
 from rivals import Floor, RunEverything
 from surroundings import surroundings
 
-WAYS: dict[str, dict[str, Any]] = {  # ways of mmkd, besides its plain one
+WAYS: dict[str, dict[str, Any]] = {  # options of mmkd besides the plain run
     'frozen_dtype': LOW,
     'bfloat16': dict(amp='bfloat16'),
     'channels first': dict(channels_last=False),
@@ -37,12 +37,12 @@ WAYS: dict[str, dict[str, Any]] = {  # ways of mmkd, besides its plain one
 }
 SMALL = {'resnet56 -> resnet20': Pair('mmkd::sskd/sskd_resnet56_resnet20_cifar100.py', 32, (16, 128), 100)}
 DRY = {'digits': Pair('mmkd::sskd/sskd_resnet18-w32_resnet18-w16_digits.py', 16, (2, 2), 10)}
-BLOCK = 0.1  # seconds that are measured at once, about
+BLOCK = 0.1  # approximate seconds of one timing
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured together.
+    """Measurements that share networks.
 
     Args:
         pair: Its name.
@@ -80,7 +80,7 @@ class OutOfTimeError(Exception):
 
 
 def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: float) -> None:
-    """All phases, each a line as soon as it is known; a way or a rival that fails is a line, too."""
+    """Measure all phases and write each line at once; a way or rival that fails gets a line, too."""
     shared = dict(pair=what.pair, method=what.method, size=pair.size, batch=pair.batch[GPU])
     with ExitStack() as stack:
         runs = {}
@@ -99,7 +99,7 @@ def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: 
 
 
 def of_phase(what: Measurement, phase: str, runs: dict[str, MmkdTraining], rounds: int, batch: int) -> dict:
-    """Times and memory, and what went wrong."""
+    """Times, memory and errors."""
     steps: dict[str, Callable[[], object]] = {}
     memory: dict[str, object] = {}
     errors: dict[str, str] = {}
@@ -119,7 +119,7 @@ def of_phase(what: Measurement, phase: str, runs: dict[str, MmkdTraining], round
 
 
 def keep_on_device(ours: MmkdTraining) -> None:
-    """The batch is moved beforehand, for the rivals do not move theirs: what copying costs is not measured here."""
+    """The batch is moved beforehand, as for the rivals: copying is not measured here."""
     ours.loop.batch = ours.distiller.data_preprocessor.cast_data(ours.loop.batch)
 
 
@@ -135,13 +135,13 @@ def attempt(who: str, act: Callable[[], object], found: dict, errors: dict[str, 
 
 
 def peak(step: Callable[[], object], ours: MmkdTraining) -> int:
-    """MiB at the peak of an iteration, after one to warm up; the weights of a rival are those of mmkd's."""
+    """Peak MiB of an iteration after a warm-up; a rival's weights count like mmkd's."""
     step()
     return peak_bytes(step, ours.optimizer, *networks(ours.distiller)) // 2**20
 
 
 def timed(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of an iteration; as many are measured at once as fit into a block, so that a GPU need not wait."""
+    """Seconds per iteration; a block of iterations is timed at once, so that the GPU never waits."""
     once = alternate(steps, 2)
     counts = {who: max(1, min(20, round(BLOCK / min(those)))) for who, those in once.items()}
 
@@ -154,7 +154,7 @@ def timed(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list
 
 
 def milliseconds(seconds: list[float], batch: int) -> dict[str, float]:
-    """The median, the shortest and the longest, and images a second."""
+    """The median, the shortest and the longest time, and images per second."""
     middle = median(seconds)
     figures = dict(median=middle, least=min(seconds), most=max(seconds))
     return {

@@ -39,7 +39,7 @@ State = dict[str, torch.Tensor]
 
 
 def state_of(content: object) -> State:
-    """The network's tensors in a checkpoint, without what wrappers put before their names."""
+    """The network's tensors in a checkpoint, with names freed from the prefixes of wrappers."""
     for key in ('state_dict_backbone', 'state_dict', 'backbone'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -49,7 +49,7 @@ def state_of(content: object) -> State:
 
 
 def renamed(name: str) -> str:
-    """A name of InsightFace_Pytorch's MobileFaceNet as arcface_torch has it."""
+    """Translate a name of InsightFace_Pytorch's MobileFaceNet into arcface_torch's."""
     place = next((old for old in PLACES if f'{name}.'.startswith(f'{old}.')), None)
     if place is None:
         raise UserError(f'the file is of no network that is known: it has {name}.')
@@ -63,12 +63,12 @@ def renamed(name: str) -> str:
 
 
 def count(state: State, before: str) -> int:
-    """How many blocks lie behind a name."""
+    """The number of blocks under a name."""
     return len({name[len(before) :].split('.')[0] for name in state if name.startswith(before)})
 
 
 def config_of(state: State) -> dict:
-    """The backbone with these weights."""
+    """Build the backbone with these weights."""
     if 'layer1.0.bn1.weight' in state:
         blocks = tuple(count(state, f'layer{group}.') for group in (1, 2, 3, 4))
         depth = next((depth for depth, its in BLOCKS.items() if its == blocks), None)
@@ -93,7 +93,7 @@ def config_of(state: State) -> dict:
 
 
 def converted(content: object) -> tuple[dict, State]:
-    """A backbone's config, and its weights in a model."""
+    """The config of a backbone, and its weights under a model's names."""
     state = state_of(content)
     if 'conv_23.conv.conv.weight' in state:
         state = {renamed(name): value for name, value in state.items()}

@@ -6,7 +6,7 @@ import torch
 
 
 class Fixtures:
-    """What mmcv's own compiled ops gave for known inputs."""
+    """Results of mmcv's own compiled ops for known inputs."""
 
     def __init__(self, arrays):
         self.arrays = arrays

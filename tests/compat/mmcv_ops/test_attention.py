@@ -1,4 +1,4 @@
-"""The op that mmcv calls on a GPU, against the Python version that it takes on a CPU."""
+"""The op that mmcv calls on a GPU gives the results of the Python version that mmcv calls on a CPU."""
 
 import torch
 from mmcv.ops.multi_scale_deform_attn import (

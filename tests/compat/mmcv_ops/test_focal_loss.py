@@ -7,7 +7,7 @@ GAMMA, ALPHA = 2.0, 0.25
 
 
 def reference(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """The loss by its definition, element by element."""
+    """Compute the loss by its definition, element by element."""
     losses = np.zeros_like(logits)
     for n, row in enumerate(logits):
         for c, logit in enumerate(row):
@@ -24,7 +24,7 @@ def reference(logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None)
 def test_against_the_definition(weighted):
     rng = np.random.RandomState(0)
     logits = rng.randn(7, 3).astype(np.float64)
-    target = np.array([0, 1, 2, 2, 0, 1, 0] if weighted else [0, 1, 2, 3, 3, 1, 0])  # 3 is background
+    target = np.array([0, 1, 2, 2, 0, 1, 0] if weighted else [0, 1, 2, 3, 3, 1, 0])  # class 3 is the background
     weight = np.array([1.0, 2.0, 0.5]) if weighted else None
     loss = sigmoid_focal_loss(
         torch.from_numpy(logits).float(),

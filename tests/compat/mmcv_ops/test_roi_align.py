@@ -24,7 +24,7 @@ def test_half_precision_feature(mmcv_results, mode):
     full = roi_align(feature.float(), mmcv_results['rois'], (7, 7), 0.25, 2, mode, True)
     half = roi_align(feature, mmcv_results['rois'].bfloat16(), (7, 7), 0.25, 2, mode, True)
     assert half.dtype == torch.bfloat16
-    assert (half.float() - full).abs().median() < 0.05  # the RoIs themselves are rounded
+    assert (half.float() - full).abs().median() < 0.05  # the RoIs are rounded too
     half.float().sum().backward()
     assert feature.grad.isfinite().all()
 
@@ -36,7 +36,7 @@ def test_no_rois(mmcv_results):
 
 @pytest.mark.parametrize('samples', [0, 2])
 def test_maxima_of_some_rois_at_a_time(mmcv_results, monkeypatch, samples):
-    monkeypatch.setattr('mmkd.compat.mmcv_ops.roi_align._MOST', 5 * 49 * 4 * 3)  # three RoIs of two samples a side
+    monkeypatch.setattr('mmkd.compat.mmcv_ops.roi_align._MOST', 5 * 49 * 4 * 3)  # three RoIs with two samples per side
     output = roi_align(mmcv_results['feat'], mmcv_results['rois'], (7, 7), 0.25, samples, 'max', True)
     torch.testing.assert_close(output, mmcv_results[f'roi_max_{samples}_True'], rtol=1e-5, atol=1e-5)
 

@@ -41,6 +41,22 @@ BEST = Row(
 )
 ALONE = Row('alone', 'Student alone', 'baselines/gfl_r18-w8_bccd', teacher=None)
 MAIN = [TEACHER, BEST, ALONE, *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)]
+
+
+def term(key: str, title: str, places: str = "['neck']", **loss: object) -> Row:
+    """A row of FeatureKD with one term, the loss of another method with its public weight."""
+    options = {f'model.terms.{key}.loss.{name}': value for name, value in loss.items()}
+    return Row(key, title, SSKD, {**FKD, f'model.terms.{key}.places': places, **options}, (0,))
+
+
+OTHERS = [
+    term('cwd', 'CWD, weight 10', type='mmkd.CWDLoss'),
+    term('pkd', 'PKD, weight 6', type='mmkd.PKDLoss', loss_weight=6.0),
+    term('mgd', 'MGD, weight 2e-5', type='mmkd.MGDLoss'),
+    term('fgd', 'FGD', type='mmkd.FGDLoss'),
+    # of the four levels that were published the last three
+    term('fbkd', 'FBKD', type='mmkd.FBKDLoss', reductions='(4,2,2)', strides='(4,2,2)'),
+]
 HEAD = {f'{STAGES}.stages': "['head']", 'model.head_from_teacher': False, **EPOCHS_18}
 LEVERS = [
     Row(
@@ -49,6 +65,12 @@ LEVERS = [
         SSKD,
         {f'{STAGES}.overrides.{stage}.lr': 3e-3 for stage in ('layer1', 'layer2', 'layer3', 'layer4', 'neck')},
         (0,),
+    ),
+    Row(
+        'misses',
+        'SSKD, each stage as long as what it misses with equal lengths: 114, 114, 141, 167 and 130 iterations',
+        SSKD,
+        {f'{STAGES}.lengths': '[114,114,141,167,130,666]'},
     ),
     Row('random', 'Control: the head learns on a random frozen backbone and neck, 18 epochs', SSKD, HEAD, (0,)),
     Row(
@@ -131,5 +153,5 @@ in per cent at the end. The set is small: a point is within the spread of seeds.
         'default_hooks.checkpoint.interval': 6,
     },
     prepare=prepare,
-    tables=[Table('', MAIN, 'alone24'), Table('', [*MAIN, *LEVERS], 'alone24', 'levers')],
+    tables=[Table('', [*MAIN, *OTHERS], 'alone24'), Table('', [*MAIN, *OTHERS, *LEVERS], 'alone24', 'levers')],
 )

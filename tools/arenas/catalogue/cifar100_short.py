@@ -4,7 +4,7 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import length, maker, options, unlabelled
-from methods import METHODS, STAGES, rows
+from methods import METHODS, STAGES, rows, terms_of
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
 SSKD = 'sskd/sskd_resnet56_resnet20_cifar100'
@@ -81,6 +81,61 @@ MAIN = [
     Row('sskd-mhkd', 'SSKD, then MHKD', 'mhkd/sskd-mhkd_resnet56_resnet20_cifar100', NARROW['mhkd']),
     NO_LABELS,
 ]
+BLOCKS = {'places': '[{}]'.format(','.join(f"('layer{i}.2.bn2','layer{i}.8.bn2')" for i in (1, 2, 3)))}
+OTHERS: dict[
+    str, tuple[str, dict[str, object]]
+] = {  # key, of the method's config as well: title, and what differs here
+    'dkd': ('DKD', {'loss.beta': 2.0}),  # mdistiller's for this pair, as ReviewKD's is the authors'
+    'dist': ('DIST', {}),
+    'wsld': ('WSLD', {}),
+    'fitnet': ('FitNet', {}),
+    'at': ('AT', {}),
+    'sp': ('SP', {}),
+    'cc': ('CC', {}),
+    'vid': ('VID', {}),
+    'rkd': ('RKD', {}),
+    'pkt': ('PKT', {}),
+    'nst': ('NST', {}),
+    'ab': ('AB', BLOCKS),
+    'ofd': ('OFD', BLOCKS),
+    'fsp': ('FSP', {}),
+    'crd': ('CRD, 512 negatives', {'loss.negatives': 512}),  # of 9,500 images of other classes; for the time
+    'review-kd': ('ReviewKD', {'loss.loss_weight': 0.6}),
+    'srrl': ('SRRL', {}),
+    'ickd': ('ICKD', {}),
+    'mgd': ('MGD', {}),
+}
+
+
+def other(key: str) -> Row:
+    """A method of others beside the labels, with its public weights."""
+    title, changes = OTHERS[key]
+    term = key.replace('-', '_')
+    options = terms_of(f'feature_kd/{key}_resnet32x4_resnet8x4_cifar100')
+    return Row(key, title, SSKD, {**options, **{f'model.terms.{term}.{name}': one for name, one in changes.items()}})
+
+
+STANDARDISED = {
+    'model.soft_loss.type': 'mmkd.SoftTargetLoss',
+    'model.soft_loss.tau': 2.0,
+    'model.soft_loss.standardise': True,
+    'model.alpha': 9.0,
+}
+HINT_FIRST = {
+    'model.pairs': "[('layer2','layer2'),('layer3','layer3')]",
+    'model.stage_losses.layer2.type': 'mmkd.FitNetLoss',
+    'model.weight': 0,
+    f'{STAGES}.stages': "['layer2','all']",
+    f'{STAGES}.lengths': '[5,15]',
+}
+EVERY = [
+    TEACHER,
+    ALONE,
+    *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd'), changes=NARROW),
+    Row('kd-standardised', 'KD, logit standardisation', SSKD, {**METHODS['kd'][1], **STANDARDISED}),
+    *map(other, OTHERS),
+    Row('fitnet-first', 'FitNet in two phases: the hint for 5, labels alone for 15', SSKD, HINT_FIRST),
+]
 LABELS = 50  # a class, of 500
 LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 50}  # of 1,000 images
 
@@ -101,9 +156,16 @@ ARENA = Arena(
     text="""The first 20 classes of CIFAR-100 (10,000 training and 2,000 test images), each square of 2x2 pixels
 averaged to one (16x16 pixels). 20 epochs for every student, whatever the method, and 40 for the teacher. Random crop
 with a padding of 2, and flip. MHKD's heads are 32 channels wide. The rest is as in the usual protocol (the arena
-`cifar100_common`), with the rate cut at the same parts of the run. Top-1 in per cent at the end. It says how the
-methods compare on a small task, not what they reach elsewhere.""",
+`cifar100_common`), with the rate cut at the same parts of the run. Top-1 in per cent at the end. In the
+table of every method a term beside the labels has its public weight ([all methods](methods.md)), which nobody has
+fitted to these images or to so short a run. It says how the methods compare on a small task, not what
+they reach elsewhere.""",
     options=options(20, 16, 20, DATA),
     prepare=maker(DATA, 16, 20),
-    tables=[Table('All labels (500 a class)', MAIN), few_labels(), Table('', [*MAIN, *LEVERS], page='levers')],
+    tables=[
+        Table('All labels (500 a class)', MAIN),
+        few_labels(),
+        Table('Every method, all labels', EVERY),
+        Table('', [*MAIN, *LEVERS], page='levers'),
+    ],
 )

@@ -1,4 +1,4 @@
-"""What the methods compute, in bare PyTorch around the networks' own modules: no hook, no runner, no distiller."""
+"""What the methods compute, in bare PyTorch with the networks' own modules: no hooks, runner or distiller."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -23,7 +23,7 @@ def resnet(backbone: Any, x: Tensor) -> Iterator[Tensor]:
 
 
 def swin(backbone: Any, x: Tensor) -> Iterator[Tensor]:
-    """The stages of mmpretrain's Swin, tokens; the last with its norm."""
+    """The stages of mmpretrain's Swin as tokens; the last one includes its norm."""
     x, size = backbone.patch_embed(x)
     x = backbone.drop_after_pos(x)
     for stage in backbone.stages:
@@ -34,7 +34,7 @@ def swin(backbone: Any, x: Tensor) -> Iterator[Tensor]:
 
 
 def walk(network: Any, x: Tensor) -> Iterator[Feature]:
-    """The features of a network one after the other; each is computed when it is asked for."""
+    """The features of a network in order; each is computed when it is requested."""
     stages = swin if hasattr(network.backbone, 'patch_embed') else resnet
     features = []
     for feature in stages(network.backbone, x):
@@ -50,7 +50,7 @@ def feature(network: nn.Module, x: Tensor, index: int) -> Feature:
 
 
 def head(network: Any, last: Feature) -> Any:
-    """What the head makes of the last feature."""
+    """The head's output for the last feature."""
     if hasattr(network, 'bbox_head'):
         return network.bbox_head(last)
     (pooled,) = (x.mean((2, 3)) if x.ndim == 4 else x.mean(1) for x in last)
@@ -58,7 +58,7 @@ def head(network: Any, last: Feature) -> Any:
 
 
 def own_loss(network: Any, output: Any, samples: Sequence, dense: Any = None) -> Tensor:
-    """What the student's config asks for; of detectors, what the dense head that put this out asks for."""
+    """The loss in the student's config; for detectors, the one of the dense head with this output."""
     if not hasattr(network, 'bbox_head'):
         return network.head.loss_module(output, torch.cat([s.gt_label for s in samples]), avg_factor=len(samples))
     scoring = dense.head if dense is not None else network.bbox_head
@@ -68,7 +68,7 @@ def own_loss(network: Any, output: Any, samples: Sequence, dense: Any = None) ->
 
 
 def mimic_loss(student: Feature, teacher: Feature) -> Tensor:
-    """The squared distance of two pixels, in units of the teacher's deviation; their mean."""
+    """The squared distance of two pixels in units of the teacher's deviation, as a mean."""
     terms = []
     for own, target in zip(student, teacher):
         scale = target.std(correction=0).clamp(min=1)
@@ -78,7 +78,7 @@ def mimic_loss(student: Feature, teacher: Feature) -> Tensor:
 
 
 def soft_loss(student: Any, teacher: Any, classes: int) -> Tensor:
-    """Between the scores of classifiers; between what dense heads with sigmoids put out."""
+    """The soft loss between classifiers' scores, or between the outputs of dense heads with sigmoids."""
     if isinstance(student, Tensor):
         pair = log_softmax(student / 4, 1), log_softmax(teacher / 4, 1)
         return kl_div(*pair, reduction='batchmean', log_target=True) * 16
@@ -95,6 +95,6 @@ def rows(scores: Tensor, classes: int) -> Tensor:
 
 
 def tensors(output: Any) -> Feature:
-    """Of what a module puts out: some put out sizes besides."""
+    """The tensors in a module's output: some modules return sizes as well."""
     parts = output if isinstance(output, tuple | list) else (output,)
     return tuple(part for part in parts if isinstance(part, Tensor))

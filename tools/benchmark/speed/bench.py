@@ -64,15 +64,15 @@ def main() -> None:
         page.write_tables()
         return
     os.chdir(ROOT)
-    here = dict(**surroundings(), rounds=args.rounds)  # before the page is written: that is a change, too
-    for part in [part for part in TABLES if part in (args.parts or TABLES)]:  # what fails, fails early in their order
+    here = dict(**surroundings(), rounds=args.rounds)  # before the page is written, which changes the working tree
+    for part in [part for part in TABLES if part in (args.parts or TABLES)]:  # parts that may fail come first
         for rows in filter(None, measured(part, args)):
             page.add(part, [{**row, **here} for row in rows])
             print(f'{part}: wrote {page.path}', flush=True)
 
 
 def measured(part: str, args: Namespace) -> Iterator[list[dict]]:
-    """The rows of a part, as they come."""
+    """Measure a part and yield its rows one by one."""
     if part in SHORT:
         yield SHORT[part].measure(args.rounds)
         return

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and its figures; each part can be measured separately."""
+"""Writes docs/benchmarks.md and the measured figures; each part can be measured separately."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +12,13 @@ Results = Mapping[str, Sequence[dict]]
 """The rows of each part that has been measured."""
 Table = Callable[[Results], list[str]]
 """Makes the lines of a part from all results, its own among them."""
-WHAT = ('pair', 'method', 'phase', 'group', 'program', 'dataset')  # what a row is of: it replaces such a one
+WHAT = ('pair', 'method', 'phase', 'group', 'program', 'dataset')  # these identify a row
 WHERE = dict(device='{}', versions='{}', date='{}', commit='commit {}', rounds='{} rounds')
+MACHINE = ('device', 'versions')
 
 
 class Page:
-    """The tables of one kind of device, each between two lines that name its part; the text around them stays.
+    """The tables for one kind of device, each between two marks that name its part; other text is left unchanged.
 
     Args:
         path: Of the page. The figures are in a file of its name that ends in ``cpu.json`` or ``gpu.json``.
@@ -31,15 +32,15 @@ class Page:
         self.results: dict[str, list[dict]] = read_json(self.figures) or {}
         if not path.parent.is_dir():
             raise UserError(f'--out: there is no folder {path.parent}.')
-        if not path.exists():
-            places = ''.join('{}\n{}\n\n'.format(*self._marks(part)) for part in tables)
-            write_whole(path, f'# Benchmarks\n\n{places}')
+        text = path.read_text() if path.exists() else '# Benchmarks\n'
+        if f'<!-- {self.device} ' not in text:  # the first measurement on such a device
+            write_whole(path, '\n'.join([text, *('{}\n{}\n'.format(*self._marks(part)) for part in tables)]))
         self._text(self.results)
         for part in tables:
             self._around(part, path.read_text())
 
     def add(self, part: str, rows: Sequence[dict]) -> None:
-        """Keep what was measured, and write all tables anew: some show figures of another part, too."""
+        """Keep the measured rows, and write all tables again, since some use rows of other parts."""
         known = {_what(row): row for row in self.results.get(part, ())}
         known |= {_what(row): row for row in rows}
         results = {**self.results, part: list(known.values())}
@@ -49,14 +50,15 @@ class Page:
         write_whole(self.path, text)
 
     def write_tables(self) -> None:
-        """From the figures that were kept."""
+        """Write the tables from the kept figures."""
         write_whole(self.path, self._text(self.results))
 
     def _text(self, results: dict[str, list[dict]]) -> str:
         text = self.path.read_text()
-        for part, rows in results.items():
+        said: set[str] = set()
+        for part in sorted(results, key=lambda part: text.find(self._marks(part)[0])):
             before, after = self._around(part, text)
-            text = '\n'.join([before, *_where(rows), *self.tables[part](results), after])
+            text = '\n'.join([before, *_where(results[part], said), *self.tables[part](results), after])
         return text
 
     def _around(self, part: str, text: str) -> tuple[str, str]:
@@ -75,7 +77,9 @@ def _what(row: dict) -> tuple:
     return tuple(row.get(key) for key in WHAT)
 
 
-def _where(rows: Sequence[dict]) -> list[str]:
-    """The environments in which they were measured."""
-    found = [dict.fromkeys(form.format(row[key]) for row in rows) for key, form in WHERE.items()]
-    return [f'Measured: {"; ".join(value for values in found for value in values)}.', '']
+def _where(rows: Sequence[dict], said: set[str]) -> list[str]:
+    """Describe the environments of the measurements; each machine is named once on a page."""
+    found = {key: dict.fromkeys(form.format(row[key]) for row in rows) for key, form in WHERE.items()}
+    new = [value for key, values in found.items() for value in values if key not in MACHINE or value not in said]
+    said.update(new)
+    return [f'Measured: {"; ".join(new)}.', '']

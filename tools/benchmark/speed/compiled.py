@@ -13,11 +13,11 @@ from schedules import by_pair
 
 
 def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
-    """Every phase, compiled and not."""
+    """Measure every phase with and without compiling."""
     with training(pair, 'SSKD', pair.batch[GPU]):
-        pass  # what is imported first is not what compiling takes
+        pass  # imports shall not count as compiling
     with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=cache):
-        return _measure(name, pair, rounds)  # as on a machine's first run
+        return _measure(name, pair, rounds)  # with an empty cache, as in a machine's first run
 
 
 def _measure(name: str, pair: Pair, rounds: int) -> list[dict]:
@@ -42,11 +42,13 @@ def _measure(name: str, pair: Pair, rounds: int) -> list[dict]:
 def table(results: Results) -> list[str]:
     """A line for each pair; the first iteration, which compiles, is listed separately."""
     lines = [
-        '| | Times as fast, by phase | Seconds of the first iteration | Seconds that the start took longer |',
+        '| | Times as fast, by phase | Seconds of the first iteration | more at the start |',
         '|---|---|---|---|',
     ]
     for pair, rows in by_pair(results['compiled']).items():
-        gains = [f'{row["phase"]} {Ratio.of(row["seconds"]["mmkd"], row["seconds"]["compiled"])}' for row in rows]
+        gains = [
+            f'{row["phase"]} {Ratio.of(row["seconds"]["mmkd"], row["seconds"]["compiled"]).median:.2f}' for row in rows
+        ]
         first = [row['first'] for row in rows]
         cells = [pair, ', '.join(gains), f'{min(first):.0f}-{max(first):.0f}', f'{rows[0]["start"]:.0f}']
         lines.append(f'| {" | ".join(cells)} |')

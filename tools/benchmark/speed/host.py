@@ -1,4 +1,4 @@
-"""What an iteration costs the host: images so small that computing takes little, mmkd against loops written by hand."""
+"""Measures what an iteration costs the host: with tiny images, mmkd against loops written by hand."""
 
 import tempfile
 import time
@@ -28,8 +28,7 @@ PAIRS = {
         'mmkd::sskd/sskd_retinanet_r18-w32_r18-w16_digits-coco.py', 32, (2, 2), 10, boxes=3
     ),
 }
-WANTED = 1.15
-BLOCK = 10  # iterations that are timed at once
+BLOCK = 10  # iterations per timing
 HEAD = (
     '| | mmkd, ms | Against the loop in the Runner | Against the bare loop | Launches | of the bare loop |\n'
     '|---|---|---|---|---|---|'
@@ -50,7 +49,7 @@ class BareModel(BaseModel):
         return dict(loss=self.floor.loss())
 
     def train(self, mode: bool = True) -> 'BareModel':
-        """What is frozen stays as it is."""
+        """Keep the modes, so that frozen parts stay frozen."""
         return self
 
 
@@ -73,7 +72,7 @@ def in_the_runner(run: MmkdTraining, work_dir: Path) -> Callable[[], object]:
 
 
 def measure(name: str, pair: Pair, method: str, rounds: int) -> list[dict]:
-    """Every phase of a method."""
+    """Measure every phase of a method."""
     rows = []
     launches = count_launches(pair, method)
     with training(pair, method, pair.batch[0]) as run:
@@ -90,7 +89,7 @@ def measure(name: str, pair: Pair, method: str, rounds: int) -> list[dict]:
 
 
 def block(step: Callable[[], object]) -> float:
-    """Seconds of the processor for an iteration: so other programs change little."""
+    """Processor seconds per iteration, which other programs hardly change."""
     begin = time.process_time()
     for _ in range(BLOCK):
         step()
@@ -98,13 +97,13 @@ def block(step: Callable[[], object]) -> float:
 
 
 def count_launches(pair: Pair, method: str) -> dict[str, dict[str, int]]:
-    """What an iteration of each phase would ask a GPU for, counted without one."""
+    """The kernel launches of each phase's iteration, counted without a GPU."""
     found: dict[str, dict[str, int]] = {}
     with pretend_cuda() as gpu, training(pair, method, pair.batch[0]) as run:
         for phase in run.phases:
             run.enter(phase)
             for who, step in dict(mmkd=run.step, bare=Floor(run).step).items():
-                step()  # optimizers make what they keep
+                step()  # optimizers allocate their state
                 gpu.reset()
                 step()
                 found.setdefault(phase, {})[who] = gpu.launches.total()
@@ -112,19 +111,16 @@ def count_launches(pair: Pair, method: str) -> dict[str, dict[str, int]]:
 
 
 def table(results: Results) -> list[str]:
-    """Each pair, and what was wanted."""
+    """One table per pair."""
     rows, lines = results['host'], []
     for pair, those in by_pair(rows).items():
         lines += [f'{pair}, {those[0]["batch"]} images of {those[0]["size"]} pixels:', '', HEAD]
         lines += [*map(line, those), '']
-    return [
-        *lines,
-        *(verdict(rows, *what) for what in (('runner', 'the loop in the Runner'), ('bare', 'the bare loop'))),
-    ]
+    return lines[:-1]
 
 
 def line(row: dict) -> str:
-    """One phase."""
+    """The row of a phase."""
     seconds, launches = row['seconds'], row['launches']
     cells = [
         f'{row["method"]}, {row["phase"]}',
@@ -134,19 +130,3 @@ def line(row: dict) -> str:
         str(launches['bare']),
     ]
     return f'| {" | ".join(cells)} |'
-
-
-def verdict(rows: list[dict], other: str, words: str) -> str:
-    """How many phases reach what was wanted, and the worst."""
-    ratios = {
-        f'{row["pair"]}, {row["method"]}, {row["phase"]}': Ratio.of(
-            row['seconds']['mmkd'], row['seconds'][other]
-        ).median
-        for row in rows
-    }
-    reached = sum(round(ratio, 2) <= WANTED for ratio in ratios.values())
-    worst = max(ratios, key=lambda name: ratios[name])
-    return (
-        f'- Wanted: at most {WANTED} of {words}. Reached by {reached} of {len(rows)} phases; '
-        f'the worst is {worst} with {ratios[worst]:.2f}.'
-    )

@@ -1,4 +1,4 @@
-"""What an iteration of every phase of every method costs, against the floor, running everything, and torchdistill."""
+"""Measures an iteration of every phase of every method: mmkd, the floor, running everything, and torchdistill."""
 
 import gc
 import tempfile
@@ -16,9 +16,9 @@ from torchdistill_process import TorchDistill
 
 from mmkd.distillers.base import Distiller
 
-MORE = 1 if GPU else 8  # times the images that are timed: with few, the memory is that of the weights
+MORE = 1 if GPU else 8  # images for memory per timed image: with few images, the weights dominate the memory
 LOW = dict(frozen_dtype='bfloat16')
-ALSO_TORCHDISTILL = {  # what torchdistill can do, too
+ALSO_TORCHDISTILL = {  # the phases that torchdistill can train as well
     ('ResNet-34 -> ResNet-18', 'SSKD', 'layer2'): 'layer2',
     ('ResNet-34 -> ResNet-18', 'KD', 'all'): 'kd',
 }
@@ -26,7 +26,7 @@ ALSO_TORCHDISTILL = {  # what torchdistill can do, too
 
 @contextmanager
 def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[MmkdTraining]:
-    """Of mmkd, as it is measured."""
+    """A training of mmkd that is ready to be measured."""
     heads = dict(heads=pair.heads) if method == 'MHKD' else {}
     with tempfile.TemporaryDirectory() as work_dir:
         yield MmkdTraining(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
@@ -34,7 +34,7 @@ def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[Mm
 
 
 def measure(name: str, pair: Pair, method: str, rounds: int, torchdistill_at: Path | None) -> list[dict]:
-    """Every phase of a method."""
+    """Measure every phase of a method."""
     batch = pair.batch[GPU]
     seconds = measure_seconds(name, pair, method, rounds, torchdistill_at)
     memory = measure_bytes(pair, method, batch * MORE)
@@ -43,7 +43,7 @@ def measure(name: str, pair: Pair, method: str, rounds: int, torchdistill_at: Pa
 
 
 def measure_seconds(name: str, pair: Pair, method: str, rounds: int, torchdistill_at: Path | None) -> dict[str, dict]:
-    """Of each competitor in each round, by the phases of a method."""
+    """Seconds per round of each competitor, by phase."""
     found = {}
     batch = pair.batch[GPU]
     with training(pair, method, batch) as ours, training(pair, method, batch, **LOW) as low:
@@ -65,7 +65,7 @@ def measure_seconds(name: str, pair: Pair, method: str, rounds: int, torchdistil
 
 
 def measure_bytes(pair: Pair, method: str, batch: int) -> dict[str, dict[str, int]]:
-    """At the peak of an iteration, by the phases of a method."""
+    """Peak bytes of an iteration, by phase."""
     found: dict[str, dict[str, int]] = {}
     for who, options in (('mmkd', {}), ('frozen_dtype', LOW)):
         with training(pair, method, batch, **options) as ours:
@@ -81,12 +81,12 @@ def measure_bytes(pair: Pair, method: str, batch: int) -> dict[str, dict[str, in
 
 
 def networks(distiller: Distiller) -> tuple[nn.Module, ...]:
-    """All that holds weights."""
+    """All modules with weights."""
     return distiller.student, distiller.teacher.network, distiller.extras
 
 
 def bytes_of_rival(rival: Rival) -> int:
-    """Its optimizer has moments from the second step on, as that of the training has."""
+    """Run two steps: the optimizer has its moments from the second one on, as the training does."""
     rival.step()
     others = () if isinstance(rival, StudentAlone) else (rival.teacher, rival.extras)
     return peak_bytes(rival.step, rival.optimizer, rival.student, *others)

@@ -1,4 +1,4 @@
-"""What an iteration of SSKD's head costs from images and from kept features, and what it costs to keep them."""
+"""Measures an iteration of SSKD's head from images and from kept features, and the cost of keeping them."""
 
 import tempfile
 from itertools import cycle
@@ -18,7 +18,7 @@ from mmkd.feature_cache.rows import FeatureReplay
 
 
 def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
-    """Seconds of each in each round, and the bytes of a view; features of detectors cannot be kept."""
+    """Seconds of each way in each round, and the bytes of a view; features of detectors cannot be kept."""
     if pair.boxes:
         return []
     with training(pair, 'SSKD', pair.batch[GPU]) as ours, tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def measure(name: str, pair: Pair, rounds: int) -> list[dict]:
 
 
 def table(results: Results) -> list[str]:
-    """What is gained in the head's stage, and in whole schedules where their iterations were measured, too."""
+    """The gain in the head's stage; and in whole schedules, if their iterations were measured."""
     lines = [
         '| | From images, seconds | From kept features | Images, against kept | Filling, against images | Bytes |',
         '|---|---|---|---|---|---|',

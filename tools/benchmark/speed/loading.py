@@ -1,4 +1,4 @@
-"""How many CIFAR-size images a second come out of a data loader in one process."""
+"""Measures how many CIFAR-size images per second a data loader yields in one process."""
 
 import tempfile
 from pathlib import Path
@@ -19,7 +19,7 @@ STEPS = [
 
 
 def measure(rounds: int) -> list[dict]:
-    """Seconds of an epoch of :class:`mmkd.ArrayDataset`, an image at a time, and of the one that augments batches."""
+    """Seconds of an epoch with :class:`mmkd.ArrayDataset`, image by image, and with the one that augments batches."""
     with tempfile.TemporaryDirectory() as folder, DefaultScope.overwrite_default_scope('mmpretrain'):
         file = Path(folder) / 'images.npz'
         draw = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Time and memory of training iterations."""
+"""Measures time and memory of training iterations."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ GPU = torch.cuda.is_available()
 
 
 def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, measured in turn, so that whatever else the machine does hits all alike."""
+    """Seconds of each step; they take turns, so that other load on the machine affects all alike."""
 
     def timed(step: Callable[[], object]) -> float:
         begin = _now()
@@ -31,7 +31,7 @@ def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def in_turn(acts: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """What each returns in each round; the first round is to warm up and does not count."""
+    """The results of each round; the first round is a warm-up and does not count."""
     found: dict[str, list[T]] = {name: [] for name in acts}
     order = list(acts)
     for round_ in range(rounds + 1):
@@ -44,7 +44,7 @@ def in_turn(acts: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[
 
 
 def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, str]:
-    """To be read while the rest is measured."""
+    """Medians for reading while the rest is measured."""
     return {who: f'{statistics.median(those):.4f} s' for who, those in seconds.items()}
 
 
@@ -56,7 +56,7 @@ def _now() -> float:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times one took what the other took: the median over the rounds, and the quartiles."""
+    """The ratio of one time to another: the median over the rounds, and the quartiles."""
 
     median: float
     low: float
@@ -64,7 +64,7 @@ class Ratio:
 
     @classmethod
     def of(cls, these: Sequence[float], those: Sequence[float]) -> 'Ratio':
-        """Round by round: only measurements of the same round are compared."""
+        """Divide round by round: only measurements of the same round are compared."""
         ratios = [a / b for a, b in zip(these, those, strict=True)]
         low, median, high = statistics.quantiles(ratios, n=4)
         return cls(median, low, high)
@@ -74,7 +74,7 @@ class Ratio:
 
 
 def peak_bytes(step: Callable[[], object], optimizer: Optimizer | None, *networks: nn.Module) -> int:
-    """The most memory that tensors take in an iteration: networks, optimizer, and what is made on top of them."""
+    """The peak bytes of all tensors in an iteration: networks, optimizer, and intermediate results."""
     held = [tensor for network in networks for tensor in _held(network)]
     held += [t for state in (optimizer.state.values() if optimizer else ()) for t in _tensors(state)]
     own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}
@@ -90,14 +90,14 @@ def peak_bytes(step: Callable[[], object], optimizer: Optimizer | None, *network
 
 
 def _held(network: nn.Module) -> list[Tensor]:
-    """Its weights, and those that it has folded."""
+    """The weights, including folded ones."""
     forwards = [vars(module).get('forward') for module in network.modules()]
     folded = [(f.weight, f.bias) for f in forwards if getattr(f, 'weight', None) is not None]
     return [*network.parameters(), *network.buffers(), *(tensor for pair in folded for tensor in pair)]
 
 
 class _Allocations(TorchDispatchMode):
-    """Counts the bytes of the storages that operators make, while they live: a CPU has no such counter of its own."""
+    """Counts the bytes of living storages that operators create, since a CPU has no such counter."""
 
     def __init__(self) -> None:
         super().__init__()

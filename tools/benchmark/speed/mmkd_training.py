@@ -1,4 +1,4 @@
-"""mmkd as it trains: the whole loop of the Runner with its hooks, an iteration at a time."""
+"""A training of mmkd: the Runner's whole loop with its hooks, one iteration at a time."""
 
 import copy
 from argparse import Namespace
@@ -15,28 +15,28 @@ from mmkd.cli.flags import apply_training
 from mmkd.distillers.base import Distiller
 from mmkd.utils.configs import load_config
 
-MANY = 10**6  # iterations: no stage ends while it is measured
+MANY = 10**6  # iterations: no stage ends during the measurement
 
 
 class SteppedLoop(IterBasedTrainLoop):
-    """Starts as usual, then waits for :meth:`step`. The data are one batch, loaded beforehand."""
+    """A loop that starts as usual and then waits for :meth:`step`; its data are one preloaded batch."""
 
     def run(self) -> None:
-        """Begin only."""
+        """Begin, without any iteration."""
         self.batch = next(self.dataloader_iterator)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
 
     def step(self) -> None:
-        """One iteration, from the batch to the changed weights, with every hook.
+        """Run one iteration, from the batch to the changed weights, with every hook.
 
         Not with ``model.train()``: in the epoch loops of these configs that comes once an epoch.
         """
         self.run_iter(self.batch)
 
     def go_to(self, iteration: int) -> None:
-        """The schedule enters the stage of this iteration at the next step."""
+        """Set the iteration, so that the schedule enters its stage at the next step."""
         self._iter = iteration
 
 
@@ -57,9 +57,9 @@ class MmkdTraining:
         if amp:
             apply_training(cfg, Namespace(no_validate=False, amp=True, amp_dtype=amp, auto_scale_lr=False, resume=None))
         cfg.work_dir = str(work_dir)
-        cfg.experiment_name = work_dir.name  # mmengine's logger is that of the name and the second
+        cfg.experiment_name = work_dir.name  # mmengine's logger depends on the name and the second
         self.runner = Runner.from_cfg(cfg)
-        self.plain_teacher = copy.deepcopy(self.runner.model.teacher.network)  # before it is folded
+        self.plain_teacher = copy.deepcopy(self.runner.model.teacher.network)  # before its norms are folded
         self.runner.train()
         self.loop: SteppedLoop = self.runner.train_loop
         self.distiller: Distiller = self.runner.model
@@ -67,25 +67,25 @@ class MmkdTraining:
 
     @property
     def phases(self) -> list[str]:
-        """What is learned, one after the other."""
+        """The names of the phases, in order."""
         return [self.hook.schedule.name(index) for index in range(len(self.hook.schedule.phases))]
 
     def enter(self, phase: str) -> None:
-        """Learn this from now on."""
+        """Enter a phase."""
         self.loop.go_to(self.hook.schedule.starts[self.phases.index(phase)])
         self.loop.step()
 
     def step(self) -> None:
-        """One iteration."""
+        """Run one iteration."""
         self.loop.step()
 
     @property
     def phase(self) -> str:
-        """What is learned now."""
+        """The names that are being learned."""
         return self.hook.position.name
 
     def twin_optimizer(self, parameters: list) -> torch.optim.Optimizer:
-        """Of the same kind and with the same options as that of the phase."""
+        """A new optimizer of the same kind with the same options as the phase's."""
         twin = type(self.optimizer)(parameters)
         for group in twin.param_groups:
             group.update(self.optimizer.defaults)
@@ -93,23 +93,23 @@ class MmkdTraining:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Of the phase."""
+        """The optimizer of the phase."""
         return self.runner.optim_wrapper.optimizer
 
     def processed(self) -> tuple[torch.Tensor, list]:
-        """The batch as the networks get it."""
+        """The batch after preprocessing."""
         batch = self.distiller.data_preprocessor(self.loop.batch, training=False)
         return batch['inputs'], batch['data_samples']
 
 
 def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
-    """The shipped one, with random images and weights, and nothing to validate or to save."""
+    """The shipped config with random images and weights, without validation and saving."""
     cfg = load_config(pair.config)
     student, teacher = cfg.model.student, load_config(cfg.model.teacher.config)
     for model in (student, teacher.model):
-        model.backbone.pop('init_cfg', None)  # weights from the net
+        model.backbone.pop('init_cfg', None)  # no weights from the internet
         if 'norm_eval' in model.backbone:
-            model.backbone.update(norm_eval=False, frozen_stages=-1)  # a student from scratch learns all of itself
+            model.backbone.update(norm_eval=False, frozen_stages=-1)  # a student from scratch trains all of its weights
         if not pair.boxes:
             model.pop('train_cfg', None)  # batch augmentations, which are random
     cfg.model = dict(
@@ -120,11 +120,11 @@ def _config(pair: Pair, method: str, batch: int, options: dict) -> Config:
         batch_size=batch, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=False), dataset=images
     )
     if not pair.boxes:
-        cfg.train_dataloader.collate_fn = dict(type='default_collate')  # as tools/train.py does
+        cfg.train_dataloader.collate_fn = dict(type='default_collate')  # tools/train.py does this
     cfg.train_cfg = dict(type=SteppedLoop, max_iters=MANY)
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, begin=0, end=MANY)]
-    cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would diverge at the recipe's
-    cfg.default_hooks.stages = dict(SCHEDULE, unfreeze_last=False)  # the head alone is a phase with a cost of its own
+    cfg.optim_wrapper.optimizer.lr = 1e-5  # untrained networks would diverge at the recipe's rate
+    cfg.default_hooks.stages = dict(SCHEDULE, unfreeze_last=False)  # the head alone is a phase with its own cost
     for name in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg[name] = None
     cfg.default_hooks.checkpoint = None

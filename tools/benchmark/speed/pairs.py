@@ -1,4 +1,4 @@
-"""Which networks are measured, at which size."""
+"""The networks and sizes that are measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ PAIRS = {
 
 @DATASETS.register_module()
 class RandomImages(Dataset):
-    """Noise with labels or boxes: what is in the images changes no time.
+    """Random images with labels or boxes: the content of images does not change the time.
 
     Args:
         size: Side of the images.

@@ -14,7 +14,7 @@ from mmkd.features.adapters import module_key
 
 
 class Rival:
-    """The phase that mmkd has entered, with the same losses, the same optimizer and the same trained parameters.
+    """A rival in the phase that mmkd has entered, with the same losses, optimizer and trained parameters.
 
     Args:
         ours: The training of mmkd.
@@ -23,7 +23,7 @@ class Rival:
     def __init__(self, ours: MmkdTraining):
         self.distiller = distiller = ours.distiller
         self.student, self.extras = copy.deepcopy(distiller.student), copy.deepcopy(distiller.extras)
-        self.teacher = copy.deepcopy(distiller.teacher.network)  # folded as it is, and laid out in memory
+        self.teacher = copy.deepcopy(distiller.teacher.network)  # folded and laid out in memory like mmkd's
         self.inputs, self.samples = ours.processed()
         self._prepare(ours)
         self.names = [stage.name for stage in distiller.plan]
@@ -34,10 +34,10 @@ class Rival:
         self.loss = self._loss(type(distiller).__name__, ours.phase)
 
     def _prepare(self, ours: MmkdTraining) -> None:
-        """Change the networks; by default they are left as mmkd has them."""
+        """Change the networks; the default leaves them as they are in mmkd."""
 
     def step(self) -> None:
-        """One iteration."""
+        """Run one iteration."""
         self.loss().backward()
         if self.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
@@ -45,7 +45,7 @@ class Rival:
         self.optimizer.zero_grad()
 
     def _loss(self, method: str, phase: str) -> Callable[[], Tensor]:
-        """What the phase computes."""
+        """The loss of the phase."""
         if method == 'KD':
             return self.soft_targets
         if method == 'MHKD':
@@ -56,31 +56,31 @@ class Rival:
         return lambda: self.stage(index)
 
     def stage(self, index: int) -> Tensor:
-        """SSKD of one stage."""
+        """The loss of a stage of SSKD."""
         raise NotImplementedError
 
     def head_alone(self) -> Tensor:
-        """SSKD of the head."""
+        """The loss of SSKD's head."""
         raise NotImplementedError
 
     def soft_targets(self) -> Tensor:
-        """KD."""
+        """The loss of KD."""
         raise NotImplementedError
 
     def many_heads(self) -> Tensor:
-        """MHKD with its defaults."""
+        """The loss of MHKD with its defaults."""
         raise NotImplementedError
 
     def _mimic(self, index: int, own: Feature, target: Feature) -> Tensor:
         return mimic_loss(self.extras[self.keys[index]](own, target), target)
 
     def _final(self, own: Tensor, output: Any, target: Any) -> Tensor:
-        """The student's own loss, and what its scores learn from the teacher's."""
+        """The student's own loss, and the soft loss of its scores."""
         soft = soft_loss(output, target, self.student.get_submodule(_head(self.student)).num_classes)
         return self.distiller.gamma * own + self.distiller.soft_targets.weight * soft
 
     def _heads(self, features: Sequence[Feature], theirs: Sequence[Feature]) -> Tensor:
-        """What the auxiliary heads of both networks learn."""
+        """The losses of the auxiliary heads of both networks."""
         term = self.distiller.head_term
         share, beta, classes = term.ce_share, term.weight, term.heads.classes
         terms = []
@@ -99,7 +99,7 @@ class Floor(Rival):
     """The minimum: only what a loss needs, without a framework."""
 
     def stage(self, index: int) -> Tensor:
-        """Both networks end with the stage; only the stage itself has a gradient."""
+        """Both networks stop after the stage; only the stage itself has gradients."""
         with torch.no_grad():
             target = feature(self.teacher, self.inputs, index)
             walking = walk(self.student, self.inputs)
@@ -108,7 +108,7 @@ class Floor(Rival):
         return self._mimic(index, next(walking), target)
 
     def head_alone(self) -> Tensor:
-        """Without a teacher, on features that stay."""
+        """The head is trained without a teacher."""
         with torch.no_grad():
             *_, last = walk(self.student, self.inputs)
         return own_loss(self.student, head(self.student, last), self.samples)
@@ -123,7 +123,7 @@ class Floor(Rival):
         return self._final(own_loss(self.student, output, self.samples), output, target)
 
     def many_heads(self) -> Tensor:
-        """The heads besides."""
+        """The same, with auxiliary heads."""
         with torch.no_grad():
             theirs = list(walk(self.teacher, self.inputs))
             target = head(self.teacher, theirs[-1])
@@ -147,7 +147,7 @@ class RunEverything(Rival):
             network.to(memory_format=torch.contiguous_format)
 
     def stage(self, index: int) -> Tensor:
-        """The losses of the networks themselves are discarded."""
+        """The networks' own losses are computed and ignored."""
         name = self.distiller.plan.stages[index].end
         with torch.no_grad():
             _, (target,) = self._run(self.teacher, [self.distiller.networks.teacher_stages[self.names[index]].end])
@@ -155,20 +155,20 @@ class RunEverything(Rival):
         return self._mimic(index, tensors(own), tensors(target))
 
     def head_alone(self) -> Tensor:
-        """The teacher runs though nothing learns from it."""
+        """The teacher runs, though nothing learns from it."""
         with torch.no_grad():
             self._run(self.teacher, [])
         return self._run(self.student, [])[0]
 
     def soft_targets(self) -> Tensor:
-        """As above, scores kept."""
+        """The same, with scores."""
         with torch.no_grad():
             _, (target,) = self._run(self.teacher, [_head(self.teacher)])
         own, (output,) = self._run(self.student, [_head(self.student)])
         return self._final(own, output, target)
 
     def many_heads(self) -> Tensor:
-        """As above, scores and features kept."""
+        """The same, with scores and features."""
         ends = [stage.end for stage in self.distiller.plan.stages]
         partners = [self.distiller.networks.teacher_stages[name].end for name in self.names[:-1]]
         with torch.no_grad():
@@ -178,7 +178,7 @@ class RunEverything(Rival):
         return self._final(own, output, target) + heads
 
     def _run(self, network: nn.Module, ends: Sequence[str]) -> tuple[Tensor, list[Any]]:
-        """A network's own loss, and what some modules put out."""
+        """A network's own loss, and the outputs of some modules."""
         kept: dict[str, Any] = {}
 
         def keeper(end: str) -> Callable:
@@ -192,10 +192,10 @@ class RunEverything(Rival):
 
 
 class StudentAlone(RunEverything):
-    """The student's own training, beside a phase of KD in which all of it learns."""
+    """The student's own training, compared with a phase of KD in which all of it learns."""
 
     def soft_targets(self) -> Tensor:
-        """Its own loss."""
+        """The student's own loss."""
         return self._run(self.student, [])[0]
 
 
@@ -204,5 +204,5 @@ def _head(network: nn.Module) -> str:
 
 
 def _fixed(output: Any) -> Any:
-    """A head's output that is not learned from."""
+    """A head's output without gradients."""
     return output.detach() if isinstance(output, Tensor) else [[level.detach() for level in output[0]]]

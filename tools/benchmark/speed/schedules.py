@@ -1,13 +1,13 @@
-"""The time of whole SSKD schedules, computed from the iterations of their stages."""
+"""Computes the time of whole SSKD schedules from the iterations of their stages."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
-VIEWS, EPOCHS = 4, 20  # of kept features: as many views as by default, and the epochs of the head
+VIEWS, EPOCHS = 4, 20  # defaults of kept features: the number of views, and the head's epochs
 
 
 def table(rows: Sequence[dict], kept: Sequence[dict]) -> list[str]:
-    """How many times faster SSKD is than running everything, where the head gets half of the epochs."""
+    """How many times faster SSKD is than running everything, if the head gets half of the epochs."""
     lines = [
         '| Gain of SSKD, half of the epochs for the head | | with bfloat16 | with kept features | with both |',
         '|---|---|---|---|---|',
@@ -24,17 +24,17 @@ def table(rows: Sequence[dict], kept: Sequence[dict]) -> list[str]:
 
 
 def by_pair(rows: Sequence[dict]) -> dict[str, list[dict]]:
-    """In their order."""
+    """The rows of each pair, in order."""
     return {pair: [row for row in rows if row['pair'] == pair] for pair in dict.fromkeys(row['pair'] for row in rows)}
 
 
 def stages(rows: Sequence[dict]) -> list[dict]:
-    """Those of SSKD."""
+    """The rows of SSKD."""
     return [row for row in rows if row['method'] == 'SSKD']
 
 
 def seconds(stages: Sequence[dict], who: str, head: float, of_head: float | None = None) -> float:
-    """Of an iteration, on average.
+    """Mean seconds of an iteration.
 
     Args:
         stages: The rows of SSKD of a pair, that of the head the last.

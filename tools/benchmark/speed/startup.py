@@ -1,4 +1,4 @@
-"""What mmkd adds to the start of a training, in programs of their own that take turns."""
+"""Measures what mmkd adds to the start of a training; separate programs take turns."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ EpochBasedTrainLoop.run_iter = lambda *args: os._exit(0)
 sys.argv = ['tools/train.py', *sys.argv[1:]]
 """
 TOOL = UNTIL_FIRST_ITERATION + "runpy.run_path('tools/train.py', run_name='__main__')"
-# what mmpretrain's own tools/train.py does; mmkd is imported for its digits only
+# what mmpretrain's own tools/train.py does; mmkd is imported only for its digits
 PLAIN = (
     UNTIL_FIRST_ITERATION
     + """
@@ -42,7 +42,7 @@ Runner.from_cfg(cfg).train()
 """
 )
 UNSCORED = ['--cfg-options', 'default_hooks.stages.score_teacher=False']
-PROGRAMS = {  # the first of each is what the others are compared with
+PROGRAMS = {  # the others in a group are compared with the first
     'Imports': {'`mmengine`': ('import mmengine',), '`mmengine`, `mmkd`': ('import mmengine, mmkd',)},
     'To the first iteration': {
         "mmengine's Runner, the student alone": (PLAIN, STUDENT, '--work-dir', 'FOLDER'),
@@ -54,7 +54,7 @@ PROGRAMS = {  # the first of each is what the others are compared with
 
 
 def measure(rounds: int) -> list[dict]:
-    """Seconds of each program in each round, and its seconds on a CPU."""
+    """Wall and processor seconds of each program in each round."""
     if not (ROOT / TEACHER).is_file():
         raise UserError(f'{TEACHER} does not exist; train it with: make {TEACHER}')
     rows = []
@@ -68,7 +68,7 @@ def measure(rounds: int) -> list[dict]:
 
 
 def _run(code: str, *args: str) -> tuple[float, float]:
-    """Seconds until a program ends, and its seconds on a CPU."""
+    """Wall and processor seconds until a program ends."""
     with tempfile.TemporaryDirectory() as folder:
         args = tuple(folder if arg == 'FOLDER' else arg for arg in args)
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -86,7 +86,7 @@ def _run(code: str, *args: str) -> tuple[float, float]:
 
 
 def table(results: Results) -> list[str]:
-    """How much more each program took than the first of its group."""
+    """How much longer each program took than the first of its group."""
     rows = results['startup']
     lines = ['| | Seconds | More |', '|---|---|---|']
     for row in rows:

@@ -1,4 +1,4 @@
-"""torchdistill beside mmkd: a process of its own with torchdistill on the path, which trains when it is told to."""
+"""Runs torchdistill in a separate process, which trains one iteration when asked."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ WORKER = Path(__file__).with_name('torchdistill_worker.py')
 
 
 def install(folder: Path) -> None:
-    """Bring torchdistill into a folder; torch and what else it needs is the very same that mmkd runs on."""
+    """Install torchdistill into a folder; torch and its other requirements are the ones that mmkd uses."""
     if list(distributions(path=[str(folder)])):
         return
     pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(folder), PACKAGE]
@@ -25,7 +25,7 @@ def install(folder: Path) -> None:
 
 
 class TorchDistill:
-    """One of its trainings of ResNet-18 from ResNet-34.
+    """A training of ResNet-18 from ResNet-34 by torchdistill.
 
     Args:
         folder: Where torchdistill is.
@@ -45,13 +45,13 @@ class TorchDistill:
         self._answer('ready')
 
     def step(self) -> None:
-        """One iteration."""
+        """Run one iteration."""
         self.process.stdin.write('\n')
         self.process.stdin.flush()
         self._answer('done')
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self.process.stdin.close()
         self.process.wait()
 

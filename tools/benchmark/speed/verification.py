@@ -1,4 +1,4 @@
-"""How long verification takes once the embeddings are there, and how much memory, in programs of their own."""
+"""Measures time and memory of verification after the embeddings are computed, in separate programs."""
 
 import json
 import os
@@ -60,7 +60,7 @@ PROGRAMS = {
 
 
 def measure(rounds: int) -> list[dict]:
-    """Seconds of each program, and its memory, in each round."""
+    """Seconds and memory of each program in each round."""
     rows = []
     for name, code in PROGRAMS.items():
         seconds, on_cpu, memory, alone = zip(*(_run(code) for _ in range(rounds)))

@@ -1,8 +1,8 @@
-"""The page that says what an iteration of each phase asks of a GPU: bounds for the tests, written by make counts."""
+"""What an iteration of each phase may ask of a GPU: bounds for the tests, in bounds.md, written by make counts."""
 
 import os
+from pathlib import Path
 
-from tests.conftest import ROOT
 from tests.pretended.counting import Counted
 
 BEGIN, END = '<!-- written by make counts -->', '<!-- counts: end -->'
@@ -10,19 +10,19 @@ HEAD = [
     '| | Launches, before | Now | Waits, before | Now | Blocking copies, before | Now |',
     '|---|---|---|---|---|---|---|',
 ]
-PAGE = ROOT / 'docs' / 'benchmarks.md'
+PAGE = Path(__file__).with_name('bounds.md')
 WRITES = bool(os.environ.get('MMKD_COUNTS'))
 
 
 def rows() -> dict[str, list[int]]:
-    """What the page says, by case and phase."""
+    """The numbers on the page, by case and phase."""
     table = PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip().splitlines()
     cells = [line.strip('| ').split(' | ') for line in table[2:]]
     return {name: [int(cell.replace(',', '')) for cell in rest] for name, *rest in cells}
 
 
 def compare(case: str, phases: dict[str, Counted]) -> None:
-    """No phase asks for more than the page says, or the page is written. A new row begins with what it is now."""
+    """Check that no phase exceeds the page's numbers, or write them. A new row starts with the current numbers."""
     known = rows()
     for name, counted in phases.items():
         row = f'{case}: {name}'
@@ -32,7 +32,7 @@ def compare(case: str, phases: dict[str, Counted]) -> None:
         else:
             assert row in known, f'{row} is not in {PAGE}; run make counts'
             launches, waits, blocking = known[row][1::2]
-            # torch's versions differ by an operator or two
+            # torch's versions differ by one or two operators
             assert counted.row[0] <= launches * 1.05 + 2, (row, counted.launches.most_common(20))
             assert counted.row[1] <= waits, (row, counted.waits)
             assert counted.row[2] <= blocking, (row, counted.blocking)

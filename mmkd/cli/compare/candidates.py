@@ -1,0 +1,92 @@
+"""What is compared: plain networks, each by its config and its weights."""
+
+import copy
+import re
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from mmengine.config import Config
+
+from mmkd.cli import checks, data_checks, flags
+from mmkd.errors import UserError
+from mmkd.utils.configs import load_config
+
+TELLS_NOTHING = re.compile(r'(epoch|iter)_\d+|best_.*|last|latest|final|model|checkpoint')
+"""Names of checkpoints that training gives to all alike; the folder's name says more."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to compare.
+
+    Args:
+        name: Stands in the table.
+        config: As the user named it.
+        checkpoint: A local file or a URL.
+        cfg: The config, to be tested: of a distillation it has the student.
+    """
+
+    name: str
+    config: str
+    checkpoint: str
+    cfg: Config
+
+
+def candidates(
+    pairs: Sequence[tuple[str, str]], names: Sequence[str] | None, split: str, options: dict | None = None
+) -> list[Candidate]:
+    """Read all configs, and find what would fail later.
+
+    Args:
+        pairs: A config and a checkpoint each.
+        names: Of the candidates, if the user gives them.
+        split: ``'test'`` or ``'val'``: whose data and evaluator count.
+        options: Override keys of all configs.
+    """
+    if names is None:
+        names = unique_names([checkpoint for _, checkpoint in pairs])
+    elif len(names) != len(pairs) or len(set(names)) != len(names):
+        raise UserError(f'--names: {len(pairs)} names are needed, one for each checkpoint, no two of them the same.')
+    return [Candidate(name, *pair, _config(*pair, split, options)) for name, pair in zip(names, pairs)]
+
+
+def unique_names(checkpoints: Sequence[str]) -> list[str]:
+    """A short name for each file: its own, or its folder's, or as much of the path as makes it unique."""
+    paths = [PurePath(checkpoint).with_suffix('').parts for checkpoint in checkpoints]
+    names = []
+    for parts in paths:
+        last = 2 if TELLS_NOTHING.fullmatch(parts[-1]) and len(parts) > 1 else 1
+        names.append(parts[-last])
+    longest = max(map(len, paths))
+    for length in range(2, longest + 1):
+        again = {name for name, count in Counter(names).items() if count > 1}
+        names = ['/'.join(parts[-length:]) if name in again else name for name, parts in zip(names, paths)]
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(names):  # the same file twice
+        seen[name] += 1
+        names[place] = name if seen[name] == 1 else f'{name} ({seen[name]})'
+    return names
+
+
+def _config(config: str, checkpoint: str, split: str, options: dict | None) -> Config:
+    """A config that tests the plain network on a split, quietly."""
+    cfg = load_config(config)
+    flags.apply_common(
+        cfg, Namespace(config=config, cfg_options=copy.deepcopy(options), launcher='none', work_dir=None)
+    )
+    checks.check_keys(cfg, ('model', f'{split}_dataloader', f'{split}_cfg', f'{split}_evaluator'), 'comparing')
+    checks.check_toolboxes(cfg)
+    checks.check_checkpoint('compare', checkpoint, config)
+    data_checks.check_data(cfg, (f'{split}_dataloader',))
+    if split == 'val':
+        cfg.test_dataloader, cfg.test_evaluator, cfg.test_cfg = cfg.val_dataloader, cfg.val_evaluator, {}
+    flags.test_the_student(cfg)
+    if cfg.get('default_hooks'):
+        cfg.default_hooks.pop('visualization', None)
+    cfg.visualizer = None  # else a comparison would begin a run at W&B
+    cfg.randomness = dict(seed=0)
+    cfg.load_from, cfg.resume, cfg.compile, cfg.log_level = checkpoint, False, False, 'ERROR'
+    return cfg

@@ -58,7 +58,7 @@ def _sort_in(record: dict, last: int, session: Session) -> None:
     metrics = {key: value for key, value in values.items() if not key.startswith('val_') and not _is_empty(key, value)}
     step = record['step']
     if measures:
-        session.measures.append({**measures, 'iteration': max(step - 1, 0)})
+        session.measures.append({**measures, 'iteration': step})
     if metrics:
         at_epoch = session.log.per_epoch and (step < last or not session.training)
         session.validation.append({**metrics, 'iteration': step * (session.log.per_epoch or 1) if at_epoch else step})

@@ -53,9 +53,7 @@ def write_session(
             loss = dict(loss=4.0 / at, loss_own=3.0 / at, loss_mimic_layer1=1.0 / at)
             records.append(dict(lr=0.1, data_time=0.01, **loss, time=0.25, epoch=epoch + 1, iter=at, step=at))
         if distilled:
-            records.append(
-                dict(val_mimic_loss=2.5, val_r2_layer1=0.125 * (epoch + 1), step=(epoch + 1) * PER_EPOCH + 1)
-            )
+            records.append(dict(val_mimic_loss=2.5, val_r2_layer1=0.125 * (epoch + 1), step=(epoch + 1) * PER_EPOCH))
         records.append({metric: score + epoch, 'data_time': 0.01, 'time': 0.02, 'step': epoch + 1})
     (visible / 'scalars.json').write_text(''.join(f'{json.dumps(record)}\n' for record in records))
     (folder / start / f'{start}.log').write_text(_log(distilled, begin, end))

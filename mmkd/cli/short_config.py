@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-METHODS = {'sskd': 'SSKD', 'mhkd': 'MHKD', 'kd': 'KD', 'feature-kd': 'FeatureKD'}
+METHODS = {'sskd': 'SSKD', 'mhkd': 'MHKD', 'kd': 'KD', 'feature-kd': 'FeatureKD', 'simkd': 'SimKD'}
 """The classes of the methods, by their names in file names."""
 
 

@@ -1,5 +1,6 @@
 """What losses ask for beside what they compare: of the data, and of the teacher."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from typing import Any
@@ -117,7 +118,7 @@ def try_on(key: str, loss: nn.Module, scores: Scores | None) -> None:
     labels = {name: logits.new_zeros(len(logits), dtype=torch.long) for name in needs_of(loss)}
     try:
         with torch.no_grad(), own_randomness():
-            loss(scores, scores, **labels)
+            copy.deepcopy(loss)(scores, scores, **labels)  # what it counts or averages begins with the training
     except UserError as error:
         raise UserError(f'{key}: {error}') from error
 

@@ -70,7 +70,7 @@ def test_every_method_has_a_name():
     assert sorted(METHODS.values()) == sorted(distillers)
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', sorted(METHODS.keys() - {'simkd'}))  # whose config is for another pair
 def test_the_config_is_one_as_they_are_shipped(method):
     """Configs are equal except for the docstring and the way the student is named."""
     shipped = f'{method.replace("-", "_")}/{method}_resnet56_resnet20_cifar100.py'
@@ -163,7 +163,7 @@ ITERATIONS = "_base_ = 'student.py'\ntrain_cfg = dict(_delete_=True, by_epoch=Fa
         (
             STUDENT,
             ('--method', 'ssk'),
-            '--method: there is no ssk; it is one of sskd, mhkd, kd, feature-kd. Did you mean',
+            '--method: there is no ssk; it is one of sskd, mhkd, kd, feature-kd, simkd. Did you mean',
         ),
         (STUDENT, ('--epochs', '0'), '--epochs: it must be a whole number, 1 or more, not 0.'),
         (

@@ -12,7 +12,7 @@ def test_a_run_that_ended(tmp_path):
     run = read_run(write_session(tmp_path / 'sskd'))
     assert (run.name, run.method, run.epochs, run.budget, run.at, run.is_done) == ('sskd', 'SSKD', 4, 40, 40, True)
     assert [record['iteration'] for record in run.validation] == [10, 20, 30, 40]  # logged at epochs
-    assert [record['iteration'] for record in run.measures] == [10, 20, 30, 40]  # logged at the iterations after
+    assert [record['iteration'] for record in run.measures] == [10, 20, 30, 40]  # logged at iterations
     assert run.measures[1]['r2_layer1'] == 0.25
     assert run.phases == [('layer1', 0, 10), ('layer1+neck', 10, 20), ('all', 20, 40)]
     assert run.metrics == ['accuracy/top1']

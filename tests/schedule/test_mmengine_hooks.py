@@ -154,7 +154,7 @@ def test_the_best_state_of_a_stage_is_its_average_too(distil, tmp_path, monkeypa
     losses = iter([1.0, *[2.0] * (length - 1)] * 2)
     states = []
 
-    def validate(runner, distiller, name):
+    def validate(runner, distiller, name, step):
         states.append(copy.deepcopy(distiller.student.state_dict()))
         return dict(mimic_loss=next(losses))
 

@@ -101,7 +101,7 @@ def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.0])
     states = []
 
-    def validate(runner, distiller, name):
+    def validate(runner, distiller, name, step):
         states.append(copy.deepcopy(distiller.student.state_dict()))
         return dict(mimic_loss=next(losses))
 
@@ -117,7 +117,7 @@ def test_the_best_state_of_a_stage_is_kept(distil, monkeypatch):
 def test_the_best_state_is_kept_over_a_resume(distil, monkeypatch, tmp_path):
     from mmkd.schedule import stage_end
 
-    def validate(runner, distiller, name):
+    def validate(runner, distiller, name, step):
         return dict(mimic_loss=[9.0, 1.0, 2.0, 3.0][runner.epoch])
 
     monkeypatch.setattr(stage_end, 'validate_stages', validate)
@@ -193,7 +193,7 @@ def test_the_best_state_is_in_the_checkpoint_of_a_last_stage_without_head(distil
     losses = iter([2.0, 1.0, *[3.0] * 6])
     states = []
 
-    def validate(runner, distiller, name):
+    def validate(runner, distiller, name, step):
         states.append(copy.deepcopy(distiller.student.state_dict()))
         return dict(mimic_loss=next(losses))
 

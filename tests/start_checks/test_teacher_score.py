@@ -67,19 +67,17 @@ def test_samples_tell_the_size_that_the_teacher_sees(ready, other_teacher, monke
     runner, _ = ready(
         **{'model.teacher': other_teacher(lambda config: config.data_preprocessor.update(pad_size_divisor=20))}
     )
-    preprocess, sizes = runner.model.data_preprocessor.forward, []
+    sizes = []
 
-    def with_size(*args):
-        data = preprocess(*args)
+    def add_size(preprocessor, args, data):
         for sample in data['data_samples']:
             sample.set_metainfo(dict(batch_input_shape=tuple(data['inputs'].shape[-2:])))
-        return data
 
     def predict(network, inputs, samples):
         sizes.extend((tuple(inputs.shape[-2:]), sample.batch_input_shape) for sample in samples)
         return network(inputs, samples, mode='predict')
 
-    monkeypatch.setitem(vars(runner.model.data_preprocessor), 'forward', with_size)
+    runner.model.data_preprocessor.register_forward_hook(add_size)
     monkeypatch.setattr('mmkd.start_checks.teacher_score._predict', predict)
     score_teacher(runner, runner.model)
     assert set(sizes) == {((20, 20), (20, 20))}

@@ -59,7 +59,7 @@ class Scripts:
         log = training.folder / 'now' / 'vis_data' / 'scalars.json'
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text('{"loss": 2.5, "step": 4}\n{"accuracy/top1": 70.0, "step": 1}\n{"loss": 1.5, "st')
-        (training.folder / 'last_checkpoint').write_text(str(training.folder / 'epoch_1.pth'))
+        (training.folder / 'last_checkpoint').write_text(str(training.folder.absolute() / 'epoch_1.pth'))
         (training.folder / 'epoch_1.pth').touch()
         return [sys.executable, '-c', self.scripts.get(training.row.key, GOOD)]
 
@@ -81,11 +81,11 @@ def test_options_reach_the_student_and_know_the_teacher(small, lab):
     Scripts()(teacher)
     assert student.options() == {
         'a.b': 1,
-        'model.student.init': 'work_dirs/arenas/small/teacher_s7/epoch_1.pth',
+        'model.student.init': str(Path('work_dirs/arenas/small/teacher_s7/epoch_1.pth').absolute()),
         'n': 2,
         'randomness.seed': 3,
         'model.teacher.config': 'work_dirs/arenas/small/teacher_s7/resnet18-w32_digits.py',
-        'model.teacher.checkpoint': 'work_dirs/arenas/small/teacher_s7/epoch_1.pth',
+        'model.teacher.checkpoint': str(Path('work_dirs/arenas/small/teacher_s7/epoch_1.pth').absolute()),
     }
 
 
@@ -100,6 +100,8 @@ def test_a_finished_training_is_not_run_again(small, lab, at_once, capsys):
     result = trainer(lab, scripts).results.read()['kd_s1']
     assert (result['last'], result['losses']['loss'], result['stages']) == (70.0, 2.5, ['Stage layer1 ends: well'])
     assert result['core_seconds'] > 0
+    # results are committed, so they name no folder of a machine
+    assert result['options']['model.teacher.checkpoint'] == 'work_dirs/arenas/small/teacher_s7/epoch_1.pth'
     assert {key: result[key] for key in WHERE} == WHERE
     assert (result['config'], result['seed']) == ('kd/kd_resnet18-w32_resnet18-w16_digits', 1)
 

@@ -71,7 +71,7 @@ class Trainer:
         costs.add(time.time() - begin, cores)
         told = outcome_of(training.folder, training.arena.metric, training.arena.also)
         state = _state(code, told, training.folder / 'console.log')
-        options = {key: str(value) for key, value in training.options().items()}
+        options = {key: str(value).replace(f'{Path.cwd()}/', '') for key, value in training.options().items()}
         made = dict(config=training.row.config, seed=training.seed, options=options)
         self.results.add(name=training.name, state=state, **told, **costs.total(), **made)
         return f'{state}, {training.arena.metric} {told.get("last")}'

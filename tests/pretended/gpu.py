@@ -69,7 +69,7 @@ class Gpu(TorchDispatchMode):
                 real_kwargs.pop('pin_memory')
         result = func(*real_args, **real_kwargs)
         if stays:
-            return _wrapped(func, args, kwargs, result)
+            return tree_map(lambda x: OnGpu(x) if isinstance(x, Tensor) else x, result)
         return args[0] if name.endswith('_') else result
 
     def _copy(self, name, args, kwargs, wanted) -> bool:
@@ -139,19 +139,3 @@ def _marked(result, name: str, tensors: list):
             if isinstance(x, Tensor):
                 x.anywhere = True
     return result
-
-
-def _wrapped(func, args, kwargs, result):
-    """New results lie on the GPU; a tensor that was written into stays the same object."""
-    written = {}
-    for i, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = args[i] if i < len(args) else kwargs.get(argument.name)
-            for tensor in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(tensor, OnGpu):
-                    written[id(tensor.numbers)] = tensor
-    return tree_map(lambda x: _known(written, x) if isinstance(x, Tensor) else x, result)
-
-
-def _known(written: dict, real: Tensor) -> OnGpu:
-    return written[id(real)] if id(real) in written else OnGpu(real)

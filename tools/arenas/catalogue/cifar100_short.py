@@ -21,6 +21,19 @@ def lever(key: str, title: str, stages: str, lengths: str, seeds: tuple[int, ...
     return Row(key, title, SSKD, {**changes, **more}, seeds)
 
 
+HEAD = {f'{STAGES}.stages': "['head']", 'model.head_from_teacher': False}
+TEACHERS_OWN = {
+    'student.backbone.depth': 56,
+    'student.backbone.init_cfg.type': 'Pretrained',
+    'student.backbone.init_cfg.prefix': 'backbone.',
+    'student.backbone.init_cfg.checkpoint': '{teacher}',
+}
+CONTROLS = [
+    Row('random', 'Control: a head learns on a random frozen backbone', SSKD, HEAD, (0,)),
+    Row(
+        'teachers', "Control: a head learns on the teacher's own frozen backbone", SSKD, {**HEAD, **TEACHERS_OWN}, (0,)
+    ),
+]
 ONE_LOSS = {'model.mimic_loss.type': 'mmkd.FeatureMimicLoss'}
 FINETUNED = ORDER.format(",'all'")
 LEVERS = [
@@ -174,6 +187,6 @@ they reach elsewhere.""",
         Table('All labels (500 a class)', MAIN),
         few_labels(),
         Table('Every method, all labels', EVERY),
-        Table('', [*MAIN, *LEVERS], page='levers'),
+        Table('', [*MAIN, *CONTROLS, *LEVERS], page='levers'),
     ],
 )

@@ -15,8 +15,8 @@ from mmengine.logging import MMLogger
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmkd.hooks import StageScheduleHook
-from mmkd.schedule.stage_report import duration
 from mmkd.start_checks.teacher_score import numbers
+from mmkd.utils.durations import duration
 
 LINES = 10  # of a training that counts iterations
 OFTEN = 0.2  # seconds between two moves of the bar

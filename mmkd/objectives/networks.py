@@ -93,6 +93,17 @@ class Networks:
         """A preprocessed batch, padded to a size that both networks' configs would leave as it is."""
         return Padded.to_multiples(inputs, math.lcm(divisor_of(self.preprocessor), self.teacher.divisor)).inputs
 
+    def teacher_batch(self, inputs: Tensor, data_samples: list) -> Tensor:
+        """A batch as the whole teacher sees it, padded its way; samples that have the size of their batch get this one.
+
+        A DETR masks the area outside of an image by it.
+        """
+        padded = self.teacher.pad(self.teacher_inputs(inputs, data_samples)).inputs
+        for sample in data_samples:
+            if 'batch_input_shape' in sample:
+                sample.set_metainfo(dict(batch_input_shape=tuple(padded.shape[-2:])))
+        return padded
+
     def run_teacher(self, stages: Sequence[Stage], inputs: Tensor, data_samples: list | None) -> list[Feature]:
         """The teacher's features at the ends of these stages; it runs no further than the last of them."""
         return self.teacher.run_to(stages, self.teacher_inputs(inputs, data_samples))

@@ -7,6 +7,7 @@ from mmkd.reporting.groups import Group
 from mmkd.reporting.html import Html, note, table, tag
 from mmkd.reporting.run import Run
 from mmkd.reporting.settings import comparable
+from mmkd.utils.durations import duration
 
 
 def settings(groups: list[Group]) -> Html:
@@ -92,12 +93,3 @@ def _cost(run: Run) -> list:
         f'{sum(stage.parameters for stage in run.log.plan):,}' if run.log.plan else '',
         device,
     ]
-
-
-def duration(seconds: float) -> str:
-    """In the two units that matter."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f'{hours:,} h {minutes} min'
-    return f'{minutes} min {rest} s' if minutes else f'{seconds:.3g} s'

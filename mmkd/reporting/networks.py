@@ -85,12 +85,8 @@ class MeasuredTeacher(Measured):
         networks = self.networks
         assert networks is not None
         data = networks.preprocessor(copy.deepcopy(batch), False)
-        samples = data['data_samples']
-        inputs = networks.teacher.pad(networks.teacher_inputs(data['inputs'], samples)).inputs
-        for sample in samples:
-            if 'batch_input_shape' in sample:  # a DETR masks what lies outside of its image by it
-                sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[-2:])))
-        self._keep(self.network(inputs, samples, mode='predict'))
+        inputs = networks.teacher_batch(data['inputs'], data['data_samples'])
+        self._keep(self.network(inputs, data['data_samples'], mode='predict'))
 
 
 def teacher_of(networks: list[Measured]) -> list[Measured]:

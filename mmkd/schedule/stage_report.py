@@ -9,6 +9,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 
 from mmkd.features.explained_variance import R2
+from mmkd.utils.durations import duration
 
 LEARNED = 0.5  # a stage whose R squared is lower has not learned its feature
 FEWEST = 100  # fewer iterations may be too few to learn
@@ -141,14 +142,3 @@ class StageReport:
 
 def _iterations(count: int) -> str:
     return f'{count:,} {"iteration" if count == 1 else "iterations"}'
-
-
-def duration(seconds: float) -> str:
-    """A duration in its two largest units."""
-    if seconds < 9.95:
-        return f'{seconds:.1f} s'
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f'{hours:,} h {minutes} min'
-    return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'

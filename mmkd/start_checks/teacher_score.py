@@ -30,10 +30,7 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
     with torch.no_grad(), own_randomness():
         for batch in loader:
             data = distiller.data_preprocessor(copy.deepcopy(batch), False)  # a data set may keep its samples
-            inputs = distiller.teacher.pad(distiller.teacher_inputs(data['inputs'], data['data_samples'])).inputs
-            for sample in data['data_samples']:
-                if 'batch_input_shape' in sample:  # a DETR masks the area outside of an image by it
-                    sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[-2:])))
+            inputs = distiller.networks.teacher_batch(data['inputs'], data['data_samples'])
             results = _predict(distiller.teacher.network, inputs, data['data_samples'])
             evaluator.process(data_samples=results, data_batch=batch)
         score = evaluator.evaluate(len(loader.dataset))

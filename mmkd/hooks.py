@@ -5,5 +5,15 @@ from mmkd.checkpoints.preemption import PreemptionHook
 from mmkd.feature_cache.hook import FeatureCacheHook
 from mmkd.profiling.hook import ProfileHook
 from mmkd.schedule.hook import StageScheduleHook
+from mmkd.watching.feature_maps import FeatureMapsHook
+from mmkd.watching.similarity import SimilarityHook
 
-__all__ = ['FeatureCacheHook', 'PreemptionHook', 'ProfileHook', 'SafeCheckpointHook', 'StageScheduleHook']
+__all__ = [
+    'FeatureCacheHook',
+    'FeatureMapsHook',
+    'PreemptionHook',
+    'ProfileHook',
+    'SafeCheckpointHook',
+    'SimilarityHook',
+    'StageScheduleHook',
+]

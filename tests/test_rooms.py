@@ -47,7 +47,7 @@ def test_no_room_but_the_command_line_knows_the_list_of_hooks():
 
 
 def test_optional_rooms_are_imported_by_the_list_of_hooks_only():
-    for optional in ('feature_cache', 'profiling'):
+    for optional in ('feature_cache', 'profiling', 'watching'):
         assert [room for room in ROOMS if optional in rooms_entered(room)] == []
 
 

@@ -168,7 +168,8 @@ def main() -> None:
     folder = args.work_dir / 'demo'
     print(f'In {folder}: {", ".join(path.name for path in found.write(folder))}')
     students = [row for row in ROWS if row is not FIRST]  # the report has the teacher's score from their logs
-    report = write_report([row.folder(args.work_dir) for row in students], folder / 'report.html')
+    folders, names = zip(*((row.folder(args.work_dir), row.name) for row in students))
+    report = write_report(folders, folder / 'report.html', names=names)
     print(f'The report, for a browser, is {report}.')
 
 

@@ -13,9 +13,14 @@ _RIDGE = 1e-3  # of the mean variance
 
 def pooled(stage: StageLike, feature: Feature) -> Tensor:
     """A stage's feature as (images, positions, channels), the levels of a pyramid one after the other."""
-    levels = [_as_map(Layout.of(stage, shape), tensor) for shape, tensor in zip(stage.shapes, feature)]
+    levels = maps_of(stage, feature)
     rows = [F.adaptive_avg_pool2d(level, (min(GRID, level.shape[2]), min(GRID, level.shape[3]))) for level in levels]
     return torch.cat([level.flatten(2).transpose(1, 2) for level in rows if level.shape[1] == rows[0].shape[1]], dim=1)
+
+
+def maps_of(stage: StageLike, feature: Feature) -> list[Tensor]:
+    """A stage's feature as maps (images, channels, rows, columns), one for each level."""
+    return [_as_map(Layout.of(stage, shape), tensor) for shape, tensor in zip(stage.shapes, feature)]
 
 
 def _as_map(layout: Layout, tensor: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def own_curves(run: Run, in_epochs: bool) -> list[dict]:
             log=log,
             stages=[[name, begin / scale, end / scale] for name, begin, end in run.phases if len(run.phases) > 1],
             series=[
-                _series(_short(key, title), [(x / scale, y) for x, y in _points(records, key)], place)
+                _series(_short(key), [(x / scale, y) for x, y in _points(records, key)], place)
                 for place, key in enumerate(keys[:LARGEST])
             ],
         )
@@ -56,9 +56,12 @@ def own_curves(run: Run, in_epochs: bool) -> list[dict]:
 
 TITLES = {
     'r2': "R² of the teacher's features",
+    'cka': "CKA with the teacher's features",
+    'cosine': "cosine with the teacher's features",
     'heads': 'accuracy of the auxiliary heads',
     'mimic_loss': 'mimic loss on the validation set',
 }
+OF_STAGES = ('r2', 'cka', 'cosine')  # measures with the name of a stage behind them
 
 
 def all_in_epochs(groups: list[Group]) -> bool:
@@ -69,12 +72,13 @@ def all_in_epochs(groups: list[Group]) -> bool:
 def _kind(key: str) -> str:
     if key == 'iteration':
         return ''
-    return 'r2' if key.startswith('r2_') else 'heads' if '_heads/' in key else key
+    begin = key.partition('_')[0]
+    return begin if begin in OF_STAGES else 'heads' if '_heads/' in key else key
 
 
-def _short(key: str, title: str) -> str:
-    if title == TITLES['r2']:
-        return key.removeprefix('r2_')
+def _short(key: str) -> str:
+    if _kind(key) in OF_STAGES:
+        return key.partition('_')[2]
     return key.removeprefix('loss_').replace('_heads/', ' ')
 
 

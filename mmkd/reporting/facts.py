@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 from mmkd.reporting.groups import Group
-from mmkd.reporting.html import Html, note, table, tag
+from mmkd.reporting.html import Html, breakable, note, table, tag
 from mmkd.reporting.run import Run
 from mmkd.reporting.settings import comparable
 from mmkd.utils.durations import duration
@@ -21,7 +21,7 @@ def settings(groups: list[Group]) -> Html:
         chosen = [key for key in keys if _differs(key, groups, flat)]
     if not chosen:
         return note('Nothing but the seed differs.')
-    rows = [[tag('code', key), *(_setting(one, key) for one in flat)] for key in chosen]
+    rows = [[tag('code', breakable(key)), *(_setting(one, key) for one in flat)] for key in chosen]
     head = ['setting', *(group.name for group in groups)]
     said = '' if len(groups) == 1 else note(f'{len(keys) - len(chosen)} other settings are the same in all runs.')
     return Html(table(head, rows, id_='settings', class_='settings') + said)
@@ -63,8 +63,17 @@ def stages(groups: list[Group]) -> Html:
 
 def remarks(groups: list[Group]) -> Html:
     """What the logs warn of."""
-    said = [f'{run.name}: {text}' for group in groups for run in group.runs for text in dict.fromkeys(run.log.remarks)]
+    said = [f'{run.name}: {text}' for group in groups for run in group.runs for text in _joined(run.log.remarks)]
     return tag('ul', *(tag('li', text) for text in said), class_='remarks') if said else Html()
+
+
+def _joined(remarks: list[str]) -> list[str]:
+    """Those that end in the same advice as one, with the advice once."""
+    alike: dict[str, list[str]] = {}
+    for text in dict.fromkeys(remarks):
+        found, _, advice = text.partition('. ')
+        alike.setdefault(advice, []).append(found)
+    return ['. '.join(part for part in (*found, advice) if part) for advice, found in alike.items()]
 
 
 def _differs(key: str, groups: list[Group], flat: list[dict[str, Any]]) -> bool:

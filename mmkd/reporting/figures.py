@@ -6,7 +6,7 @@ from statistics import mean
 from mmengine.hooks import CheckpointHook
 
 from mmkd.reporting.groups import Group
-from mmkd.reporting.html import Html, note, number, table, tag
+from mmkd.reporting.html import Html, breakable, note, number, table, tag
 from mmkd.reporting.run import Run
 
 _MORE_IS_BETTER = CheckpointHook._default_greater_keys  # parts of names, for save_best
@@ -137,7 +137,7 @@ def _card(name: str, kind: str, figure: str, gain: str, class_: str) -> Html:
     value, _, spread = figure.partition(' (')
     return tag(
         'div',
-        tag('div', name, class_='name'),
+        tag('div', breakable(name), class_='name'),
         tag('div', kind, class_='kind'),
         tag('div', value, class_='figure'),
         tag('div', f'({spread}' if spread else '', class_='kind'),

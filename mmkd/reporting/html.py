@@ -1,5 +1,6 @@
 """Small pieces of HTML, with everything escaped that comes from runs."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -23,14 +24,23 @@ def tag(name: str, *children: Any, **attributes: Any) -> Html:
     return Html(f'<{name}{said}>{"".join(map(safe, children))}</{name}>')
 
 
+def breakable(name: Any) -> Html:
+    """A name that a narrow screen breaks behind its signs, not within a word."""
+    return name if isinstance(name, Html) else Html(re.sub(r'([._/-])(?=\w)', r'\1<wbr>', safe(name)))
+
+
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], id_: str = '', class_: str = '') -> Html:
     """A table whose first column names the rows; numbers stand to the right."""
     rows = list(rows)
     columns = list(zip(*rows))
     kinds = ['text', *('number' if all(map(_is_number, column)) else 'text' for column in columns[1:])]
-    top = tag('tr', *(tag('th', name, scope='col', class_=kind) for name, kind in zip(head, kinds)))
+    top = tag('tr', *(tag('th', breakable(name), scope='col', class_=kind) for name, kind in zip(head, kinds)))
     body = [
-        tag('tr', tag('th', first, scope='row'), *(tag('td', cell, class_=kind) for cell, kind in zip(rest, kinds[1:])))
+        tag(
+            'tr',
+            tag('th', breakable(first), scope='row'),
+            *(tag('td', cell, class_=kind) for cell, kind in zip(rest, kinds[1:])),
+        )
         for first, *rest in rows
     ]
     names = {key: value for key, value in (('id', id_), ('class_', class_)) if value}

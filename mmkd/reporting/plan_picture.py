@@ -1,7 +1,7 @@
 """The stages of both networks and the schedule, drawn with plain boxes."""
 
 from mmkd.reporting.groups import Group
-from mmkd.reporting.html import Html, tag
+from mmkd.reporting.html import Html, note, tag
 from mmkd.reporting.log import PlannedStage
 from mmkd.reporting.run import Run
 
@@ -73,7 +73,7 @@ def _schedule(run: Run) -> Html:
     """The phases as parts of one bar, as long as they are."""
     unit = run.log.unit
     parts = [
-        tag('div', tag('b', name), ' ', tag('small', f'{length} {unit}'), style=f'flex:{length} 1 0', title=name)
+        tag('div', tag('b', name), tag('small', f'{length:,}'), style=f'flex:{length} 1 0', title=f'{name} {length}')
         for name, length in run.log.phases
     ]
-    return tag('div', *parts, class_='schedule') if parts else Html()
+    return tag('div', *parts, class_='schedule') + note(f'In {unit}.') if parts else Html()

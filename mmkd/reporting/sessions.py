@@ -6,7 +6,7 @@ from pathlib import Path
 from mmkd.reporting.log import Log, read_log
 from mmkd.reporting.scalars import read_scalars
 
-CLOCKS = {'time', 'data_time', 'step', 'epoch', 'iter', 'memory', 'grad_norm', 'loss_scale'}
+CLOCKS = {'time', 'data_time', 'step', 'epoch', 'iter', 'memory', 'grad_norm', 'loss_scale', 'stage'}
 
 
 @dataclass

@@ -134,7 +134,9 @@ class StageScheduleHook(Hook):
                 self.scores = numbers(score_teacher(runner, self.distiller))
             self.inheriting.begin(runner)
             self._enter(runner, 0)
+            self._mark(runner, 1)
             return
+        self._mark(runner, runner.iter + 1)
         done, length = self.position.progress(runner.iter)
         runner.optim_wrapper.initialize_count_status(runner.model, done, length)
         self.report.begin(self.position.name, done)
@@ -197,6 +199,7 @@ class StageScheduleHook(Hook):
         if index != self.position.index:
             self._end(runner)
             self._enter(runner, index)
+            self._mark(runner, runner.iter + 1)
 
     def _enter(self, runner: Runner, index: int) -> None:
         """Freeze everything except these stages, and build optimizer and schedulers for them."""
@@ -206,8 +209,13 @@ class StageScheduleHook(Hook):
         self.report.begin(self.position.name)
         runner.logger.info(f'Stage {self.position.name} begins: {self.schedule.length(index)}.')
 
+    def _mark(self, runner: Runner, step: int) -> None:
+        """Log the number of the phase, counted from 1, at its first iteration and at its last."""
+        runner.visualizer.add_scalars({'stage': self.position.index + 1}, step=step)
+
     def _end(self, runner: Runner) -> None:
         """Report on the stage, and warn if it did not learn."""
+        self._mark(runner, runner.iter)
         self.guard.check(self.position.name, self.distiller.student)
         runner.logger.info(self.report.end())
         for warning in self.report.warnings:

@@ -65,16 +65,18 @@ def plan_in_words(distiller: Distiller, schedule: Schedule) -> str:
     lines = ['Stage plan of the student:']
     for stage in distiller.plan:
         size = sum(counts[name] for name in stage.parameters)
-        lines.append(f'  {stage.name:<24}{size:>12,} parameters  {stage.shapes or ""} {_learns_from(distiller, stage)}')
+        learns_from = _learns_from(distiller, stage, schedule)
+        lines.append(f'  {stage.name:<24}{size:>12,} parameters  {stage.shapes or ""} {learns_from}')
     return '\n'.join([*lines, str(schedule)])
 
 
-def _learns_from(distiller: Distiller, stage: Stage) -> str:
+def _learns_from(distiller: Distiller, stage: Stage, schedule: Schedule) -> str:
     """What a stage learns from, for logs."""
     networks = distiller.networks
     if module_key(stage.name) in distiller.extras:
         teacher = networks.teacher_stages[stage.name]
         return f'mimics {teacher.end} {teacher.shapes}'
     if stage is networks.plan.head:
-        return 'learns from the ground truth'
+        learns = any(stage.name in phase for phase in schedule.phases)
+        return 'learns from the ground truth' if learns else 'does not learn'
     return "is frozen by the student's config" if networks.is_frozen(stage) else 'has no loss of its own'

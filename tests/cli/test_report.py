@@ -75,7 +75,33 @@ def test_mistakes(tmp_path):
         write_report([run], tmp_path / 'file' / 'report.html')
     with pytest.raises(UserError, match='different data'):
         write_report([run, write_session(tmp_path / 'other', data='data/others')], tmp_path / 'report.html')
+    for names in (['one'], ['twice', 'twice']):
+        with pytest.raises(UserError, match=r'--names: 2 names are needed, one for each work dir, no two of them'):
+            write_report([run, write_session(tmp_path / names[0])], tmp_path / 'report.html', names=names)
     assert not (tmp_path / 'report.html').exists()
+
+
+def test_names_of_the_runs(tmp_path):
+    runs = [write_session(tmp_path / name, weight=weight) for name, weight in (('a-long_name', 1), ('another', 2))]
+    text = write_report(runs, tmp_path / 'report.html', images=0, names=['KD & co', 'SSKD']).read_text()
+    assert '<div class="name">KD &amp; co</div>' in text
+    assert 'a-long' not in text
+
+
+def test_warnings_with_the_same_advice_are_one(tmp_path):
+    run = write_session(tmp_path / 'run')
+    log = run / '20261128_100125' / '20261128_100125.log'
+    said = '2026/11/28 10:01:21 - mmengine - WARNING - '
+    said += 'Stage {} had {} iterations, fewer than 100. Give it longer. Or not.\n'
+    log.write_text(
+        log.read_text() + ''.join(said.format(name, count) for name, count in (('a', 12), ('b', 9), ('b', 9)))
+    )
+    text = write_report([run], tmp_path / 'report.html', images=0).read_text()
+    assert (
+        '<li>run: Stage a had 12 iterations, fewer than 100. Stage b had 9 iterations, fewer than 100. Give it longer. '
+        'Or not.</li>'
+    ) in text
+    assert text.count('fewer than 100') == 2
 
 
 def test_one_run_before_its_first_validation(tmp_path):

@@ -101,10 +101,11 @@
       if (chart.line) { low = Math.min(low, chart.line[1]); high = Math.max(high, chart.line[1]); }
       return uPlot.rangeNum(low, high, .08, false);
     };
+    const last = chart.stages.length ? chart.stages[chart.stages.length - 1][2] : Math.max(...data[0]);
     const y = chart.log && positive ? {distr: 3} : {range};
     figure.plot = new uPlot({
       width: room, height: Math.round(Math.max(190, Math.min(340, room * .52))),
-      scales: {x: {time: false, ...(chart.stages.length ? {range: [0, chart.stages[chart.stages.length - 1][2]]} : {})}, y}, bands, cursor: {y: false},
+      scales: {x: {time: false, range: [0, last]}, y}, bands, cursor: {y: false},
       axes: [{...axis, size: 30, space: 50, incrs: WHOLE}, {...axis, size: 52, values: (u, all) => all.map(short)}],
       series: [{label: chart.x, value: (u, v) => v == null ? '' : String(+v.toFixed(2))}, ...series],
       hooks: {drawClear: [ground(chart)], draw: [names(chart)]},

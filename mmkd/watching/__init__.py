@@ -1,0 +1,1 @@
+"""What the Visualizer shows of both networks while they learn; optional, and only the list of hooks imports it."""

@@ -1,0 +1,1 @@
+from tests.distil import distil, plain, teacher  # noqa: F401  (fixtures)

@@ -1,5 +1,6 @@
 """Tables of what the runs were told, what they cost and what their stages did."""
 
+import re
 from statistics import median
 from typing import Any
 
@@ -71,9 +72,9 @@ def _joined(remarks: list[str]) -> list[str]:
     """Those that end in the same advice as one, with the advice once."""
     alike: dict[str, list[str]] = {}
     for text in dict.fromkeys(remarks):
-        found, _, advice = text.partition('. ')
-        alike.setdefault(advice, []).append(found)
-    return ['. '.join(part for part in (*found, advice) if part) for advice, found in alike.items()]
+        found = re.split(r'[;.] ', text, maxsplit=1)[0]
+        alike.setdefault(text.removeprefix(found) or text, []).append(found)
+    return ['; '.join(found) + advice.removeprefix(found[0]) for advice, found in alike.items()]
 
 
 def _differs(key: str, groups: list[Group], flat: list[dict[str, Any]]) -> bool:

@@ -26,7 +26,7 @@ def tag(name: str, *children: Any, **attributes: Any) -> Html:
 
 def breakable(name: Any) -> Html:
     """A name that a narrow screen breaks behind its signs, not within a word."""
-    return name if isinstance(name, Html) else Html(re.sub(r'([._/-])(?=\w)', r'\1<wbr>', safe(name)))
+    return name if isinstance(name, Html) else Html(re.sub(r'([._/-])(?=[^\W\d])', r'\1<wbr>', safe(name)))
 
 
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], id_: str = '', class_: str = '') -> Html:

@@ -73,7 +73,8 @@ class Run:
     @property
     def metrics(self) -> list[str]:
         """The names of the validation's metrics, the most important first."""
-        best = self.settings.get('default_hooks', {}).get('checkpoint', {}).get('save_best')
+        best = self.settings.get('default_hooks', {}).get('checkpoint')
+        best = best.get('save_best') if isinstance(best, dict) else None
         names = dict.fromkeys(key for record in self.validation for key in record if key != 'iteration')
         if isinstance(best, str) and best in names:
             return list(dict.fromkeys([best, *names]))
@@ -97,6 +98,8 @@ def read_run(work_dir: str | Path) -> Run:
         UserError: It is no work dir of a training.
     """
     folder = Path(work_dir).expanduser()
+    if folder.is_file():
+        raise UserError(f'{work_dir}: it is a file, not the folder of a run; name its work dir.')
     if not folder.is_dir():
         raise UserError(f'{work_dir}: there is no such folder; name the work dir of a run.')
     began = sorted(path.parent for path in folder.glob('*/vis_data'))

@@ -41,7 +41,7 @@ def read_scalars(file: Path) -> list[dict]:
     with file.open('rb') as lines:
         for number, line in enumerate(lines):
             # every kind of record has its own first key; the trainings' are told by the learning rate
-            kind = b'lr' if b'"lr": ' in line else line[:80].split(b'"', 2)[1] if b'"' in line else b''
+            kind = b'lr' if b'"lr": ' in line else line[:80].partition(b'"')[2].partition(b'"')[0]
             kinds.setdefault(kind, Thinned()).add((number, line))
     numbered = sorted(pair for kind in kinds.values() for pair in kind.items)
     return [record for _, line in numbered if (record := _parsed(line))]

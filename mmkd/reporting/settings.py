@@ -15,6 +15,9 @@ UNTOLD = re.compile(
 )
 """Keys that say where and how a run was started, not what was learned."""
 
+PARTS = ('default_hooks', 'randomness', 'train_cfg', 'train_dataloader', 'val_dataloader')
+"""What is read of a config beside the model; each is a dict, or as good as missing."""
+
 
 def read_settings(file: Path) -> dict:
     """The config as plain data.
@@ -31,7 +34,11 @@ def read_settings(file: Path) -> dict:
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    if not isinstance(settings.get('model'), dict):
+    for key in PARTS:
+        if not isinstance(settings.get(key), dict):
+            settings.pop(key, None)
+    model = settings.get('model')
+    if not isinstance(model, dict) or not isinstance(model.get('student', model), dict):
         raise UserError(f'{file}: it is no config of a training, for it has no model.')
     return settings
 

@@ -98,7 +98,7 @@ def test_warnings_with_the_same_advice_are_one(tmp_path):
     )
     text = write_report([run], tmp_path / 'report.html', images=0).read_text()
     assert (
-        '<li>run: Stage a had 12 iterations, fewer than 100. Stage b had 9 iterations, fewer than 100. Give it longer. '
+        '<li>run: Stage a had 12 iterations, fewer than 100; Stage b had 9 iterations, fewer than 100. Give it longer. '
         'Or not.</li>'
     ) in text
     assert text.count('fewer than 100') == 2

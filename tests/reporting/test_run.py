@@ -95,6 +95,7 @@ def test_a_metric_of_a_run_that_counts_iterations(tmp_path):
     ('made', 'said'),
     [
         (None, 'there is no such folder'),
+        ('.', 'it is a file, not the folder of a run'),
         ('', 'it holds no log of a training'),
         ('events.out.tfevents', 'it holds no log of a training'),
         ('a/20261128_100125/vis_data/config.py', 'it is no work dir, but holds some: .*/a; name those'),
@@ -104,9 +105,11 @@ def test_a_metric_of_a_run_that_counts_iterations(tmp_path):
 )
 def test_what_is_no_work_dir(tmp_path, made, said):
     folder = tmp_path / 'folder'
-    if made is not None:
+    if made == '.':
+        folder.write_text('')
+    elif made is not None:
         folder.mkdir()
-    if made:
+    if made and made != '.':
         (folder / made).parent.mkdir(parents=True, exist_ok=True)
         (folder / made).write_text("model = dict(type='A')")
     with pytest.raises(UserError, match=said):

@@ -37,6 +37,8 @@ def test_each_kind_of_record_is_thinned_apart(tmp_path):
 
 def test_what_is_not_whole_is_left_out(tmp_path):
     file = tmp_path / 'scalars.json'
-    file.write_bytes(b'{"lr": 0.1, "loss": NaN, "iter": 1}\n\n[1]\n\xff\xfe\n{"lr": 0.1, "loss": 1.0, "iter"')
+    file.write_bytes(
+        b'{"lr": 0.1, "loss": NaN, "iter": 1}\n\n[1]\n\xff\xfe\n' + b'x' * 90 + b'"\n{"lr": 0.1, "loss": 1.0, "iter"'
+    )
     (record,) = read_scalars(file)
     assert record['iter'] == 1

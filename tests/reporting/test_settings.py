@@ -1,7 +1,9 @@
 import pytest
 
+from mmkd.cli.report import write_report
 from mmkd.errors import UserError
 from mmkd.reporting.settings import comparable, read_settings
+from tests.work_dirs import write_session
 
 
 def test_a_config_is_read_as_data_and_not_run(tmp_path):
@@ -16,12 +18,27 @@ def test_a_config_is_read_as_data_and_not_run(tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize('text', ['model = dict(', 'work_dir = 1', '\0'])
+@pytest.mark.parametrize('text', ['model = dict(', 'work_dir = 1', '\0', "model = dict(student='a')"])
 def test_a_config_that_is_none(tmp_path, text):
     file = tmp_path / 'config.py'
     file.write_text(text)
     with pytest.raises(UserError, match='config'):
         read_settings(file)
+
+
+def test_parts_that_are_none_or_no_dicts_are_as_good_as_missing(tmp_path):
+    run = write_session(tmp_path / 'run')
+    file = run / '20261128_100125' / 'vis_data' / 'config.py'
+    for old, new in (
+        ('CONFIG', ''),
+        ("checkpoint=dict(type='CheckpointHook', interval=1)", 'checkpoint=None'),
+        ('randomness = dict(seed=0)', 'randomness = None'),
+        ('train_cfg = dict(', 'train_cfg = str('),
+        ('val_dataloader = dict(', 'val_dataloader = list('),
+        ('default_hooks = dict(', 'default_hooks = list('),
+    ):
+        file.write_text(file.read_text().replace(old, new))
+        assert 'accuracy/top1' in write_report([run], tmp_path / 'report.html', images=0).read_text()
 
 
 def test_what_is_compared():

@@ -2,13 +2,16 @@
 
 from argparse import Namespace
 
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from mmkd.checkpoints.safe_load import guarded
 from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.launch import prepare_launch
 from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.teacher.checkpoint import Whose, load_checked
 from mmkd.utils.configs import load_config
 
 
@@ -27,7 +30,17 @@ def main() -> None:
     prepare_cpu_node(cfg)
     with guarded(cfg):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        _check_weights(runner.model, args)
         runner.test()
+
+
+def _check_weights(model: nn.Module, args: Namespace) -> None:
+    """Raise an error if the file is damaged or of another network: mmengine would test what it was initialised with."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.get_submodule('module')
+    unread = 'head' if hasattr(model, 'embedding') else None  # it knows the people of the training only
+    parts = [name for name, _ in model.named_children() if name != unread]
+    load_checked(model, args.checkpoint, parts, Whose('checkpoint', 'network', args.config))
 
 
 def _parse() -> Namespace:

@@ -39,3 +39,28 @@ def test_a_distilled_student_with_test_time_augmentation(run_tool, tmp_path):
     assert scores['plain'].shape == scores['augmented'].shape == (40, 10)
     assert not torch.equal(scores['plain'], scores['augmented'])
     torch.testing.assert_close(scores['augmented'].sum(1), torch.ones(40))
+
+
+def test_files_that_hold_no_weights_of_this_network(run_tool, tmp_path):
+    """Mmengine would test a network without weights, and say so in the log's middle only."""
+    from mmpretrain import get_model
+
+    config = ROOT / 'configs' / 'baselines' / 'resnet18-w16_digits.py'
+    file = tmp_path / 'file.pth'
+    teacher = load_config(str(ROOT / 'configs' / 'baselines' / 'resnet18-w32_digits.py'))
+    torch.save(dict(state_dict=get_model(teacher, pretrained=False).state_dict()), file)
+    wider, cut = file.read_bytes(), file.read_bytes()[:5000]
+    for content, said in (
+        (
+            wider,
+            f'error: checkpoint: {file} does not fit the network: backbone.conv1.weight ((32, 3, 3, 3) instead of (',
+        ),
+        (cut, f'error: checkpoint: {file} cannot be read ('),
+        (b'hello', f'error: checkpoint: {file} cannot be read ('),
+    ):
+        file.write_bytes(content)
+        assert run_tool('test.py', config, file, '--work-dir', tmp_path / 'run').startswith(said)
+    torch.save([1, 2], file)
+    assert run_tool('test.py', config, file, '--work-dir', tmp_path / 'run').endswith(
+        'holds no state_dict, only a list.'
+    )

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmkd.cli import train
+from mmkd.cli.iteration_cost import costs_in_words
 from mmkd.cli.short_config import ShortConfig
 from mmkd.distillers import MHKD, SSKD, FeatureKD
 from mmkd.distillers.base import Distiller
@@ -41,11 +42,13 @@ def plan(config: ShortConfig, flags: list[str]) -> str:
         file = Path(name, config.file_name)
         file.write_text(f"{config.text(Path(name).resolve())}log_level = 'WARNING'\n")
         sys.argv = ['mmkd train', str(file), *flags, '--work-dir', str(Path(name, 'work_dir'))]
-        with train.prepared(train.parse()) as runner, suppress(_Planned):
+        with train.prepared(train.parse()) as runner:
             runner.register_hook(_Stop())
-            runner.train()
-    (hook,) = (hook for hook in runner.hooks if isinstance(hook, StageScheduleHook))
-    return '\n'.join([plan_in_words(hook.distiller, hook.schedule), *_beside(hook.distiller, hook.schedule)])
+            with suppress(_Planned):
+                runner.train()
+            (hook,) = (hook for hook in runner.hooks if isinstance(hook, StageScheduleHook))
+            beside = _beside(hook.distiller, hook.schedule)
+            return '\n'.join([plan_in_words(hook.distiller, hook.schedule), *beside, *costs_in_words(runner, hook)])
 
 
 def _beside(distiller: Distiller, schedule: Schedule) -> list[str]:

@@ -1,5 +1,6 @@
 """``mmkd distill``, run in an empty folder."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,13 +127,19 @@ SSKD_PLAN = (
 
 
 @pytest.mark.parametrize(
-    ('method', 'told'),
+    ('method', 'told', 'phases'),
     [
-        ('sskd', SSKD_PLAN),
-        ('mhkd', ('Schedule in epochs: all 12', 'Auxiliary heads on backbone.layer1 (teacher: backbone.layer1), ')),
+        ('sskd', SSKD_PLAN, ['layer1', 'layer2', 'layer3', 'layer4', 'all']),
+        (
+            'mhkd',
+            ('Schedule in epochs: all 12', 'Auxiliary heads on backbone.layer1 (teacher: backbone.layer1), '),
+            ['all'],
+        ),
+        ('kd', ('Schedule in epochs: all 12',), ['all']),
+        ('feature-kd', ("Mimicked beside the student's own loss: layer1, layer2, layer3, layer4.",), ['all']),
     ],
 )
-def test_a_dry_run_tells_the_plan_and_leaves_nothing(folder, distill, capsys, method, told):
+def test_a_dry_run_tells_the_plan_and_leaves_nothing(folder, distill, capsys, method, told, phases):
     before = files(folder)
     flags = '--work-dir', folder / 'run', '--cfg-options', 'train_dataloader.num_workers=0'
     assert distill('own/student.py', '--method', method, '--epochs', 12, '--dry-run', '--', *flags) is None
@@ -141,6 +148,11 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing(folder, distill, capsys, me
     assert 'train_cfg = dict(max_epochs=12)\n' in said
     for text in told:
         assert text in said
+    head, *rows = said.partition('Forward and backward of ')[2].splitlines()
+    assert head.startswith('8 images on ')
+    assert [row.split()[0] for row in rows] == ['the', *phases]
+    assert all(re.search(r' [\d,]+ ms( +\d+\.\d x)?$', row) for row in rows)
+    assert [row.endswith(' x') for row in rows] == [False] + [True] * len(phases)
     assert files(folder) == before
 
 

@@ -46,11 +46,11 @@ def candidates(
         split: ``'test'`` or ``'val'``: whose data and evaluator count.
         options: Override keys of all configs.
     """
-    if names is None:
-        names = unique_names([checkpoint for _, checkpoint in pairs])
-    elif len(names) != len(pairs) or len(set(names)) != len(names):
+    if names is not None and (len(names) != len(pairs) or len(set(names)) != len(names)):
         raise UserError(f'--names: {len(pairs)} names are needed, one for each checkpoint, no two of them the same.')
-    return [Candidate(name, *pair, _config(*pair, split, options)) for name, pair in zip(names, pairs)]
+    configs = [_config(*pair, split, options) for pair in pairs]
+    names = names or unique_names([checkpoint for _, checkpoint in pairs])
+    return [Candidate(name, *pair, cfg) for name, pair, cfg in zip(names, pairs, configs)]
 
 
 def unique_names(checkpoints: Sequence[str]) -> list[str]:

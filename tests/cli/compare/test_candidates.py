@@ -1,8 +1,11 @@
 """Names of candidates; the rest is in test_compare."""
 
+import re
+
 import pytest
 
-from mmkd.cli.compare.candidates import unique_names
+from mmkd.cli.compare.candidates import candidates, unique_names
+from mmkd.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -19,3 +22,9 @@ from mmkd.cli.compare.candidates import unique_names
 )
 def test_names(files, names):
     assert unique_names(files) == names
+
+
+@pytest.mark.parametrize('folder', ['.', '/', '..'])
+def test_a_folder_for_a_checkpoint(folder):
+    with pytest.raises(UserError, match=f'compare: {re.escape(folder)} is a folder; name a file in it'):
+        candidates([('mmkd::baselines/resnet18-w16_digits.py', folder)], None, 'test')

@@ -7,6 +7,7 @@ import zipfile
 import pytest
 
 from tests.conftest import ROOT
+from tests.work_dirs import write_session
 
 
 @pytest.fixture(scope='module')
@@ -47,7 +48,7 @@ def run(installed, tmp_path, code: str) -> str:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
@@ -105,3 +106,41 @@ def test_core_requirements_name_neither_family(installed):
     ]
     assert core
     assert not [line for line in core if 'mm' in line]
+
+
+STUDENT, TEACHER = 'mmkd::baselines/resnet18-w16_digits.py', 'mmkd::baselines/resnet18-w32_digits.py'
+COMMANDS = [
+    ['distill', STUDENT, '--teacher', TEACHER, 'teacher.pth', '--dry-run'],
+    ['compare', STUDENT, 'student.pth', '--cfg-options', 'test_dataloader.dataset.indices=16'],
+    ['report', 'run', '--images', '0'],
+    ['doctor'],
+]
+
+
+def test_distill_compare_report_and_doctor_in_an_empty_folder(installed, tmp_path):
+    """All in one process, for torch and the toolboxes take seconds to import."""
+    pytest.importorskip('mmpretrain')
+    pytest.importorskip('sklearn')
+    write_session(tmp_path / 'run')
+    code = (
+        'import torch; from mmpretrain import get_model; from mmkd.utils.configs import load_config\n'
+        f"for name, config in (('student', {STUDENT!r}), ('teacher', {TEACHER!r})):\n"
+        '    state = get_model(load_config(config), pretrained=False).state_dict()\n'
+        "    torch.save(dict(state_dict=state), f'{name}.pth')\n"
+        'from mmkd_command.main import main\n'
+        f'for words in {COMMANDS}:\n'
+        "    sys.argv = ['mmkd', *words]\n"
+        '    try:\n'
+        '        main()\n'
+        '    except SystemExit as left:\n'
+        '        assert not left.code, left.code\n'
+    )
+    said = run(installed, tmp_path, code)
+    for text in (
+        'Forward and backward of 8 images',
+        'images/s',
+        'The report is run/report.html',
+        'mmkd can work here.',
+    ):
+        assert text in said
+    assert {path.name for path in tmp_path.iterdir()} == {'student.pth', 'teacher.pth', 'run'}

@@ -7,7 +7,8 @@ from torch import Tensor
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import START, Inheritance
 from mmkd.errors import UserError
-from mmkd.objectives.feature_term import DefaultFeatureTerm, FeatureTerm
+from mmkd.objectives.default_feature_term import DefaultFeatureTerm
+from mmkd.objectives.feature_term import FeatureTerm
 from mmkd.objectives.given import reads_teacher_head
 from mmkd.objectives.mimicking import StageMimicking
 from mmkd.objectives.own_loss import OwnLoss

@@ -35,7 +35,7 @@ class FeatureKD(Distiller):
         weight (float, optional): Of each place that is mimicked by ``feature_loss``. Defaults to 2.0, and to 0 where
             there are ``terms``.
         terms (dict[str, dict], optional): By name, the options of :class:`mmkd.objectives.term_options.TermOptions`:
-            ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up`` and ``until``.
+            ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up``, ``until`` and ``own_convs``.
         labels_from (float | dict): After what the student's own loss begins, a part of the phase or
             ``dict(epochs=...)``; before, terms alone teach. Defaults to 0.0.
         head_from_teacher (bool | str): As in :class:`SSKD`; ``'start'`` also lets each layer of neck and head whose

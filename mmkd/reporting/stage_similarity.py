@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 
 from mmkd.errors import UserError
-from mmkd.features.similarity import linear_cka, mapped_cosine
 from mmkd.reporting.groups import group_runs
 from mmkd.reporting.measuring import quiet
 from mmkd.reporting.networks import build, config_of, open_images, scope_of
 from mmkd.reporting.run import read_run
-from mmkd.reporting.similarity import FRESH, STUDENT, TEACHER, FeatureSimilarity
+from mmkd.reporting.similarity import FRESH, STUDENT, FeatureSimilarity
 
 
 @dataclass
@@ -33,20 +32,18 @@ def stage_similarity(work_dir: str | Path, images: int = 200) -> StageSimilarity
     """Measure the last checkpoint of a distillation on images of its validation set."""
     run = read_run(work_dir)
     (group,) = group_runs([run])
+    if run.method == 'alone':
+        raise UserError(f'{work_dir}: it is no distillation; name the work dir of one.')
     with quiet(), torch.no_grad(), scope_of(cfg := config_of(run)):
         loader = open_images(cfg, images).loader
         found = FeatureSimilarity(build(group, cfg))
-        if found.measured.networks is None:
-            raise UserError(f'{work_dir}: it is no distillation; name the work dir of one.')
         for batch in loader:
             found.see(batch)
     if found.why_not:
         raise UserError(found.why_not)
-    pairs = found.pairs
-    theirs = [found.of(TEACHER, teacher) for _, teacher in pairs]
-    cka, cosine = {}, {}
-    for whose in (FRESH, STUDENT):
-        own = [found.of(whose, stage) for stage, _ in pairs]
-        cka[whose] = [[linear_cka(row, column) for column in theirs] for row in own]
-        cosine[whose] = [mapped_cosine(row, column) for row, column in zip(own, theirs)]
-    return StageSimilarity([stage.name for stage, _ in pairs], cka, cosine)
+    kinds = FRESH, STUDENT
+    return StageSimilarity(
+        [stage.name for stage, _ in found.pairs],
+        {whose: found.cka(whose) for whose in kinds},
+        {whose: found.cosines(whose) for whose in kinds},
+    )

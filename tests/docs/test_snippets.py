@@ -136,6 +136,7 @@ def readers_files(folder: Path, text: str, pair: str) -> None:
 def check(file: str) -> None:
     """What a training checks and does before its first iteration."""
     cfg = load_config(file)
+    cfg.model.pop('teacher_heads', None)  # a file of the reader's
     check_own_parts(cfg)
     check_runner_keys(cfg)
     check_unlabelled(cfg)

@@ -7,6 +7,8 @@ extensions = ['myst_nb']  # contains myst_parser
 myst_heading_anchors = 3
 html_theme = 'furo'
 html_title = f'mmkd {release}'
+html_static_path = ['_static']
+html_css_files = ['wide_tables.css']
 exclude_patterns = ['_build']
 
 # The tutorial is run in a folder of its own whenever the pages are built; a cell that fails stops the build.

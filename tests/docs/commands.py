@@ -24,6 +24,7 @@ STANDS_FOR = {  # what a reader puts in the place of a word in capitals
     'ROW': 'alone',
     'N': '1',
 }
+LAUNCHERS = ('python', 'srun', 'mpirun')
 FLAGS = re.compile(r'\[(-- )?flags[^\]]*\]')
 CHOICE = re.compile(r'(?<= )[\w-]+(?:\|[\w-]+)+')
 ASSIGNED = re.compile(r'\w+=.*')
@@ -47,8 +48,9 @@ class Command:
     @property
     def program(self) -> str:
         """What is started: ``mmkd train``, ``make demo``, ``tools/train.py``, ``git``."""
-        words = [word for word in self.words if word not in ('python', 'srun')]
-        return ' '.join(words[:2]) if words[0] in ('mmkd', 'make') else words[0]
+        if self.words[0] in LAUNCHERS:
+            return next(word for word in self.words if word.startswith('tools/'))
+        return ' '.join(self.words[:2]) if self.words[0] in ('mmkd', 'make') else self.words[0]
 
     @property
     def arguments(self) -> list[str]:
@@ -65,7 +67,7 @@ def commands_of(block: Block) -> Iterator[Command]:
         choice = CHOICE.search(line)
         for way in choice[0].split('|') if choice else ['']:
             text = line.replace(choice[0], way) if choice else line
-            if text.startswith(('mmkd ', 'python ', 'tools/')):  # a synopsis may have [brackets] and ...
+            if text.startswith(('mmkd ', 'tools/', *LAUNCHERS)):  # a synopsis may have [brackets] and ...
                 text = re.sub(r'[][]| \.\.\.', '', FLAGS.sub('', text))
             words = shlex.split(text, comments=True)
             while words:

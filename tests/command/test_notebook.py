@@ -1,5 +1,6 @@
 """The command in a notebook."""
 
+import re
 import signal
 from types import SimpleNamespace
 
@@ -29,8 +30,6 @@ def test_it_runs_the_command(mmkd, capsys):
 def test_a_mistake_stops_the_notebook_with_its_sentence(mmkd):
     from IPython.core.error import UsageError
 
-    for line, said in (('trian x.py', 'mmkd trian: there is no such command. Did you mean mmkd train?'),):
-        with pytest.raises(UsageError, match=said):
+    for line, said in (('reprot x', 'Did you mean mmkd report?'), ('train gone.py', 'config gone.py does not exist')):
+        with pytest.raises(UsageError, match=re.escape(said)):
             mmkd(line)
-    with pytest.raises(UsageError, match='config gone.py does not exist'):
-        mmkd('train gone.py')

@@ -1,10 +1,9 @@
-"""Every command in README and docs: its program's own parser takes it, what it names is there, and something runs it."""
+"""Every command in README and docs: its program's parser takes it, what it names is there, and something runs it."""
 
 import os
 import re
 import runpy
 import subprocess
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +64,7 @@ OF_A_READER = 'configs/sskd/sskd_resnet56_resnet20_cifar100.py'
 MAKEFILE = (ROOT / 'Makefile').read_text()
 
 
-class Parsed(Exception):  # noqa: N818  (nothing went wrong)
+class Parsed(Exception):
     """The program has understood its arguments."""
 
 
@@ -188,10 +187,12 @@ def test_every_program_is_run_by_something():
 def test_quick_commands_run(program, said, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', program.split())
     monkeypatch.setattr('signal.signal', lambda *_: None)
+    left = []
     try:
         mmkd()
     except SystemExit as end:
-        assert not end.code
+        left.append(end.code)
+    assert left in ([], [0])
     assert said in capsys.readouterr().out
 
 

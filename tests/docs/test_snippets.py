@@ -56,11 +56,11 @@ class Filled(ast.NodeTransformer):
             return self.generic_visit(node)
         return ast.keyword('teacher', TEACHER) if node.arg == 'teacher' else None
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         node.args = [one for one in node.args if not is_left_out(one)]
         return self.generic_visit(node)
 
-    def visit_List(self, node: ast.List) -> ast.AST:  # noqa: N802
+    def visit_List(self, node: ast.List) -> ast.AST:
         node.elts = [one for one in node.elts if not is_left_out(one)]
         return self.generic_visit(node)
 
@@ -175,7 +175,8 @@ def bases(block: Block, file: str, text: str, folder: Path) -> list[str]:
     before = [one for one in PYTHON if one.page == block.page and one.line < block.line and '_base_ =' in one.text]
     if before and 'read_base' not in before[-1].text:
         (folder / 'page.py').write_text(before[-1].text)
-    return ['page.py'] * bool(before) + ['my_student.py'] * ('model' not in text) + [f'base_{one}.py' for one in METHODS]
+    is_data = re.match(r'(train|val|test)_dataloader', text)
+    return [*['page.py'] * bool(before), *['my_student.py'] * bool(is_data), *(f'base_{one}.py' for one in METHODS)]
 
 
 def problems(block: Block, file: str, statements: list[ast.stmt], folder: Path) -> list[str]:
@@ -236,7 +237,7 @@ def failing(text: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ("model = dict(..., atach=['layer1'])\n", 'takes no atach'),
+        ("model = dict(..., heds=['layer1'])\n", 'takes no heds'),
         ("default_hooks = dict(stages=dict(stages=['layer9']))\n", 'layer9'),
         ("_base_ = 'mmpretrain::resnet/resnet19_8xb16_cifar10.py'\n", 'resnet19'),
         ("terms = dict(a=dict(loss=dict(type='mmkd.NoLoss'), places=['layer1']))\n", 'NoLoss'),

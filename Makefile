@@ -46,7 +46,7 @@ format: $(VENV)/.dev  ## lay the code out
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
-docs: $(VENV)/.docs  ## the documentation, in docs/_build
+docs: $(VENV)/.docs  ## the documentation, in docs/_build; runs the tutorial
 	$(RUN) -m sphinx -W -q docs docs/_build
 
 lock: $(VENV)/.venv  ## choose the pinned versions anew; tests decide whether they stay

@@ -32,7 +32,7 @@ def measured_sections(groups: list[Group], count: int) -> list[Html]:
         return []
     shown = sys.stdout
     try:
-        with _quiet(), torch.no_grad(), scope_of(cfg := config_of(groups[0].runs[0])):
+        with quiet(), torch.no_grad(), scope_of(cfg := config_of(groups[0].runs[0])):
             images = open_images(cfg, max(count, FEWEST))
             networks = [build(group, config_of(group.runs[0])) for group in groups]
             features = [FeatureSimilarity(one) for one in networks if one.networks]
@@ -54,7 +54,7 @@ def measured_sections(groups: list[Group], count: int) -> list[Html]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep back what the toolboxes log, print and warn of."""
     logger = MMLogger.get_current_instance()
     level = logger.level

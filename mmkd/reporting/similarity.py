@@ -55,6 +55,15 @@ class FeatureSimilarity:
         """All images' features of a stage."""
         return torch.cat(self.features[whose, stage.end])
 
+    def cka(self, whose: str) -> list[list[float]]:
+        """A row for each of the student's stages, a column for each of the teacher's."""
+        theirs = [self.of(TEACHER, teacher) for _, teacher in self.pairs]
+        return [[linear_cka(self.of(whose, own), column) for column in theirs] for own, _ in self.pairs]
+
+    def cosines(self, whose: str) -> list[float]:
+        """Of each stage with its own of the teacher."""
+        return [mapped_cosine(self.of(whose, own), self.of(TEACHER, teacher)) for own, teacher in self.pairs]
+
     @property
     def pairs(self) -> list[tuple[Stage, Stage]]:
         """The stages that belong together."""
@@ -80,10 +89,8 @@ def heat_maps(all_features: list[FeatureSimilarity]) -> Html:
 
 def _maps(one: FeatureSimilarity) -> Html:
     tables = [_map(one, FRESH, 'CKA before'), _map(one, STUDENT, 'CKA now')]
-    rows = []
-    for own, theirs in one.pairs:
-        values = [mapped_cosine(one.of(whose, own), one.of(TEACHER, theirs)) for whose in (FRESH, STUDENT)]
-        rows.append(tag('tr', tag('th', _short(own)), *map(_cell, values)))
+    values = zip(one.cosines(FRESH), one.cosines(STUDENT))
+    rows = [tag('tr', tag('th', _short(own)), *map(_cell, both)) for (own, _), both in zip(one.pairs, values)]
     head = tag('tr', tag('th', ''), tag('th', 'before'), tag('th', 'now'))
     cosine = tag('figure', tag('figcaption', 'Cosine'), tag('table', head, *rows, class_='heat'))
     return tag('div', *tables, cosine, class_='heats')
@@ -94,12 +101,7 @@ def _map(one: FeatureSimilarity, whose: str, title: str) -> Html:
     theirs = [teacher for _, teacher in one.pairs]
     head = tag('tr', tag('th', ''), *(tag('th', _short(stage)) for stage in theirs))
     rows = [
-        tag(
-            'tr',
-            tag('th', _short(own)),
-            *(_cell(linear_cka(one.of(whose, own), one.of(TEACHER, stage))) for stage in theirs),
-        )
-        for own, _ in one.pairs
+        tag('tr', tag('th', _short(own)), *map(_cell, values)) for (own, _), values in zip(one.pairs, one.cka(whose))
     ]
     return tag(
         'figure', tag('figcaption', title), tag('div', tag('table', head, *rows, class_='heat'), class_='scroll')

@@ -5,15 +5,12 @@ from inspect import isclass
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from mmkd.cli.class_checks import check_own_parts
-from mmkd.cli.default_hooks import add_schedule
-from mmkd.objectives.networks import TrainingSet
-from mmkd.stages.phases import plan_phases
 from mmkd.utils.configs import find_config, load_config
 from tests.conftest import ROOT
+from tests.planned import build, plan
 
 FOLDER = ROOT / 'configs'
 LEAVES = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
@@ -27,41 +24,6 @@ def folder_of(path: Path) -> Path:
 
 
 METHODS = [path for path in LEAVES if folder_of(path).name not in NOT_A_METHOD]
-
-
-def build(cfg):
-    """Build the config's model as the Runner does, but without loading the teacher's weights."""
-    from mmengine.registry import MODELS, init_default_scope
-
-    pytest.importorskip(cfg.default_scope)
-    init_default_scope(cfg.default_scope)
-    if 'teacher' in cfg.model:
-        teacher = load_config(cfg.model.teacher.config)
-        teacher.model.backbone.init_cfg = None
-        fewer_people(teacher.model)
-        cfg.model.teacher = dict(config=teacher.to_dict(), checkpoint=None)
-        fewer_people(cfg.model.student)
-    fewer_people(cfg.model)
-    if 'data_preprocessor' in cfg:
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    return MODELS.build(cfg.model)
-
-
-def fewer_people(model) -> None:
-    """Initialising a head for 93,431 people takes seconds."""
-    if model.get('type') == 'mmkd.FaceRecognizer':
-        model.head.num_classes = min(model.head.num_classes, 1000)
-
-
-def image_size(cfg) -> int:
-    """The side of a training image: the one that the pipeline's last resizing step sets; small for detectors.
-
-    Aligned faces are stored as they are used.
-    """
-    if cfg.default_scope == 'mmdet':
-        return 128
-    sizes = [step.get('crop_size', step.get('scale')) for step in cfg.train_dataloader.dataset.pipeline]
-    return [112, *(size for size in sizes if isinstance(size, int))][-1]
 
 
 def method_lines(path: Path) -> int:
@@ -88,15 +50,10 @@ def test_parses_and_builds(path):
         assert key in cfg
     if path in METHODS:
         assert cfg.default_hooks.get('stages') != dict(type='mmkd.StageScheduleHook')  # the tools add these hooks
-        add_schedule(cfg)
+        plan(cfg, model)
         assert 'stages' in cfg.default_hooks
         assert len(cfg.default_hooks) > 1  # the student's own hooks remain
-        model.networks.training_set = TrainingSet(50_000, ())
-        model.prepare(torch.randn(2, 3, image_size(cfg), image_size(cfg)))
         assert len(model.plan.stages) >= (1 if 'simkd' in path.stem else 3)  # SimKD's is all but the head
-        stages = tuple(stage.name for stage in model.plan)
-        wanted = cfg.default_hooks.stages.get('stages') or model.default_phases()
-        model.build_extras(plan_phases(wanted, stages, model.teachable, False))
 
 
 @pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)

@@ -8,7 +8,9 @@ import pytest
 from mmengine.runner import Runner
 
 from mmkd.cli.report import write_report
+from mmkd.errors import UserError
 from mmkd.reporting.run import read_run
+from mmkd.reporting.stage_similarity import stage_similarity
 from tests.browser import browser, needs_chromium
 from tests.distil import distillation, in_place
 
@@ -93,3 +95,15 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(runs, tmp_path, capsys):
     assert f'Not measured: {folder} holds no checkpoint.' in text
     assert 'holds no checkpoint' in capsys.readouterr().out
     assert 'Not measured' not in write_report([folder], tmp_path / 'report.html', images=0).read_text()
+
+
+def test_a_notebook_gets_the_numbers_of_the_report(runs, report):
+    found = stage_similarity(runs[1], images=24)
+    assert found.stages == ['layer1', 'layer2', 'layer3', 'layer4']
+    cells = [f'{value:.2f}</td>' for kind in found.cka.values() for row in kind for value in row]
+    cells += [f'{value:.2f}</td>' for kind in found.cosine.values() for value in kind]
+    text = report.read_text()
+    assert len(cells) == 40
+    assert [cell for cell in cells if cell not in text] == []
+    with pytest.raises(UserError, match='it is no distillation'):
+        stage_similarity(runs[0])

@@ -16,4 +16,5 @@ nb_execution_mode = 'force'
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600  # seconds a cell
+nb_merge_streams = True
 nb_output_stderr = 'remove'  # progress, and what dependencies warn of

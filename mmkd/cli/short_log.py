@@ -1,6 +1,7 @@
 """The short log: a line an epoch on the console, while the file has everything."""
 
 import logging
+import re
 import shutil
 import sys
 import time
@@ -19,6 +20,8 @@ from mmkd.start_checks.teacher_score import numbers
 from mmkd.utils.durations import duration
 
 LINES = 10  # of a training that counts iterations
+OF_MMENGINE = re.compile(r'"(FileClient|HardDiskBackend)" ')
+"""How warnings begin with which mmengine's checkpoint hook tells of its own code; no user can mend them."""
 OFTEN = 0.2  # seconds between two moves of the bar
 
 
@@ -32,6 +35,7 @@ def only_warnings_on_the_console() -> Iterator[None]:
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setLevel(max(handler.level, logging.WARNING))
+                handler.addFilter(lambda record: not OF_MMENGINE.match(record.getMessage()))
         return logger
 
     with patch.object(Runner, 'build_logger', quiet):

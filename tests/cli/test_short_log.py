@@ -50,6 +50,8 @@ def test_a_line_an_epoch_in_a_file(said):
         'trained in T',
     ]
     assert printed.endswith('This is for everybody.\n')
+    assert 'FileClient' in log  # mmengine warns of its own code, which no user can mend
+    assert 'FileClient' not in printed
     assert re.search(r'Epoch\(train\) +\[1\]\[4/4\]', log)
     assert '\r' not in printed
 

@@ -17,7 +17,7 @@ from mmkd.objectives.term_options import PREDICTIONS, TermOptions
 from mmkd.stages.phases import Phase
 from mmkd.tasks.base import Task
 from mmkd.tasks.detection import Detection
-from mmkd.tasks.predictions import map_name
+from mmkd.tasks.predictions import has_bins, map_name
 
 WEIGHED = ('weights', 'divisor')
 MAPS = 'cross_maps'
@@ -27,8 +27,9 @@ _TINY = 1e-6
 class PredictionTerm(Term):
     """Boxes of both networks (LD), or what the teacher's head makes of the student's features (CrossKD).
 
-    LD sums over the places of objects, each weighted by the student's own confidence. CrossKD takes means over all
-    places, for boxes weighted by the teacher's confidence, for classes divided by what the student's class loss is.
+    LD sums over the places of objects, each weighted by the student's own confidence. CrossKD weights boxes by the
+    teacher's confidence, and divides by the sum of these weights where heads have distributions. All else it divides
+    by what the student's class loss is divided by; of centerness only the places of objects count.
 
     Args:
         networks: The student, its teacher and the extras.
@@ -128,7 +129,11 @@ class PredictionTerm(Term):
         if not self.crosses:  # as published: a sum over the objects, not a mean
             weights = own.confidence * own.targets.objects(own.head.num_classes)
             return weights.repeat_interleave(sides), sides
+        if self.form == 'centerness':
+            return own.targets.objects(own.head.num_classes).float(), own.targets.divisor
         weights = theirs.confidence * (own.targets.weights > 0)
+        if not has_bins(own.head):
+            return weights, own.targets.divisor
         total = weights.sum()
         all_reduce(total, 'mean')
         return weights.repeat_interleave(sides), sides * (total + _TINY)

@@ -1,6 +1,7 @@
 """LD and CrossKD on detectors: what they compute, and what is refused before the training."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -148,12 +149,14 @@ def by_hand(distiller, inputs, convs):
     for *features, scale in levels:
         for kind, (branch, last) in enumerate((('cls_convs', 'gfl_cls'), ('reg_convs', 'gfl_reg'))):
             mine, aim = features
-            for one, other in list(zip(getattr(own.bbox_head, branch), getattr(theirs.bbox_head, branch)))[:convs]:
-                mine, aim = one(mine), other(aim)
+            for i, (one, other) in enumerate(zip(getattr(own.bbox_head, branch), getattr(theirs.bbox_head, branch))):
+                if i < convs:
+                    mine, aim = (conv(x, activate=i < convs - 1) for conv, x in ((one, mine), (other, aim)))
             if maps:
                 mine = maps[f'{branch}_{convs}'](mine)
             (mean, deviation), (new_mean, new_deviation) = moments(mine), moments(aim)
             mine = (mine - mean) / (deviation + 1e-6) * new_deviation + new_mean
+            mine = mine.relu() if convs else mine  # as published: moments before the activation
             for conv in getattr(theirs.bbox_head, branch)[convs:]:
                 mine = conv(mine)
             mine = getattr(theirs.bbox_head, last)(mine)
@@ -191,6 +194,46 @@ def test_cross_kd_is_what_the_teachers_head_makes_of_the_students_features(width
     assert any('neck' in name for name in learned)
     assert any(f'cls_convs.{own - 1}' in name for name in learned) == (own > 0)
     assert not any(f'cls_convs.{own}' in name or 'gfl' in name for name in learned)
+
+
+CENTERNESS = dict(center=dict(loss=dict(type='mmkd.CrossKDCenternessLoss'), places='cross_centerness'))
+
+
+@pytest.mark.parametrize('head', ['ATSSHead', 'FCOSHead'])
+def test_cross_kd_of_centerness_counts_where_objects_are(head):
+    distiller, data = prepared(detector(head), detector(head), {**GIOU, **CENTERNESS})
+    given = seen_by(distiller, 'center')
+    own = distiller.student.bbox_head.loss_cls
+    told = []
+    own.register_forward_pre_hook(lambda _, args, kwargs: told.append((args, kwargs)), with_kwargs=True)
+    losses = distiller(**data, mode='loss')
+    teacher = distiller.teacher.network
+    with torch.no_grad():
+        theirs = torch.cat(
+            [x.permute(0, 2, 3, 1).flatten() for x in teacher.bbox_head(teacher.extract_feat(data['inputs']))[2]]
+        )
+    assert torch.equal(given[1], theirs)
+    labels = torch.cat([args[1] for args, _ in told])
+    divisor = float(told[0][1]['avg_factor'])
+    total = 0.0
+    for mine, score, label in zip(given[0].tolist(), theirs.tolist(), labels.tolist()):
+        if label < 3:
+            p, q = (1 / (1 + math.exp(-x)) for x in (score, mine))
+            total -= p * math.log(q) + (1 - p) * math.log(1 - q)
+    assert total > 0
+    assert losses['loss_term_center'].item() == pytest.approx(total / divisor, rel=1e-4)
+    losses['loss_term_center'].backward()
+    assert distiller.student.neck.lateral_convs[0].conv.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(('head', 'own'), [('GFLHead', False), ('ATSSHead', True), ('RetinaHead', True)])
+def test_boxes_are_divided_as_published(head, own):
+    """By the sum of the weights where heads have distributions, else by what the class loss is divided by."""
+    distiller, data = prepared(detector(head), detector(head), GIOU)
+    given, classes = seen_by(distiller, 'boxes'), seen_by(distiller, 'classes')
+    distiller(**data, mode='loss')
+    assert float(given[3]) == pytest.approx(float(classes[3] if own else given[2].sum()))
+    assert float(classes[3]) != pytest.approx(float(given[2].sum()))
 
 
 @pytest.mark.parametrize('head', ['GFLHead', 'ATSSHead', 'RetinaHead', 'FCOSHead'])
@@ -290,6 +333,7 @@ REFUSED = {
         r'teacher: its head scores .* cannot be compared; leave out model\.terms\.ld\.$',
     ),
     'a classifier of boxes': (detector(), detector(), dict(x=dict(LD['ld'], places='cross_scores')), r'x.loss: LDLoss'),
+    'no centerness': (RETINA, RETINA, CENTERNESS, r"center.places: the student's RetinaHead predicts no centerness;"),
     'fewer convolutions': (
         detector(convs=1),
         detector(convs=3),

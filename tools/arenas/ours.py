@@ -10,7 +10,10 @@ from page import Printed, spread
 from results import CPU, Results
 
 ARENAS = {'_cifar100': 'cifar100_short', '_coco': 'bccd'}  # by the end of the names of a table's configs
-ROWS = {'cross-kd_retinanet': 'cross-kd-giou'}  # of an arena, whose keys otherwise are how configs begin
+ROWS = {  # of an arena, whose keys otherwise are how configs begin
+    'cross-kd_retinanet': 'cross-kd-giou',
+    'cross-kd_atss': 'cross-kd-atss',
+}
 CONFIG = re.compile(r'\| \[([\w.-]+)\]\(\.\./configs/')
 
 

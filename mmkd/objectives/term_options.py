@@ -10,7 +10,11 @@ from mmkd.objectives.options import check_dict, check_weight
 EMBEDDING, SCORES = 'embedding', 'scores'
 """Places that are no module: the last feature averaged over its positions, and the class scores."""
 PREDICTIONS = dict(
-    boxes=('bins',), cross_scores=('scores',), cross_boxes=('bins', 'boxes'), cross_centerness=('centerness',)
+    boxes=('bins',),
+    near_boxes=('bins',),
+    cross_scores=('scores',),
+    cross_boxes=('bins', 'boxes'),
+    cross_centerness=('centerness',),
 )
 """What a loss may compare at the places that are predictions of detectors' dense heads: its attribute ``compares``."""
 

@@ -13,6 +13,7 @@ from mmkd.features.least_squares import LeastSquares
 from mmkd.losses import ClassScores
 from mmkd.losses.cross_kd import as_teachers
 from mmkd.tasks.targets import Targets
+from mmkd.tasks.valuable_region import NEAREST, valuable_region
 
 BRANCHES = ('cls_convs', 'reg_convs')
 """The lists of convolutions before a dense head's scores and before its boxes."""
@@ -62,9 +63,7 @@ class Predictions:
     def boxes(self) -> Tensor:
         """In pixels: (places, 4)."""
         head, levels = self.head, []
-        sizes = [tuple(level.shape[-2:]) for level in self.output[1]]
-        priors = head.prior_generator.grid_priors(sizes, device=self.output[1][0].device)
-        for level, prior, stride in zip(self.output[1], priors, head.prior_generator.strides):
+        for level, prior, stride in zip(self.output[1], self.priors, head.prior_generator.strides):
             images = len(level)
             if has_bins(head):
                 sides = head.integral(_rows([level], 4 * (head.reg_max + 1))) * stride[0]
@@ -73,6 +72,25 @@ class Predictions:
                 sides = _rows([level], 4)
             levels.append(head.bbox_coder.decode(prior.repeat(images, 1), sides))
         return torch.cat(levels)
+
+    @property
+    def priors(self) -> list[Tensor]:
+        """The anchors or points of an image, by levels."""
+        sizes = [tuple(level.shape[-2:]) for level in self.output[1]]
+        return self.head.prior_generator.grid_priors(sizes, device=self.output[1][0].device)
+
+    def near(self, boxes: Sequence[Tensor]) -> Tensor:
+        """How valuable each place is for these boxes of the images (see :func:`valuable_region`): (places,)."""
+        assert self.targets is not None
+        images, priors = len(boxes), self.priors
+        counts = (self.targets.weights > 0).split([images * len(level) for level in priors])
+        valid = [level.view(images, -1) for level in counts]
+        nearest = getattr(getattr(self.head, 'assigner', None), 'topk', NEAREST)
+        found = [
+            valuable_region(priors, [level[image] for level in valid], true, nearest)
+            for image, true in enumerate(boxes)
+        ]
+        return torch.cat([weights for level in zip(*found) for weights in level])
 
     def through(self, teacher: 'Predictions', convs: int, maps: Mapping[str, LeastSquares]) -> 'Predictions':
         """What the teacher's head makes of the student's features behind so many of the own convolutions.
@@ -116,7 +134,8 @@ def predict(head: nn.Module, pyramid: Sequence[Tensor], paths: Sequence[str] = (
 def heard_at(head: nn.Module, path: str) -> str:
     """The module that gets a branch's features before its convolution of this path: the activation, or itself."""
     branch, _, index = path.rpartition('.')
-    before = getattr(head.get_submodule(branch)[int(index) - 1], 'activate', None) if int(index) else None
+    convs: Any = head.get_submodule(branch)
+    before = getattr(convs[int(index) - 1], 'activate', None) if int(index) else None
     return f'{branch}.{int(index) - 1}.activate' if isinstance(before, nn.Module) else path
 
 

@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 
 from mmkd.errors import UserError
+from mmkd.tasks.valuable_region import valuable_region
 from tests.mmdet_detectors import as_in_a_run, batches_for
 
 pytest.importorskip('mmdet')
@@ -127,6 +128,31 @@ def test_ld_is_that_of_mmdet():
     found = distiller(**data, mode='loss')
     assert found['loss_term_ld'].item() == pytest.approx(wanted.item(), rel=1e-5)
     assert wanted > 1e-3
+
+
+def test_lds_second_region_is_weighted_level_by_level_and_image_by_image():
+    both = dict(LD, near=dict(LD['ld'], places='near_boxes'))
+    distiller, data = prepared(detector(), detector(width=12), both)
+    seen = seen_by(distiller, 'near')
+    losses = distiller(**data, mode='loss')
+    own, theirs, weights, divisor = seen
+    head = distiller.student.bbox_head
+    sizes = [(8, 12), (4, 6)]
+    anchors = head.prior_generator.grid_priors(sizes, device='cpu')
+    rows_of = torch.split(weights[::4], [2 * len(level) for level in anchors])
+    for image, sample in enumerate(data['data_samples']):
+        flags = head.prior_generator.valid_flags(sizes, sample.pad_shape[:2], device='cpu')
+        true = sample.gt_instances.bboxes
+        wanted = valuable_region(anchors, flags, true, 9)
+        for level, expected in zip(rows_of, wanted):
+            assert torch.equal(level.view(2, -1)[image], expected)
+    assert divisor == 16
+    assert torch.equal(weights, weights[::4].repeat_interleave(4))
+    wanted = 0.0
+    for s, t, w in zip((own / 10).log_softmax(1), (theirs / 10).log_softmax(1), weights):
+        wanted += 0.25 * 100 * w * (t.exp() * (t - s)).mean() / 16
+    assert losses['loss_term_near'].item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert wanted > 0
 
 
 def seen_by(distiller, name):
@@ -402,7 +428,7 @@ def test_labels_of_proposals_are_those_of_the_students_own_loss():
         (two_stages(), 'SoftTargetLoss', r'SoftTargetLoss: it compares the scores of classifiers; for detectors take'),
         (detector(), 'DKDLoss', r'DKDLoss: it compares a choice of one class, and these heads say yes or no'),
         (detector(), 'WSLDLoss', r'WSLDLoss: it compares a choice of one class, and these heads say yes or no'),
-        (detector(), 'LDLoss', r"LDLoss needs weights and divisor, .*places='boxes' or 'cross_boxes'"),
+        (detector(), 'LDLoss', r"LDLoss needs weights and divisor, .*places='boxes' or 'near_boxes' or 'cross_boxes'"),
     ],
 )
 def test_losses_that_cannot_compare_scores_of_detectors_are_refused_before_the_training(model, loss, said):

@@ -112,7 +112,7 @@ OTHERS: dict[
     'ab': ('AB', BLOCKS),
     'ab-first': ('AB as published: alone for a ninth, then labels alone', BLOCKS),
     'ofd': ('OFD', BLOCKS),
-    'fsp': ('FSP', {}),
+    'fsp': ('FSP without the stem', {'places': "['layer1','layer2','layer3']"}),
     'fsp-first': ('FSP as published: alone for a ninth, then labels alone', {}),
     'crd': ('CRD, 512 negatives', {'loss.negatives': 512}),  # of 9,500 images of other classes; for the time
     'review-kd': ('ReviewKD', {'loss.loss_weight': 0.6}),

@@ -148,7 +148,10 @@ def test_epochs_that_there_are_not_are_refused(distil, epochs, loop, said):
         (dict(loss=AT, weights=1), r'hint.weights: a term takes no weights. Did you mean weight'),
         (dict(places=['layer4']), r'hint: it has no loss'),
         (dict(loss='mmkd.ATLoss'), r'hint.loss: it must be a loss such as'),
-        (dict(loss=dict(type='mmkd.PKDLoss'), places=['layer4'], adapt=False), r'hint.loss: PKDLoss: .* differ; an'),
+        (
+            dict(loss=dict(type='mmkd.PKDLoss'), places=['layer4'], adapt=False),
+            r'hint.loss: PKDLoss: .* differ; an adapter .* as adapt=True of a',
+        ),
         (dict(loss=dict(type='mmkd.LDLoss'), places=['layer4']), r'hint.loss: LDLoss needs weights and divisor'),
         (
             dict(loss=dict(type='mmkd.LDLoss'), places='boxes'),

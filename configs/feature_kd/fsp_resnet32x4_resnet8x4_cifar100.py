@@ -7,5 +7,5 @@ model = dict(
     terms=dict(
         fsp=dict(
             loss=dict(type='mmkd.FSPLoss'),
-            places=['layer1', 'layer2', 'layer3'],
+            places=['relu', 'layer1', 'layer2', 'layer3'],
             until=0.125)))

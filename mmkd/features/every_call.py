@@ -31,6 +31,8 @@ def every_call(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, l
 
     def call(path: str, module: nn.Module, run: Callable, *args: Any, **kwargs: Any) -> Any:
         calls[path].append(Call(signature(module.forward).bind(*args, **kwargs).arguments))
+        if getattr(module, 'inplace', False):  # it would write into what was recorded
+            args = tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
         return run(*args, **kwargs)
 
     instead: dict[nn.Module, Callable | None] = _around(network, paths)

@@ -6,7 +6,7 @@ from mmkd.losses.box_distribution import LDLoss
 from mmkd.losses.cc import CCLoss
 from mmkd.losses.class_scores import ClassScoreLoss, ClassScores
 from mmkd.losses.crd import CRDLoss
-from mmkd.losses.cross_kd import CrossKDBoxLoss, CrossKDClassLoss
+from mmkd.losses.cross_kd import CrossKDBoxLoss, CrossKDCenternessLoss, CrossKDClassLoss
 from mmkd.losses.cwd import CWDLoss
 from mmkd.losses.dist import DISTLoss
 from mmkd.losses.dkd import DKDLoss
@@ -41,6 +41,7 @@ __all__ = [
     'ClassScoreLoss',
     'ClassScores',
     'CrossKDBoxLoss',
+    'CrossKDCenternessLoss',
     'CrossKDClassLoss',
     'DISTLoss',
     'DKDLoss',

@@ -68,6 +68,27 @@ class CrossKDBoxLoss(nn.Module):
         return self.loss_weight * (weights * losses).sum() / divisor
 
 
+@MODELS.register_module()
+class CrossKDCenternessLoss(nn.Module):
+    """The binary cross entropy of scores of centerness (places,) against the teacher's probabilities.
+
+    Args:
+        loss_weight (float): Defaults to 1.0, CrossKD's for ATSS; of FCOS it compares no centerness.
+    """
+
+    compares = 'centerness'
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = check_weight('CrossKDCenternessLoss', 'loss_weight', loss_weight)
+
+    def forward(self, student: Tensor, teacher: Tensor, weights: Tensor, divisor: Tensor | float) -> Tensor:
+        """The loss, weighted place by place, as a scalar."""
+        target = exact(teacher.detach()).sigmoid()
+        losses = F.binary_cross_entropy_with_logits(exact(student), target, reduction='none')
+        return self.loss_weight * (weights * losses).sum() / divisor
+
+
 def as_teachers(student: Tensor, teacher: Tensor) -> Tensor:
     """The student's map with the teacher's mean and deviation in each channel, as the teacher's head expects them."""
     axes = (0, 2, 3)

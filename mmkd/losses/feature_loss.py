@@ -84,13 +84,14 @@ class FeatureLoss(nn.Module):
         if differ[self.alike]:
             raise UserError(
                 f"{self.name}: the student's feature of shape {in_words(student)} and the teacher's of shape "
-                f'{in_words(teacher)} differ; an adapter must make them alike first.'
+                f'{in_words(teacher)} differ; an adapter must make them alike first, as adapt=True of a term does.'
             )
         layouts = [{len(own), len(target)} for own, target in zip(student, teacher)]
         if len(student) != len(teacher) or any(len(pair - {vector}) > 1 for pair in layouts):
             raise UserError(
                 f"{self.name}: the student's feature of shape {in_words(student)} and the teacher's of shape "
-                f'{in_words(teacher)} cannot be compared; an adapter must bring them into one layout first.'
+                f'{in_words(teacher)} cannot be compared; an adapter must bring them into one layout first, as '
+                'adapt=True of a term does.'
             )
 
     def extra_repr(self) -> str:

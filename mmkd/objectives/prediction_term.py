@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.features.least_squares import LeastSquares
-from mmkd.objectives.given import build_loss, elsewhere
+from mmkd.objectives.given import boxes, build_loss, elsewhere
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
 from mmkd.objectives.term import Seen, Term
@@ -17,18 +17,21 @@ from mmkd.objectives.term_options import PREDICTIONS, TermOptions
 from mmkd.stages.phases import Phase
 from mmkd.tasks.base import Task
 from mmkd.tasks.detection import Detection
-from mmkd.tasks.predictions import map_name
+from mmkd.tasks.predictions import has_bins, map_name
 
 WEIGHED = ('weights', 'divisor')
 MAPS = 'cross_maps'
+NEAR_DIVISOR = 16  # as published
 _TINY = 1e-6
 
 
 class PredictionTerm(Term):
     """Boxes of both networks (LD), or what the teacher's head makes of the student's features (CrossKD).
 
-    LD sums over the places of objects, each weighted by the student's own confidence. CrossKD takes means over all
-    places, for boxes weighted by the teacher's confidence, for classes divided by what the student's class loss is.
+    LD sums over the places of objects, each weighted by the student's own confidence, or over those near them, each
+    weighted by its overlap. CrossKD weights boxes by the teacher's confidence, and divides by the sum of these weights
+    where heads have distributions. All else it divides by what the student's class loss is divided by; of centerness
+    only the places of objects count.
 
     Args:
         networks: The student, its teacher and the extras.
@@ -42,7 +45,7 @@ class PredictionTerm(Term):
     def __init__(self, networks: Networks, task: Task, options: TermOptions, name: str):
         super().__init__(networks)
         self.key, self.extra, self.logged = f'model.terms.{name}', f'term_{name}', f'loss_term_{name}'
-        place = options.prediction
+        self.place = place = options.prediction
         if not isinstance(task, Detection) or place is None:
             raise UserError(
                 f"{self.key}.places: '{place}' is what a dense head of a detector predicts, and a "
@@ -111,7 +114,7 @@ class PredictionTerm(Term):
         """The distance times the weight."""
         own, theirs = student.predictions, teacher.predictions
         pair = [own.through(theirs, self.convs, self._maps) if self.crosses else own, theirs]
-        more = self._weights(own, theirs) if self.is_weighed else ()
+        more = self._weights(own, theirs, step) if self.is_weighed else ()
         weight = self.options.weight * self.when.share(step.progress)
         return {self.logged: weight * self.loss(*(getattr(said, self.form) for said in pair), *more)}
 
@@ -120,15 +123,22 @@ class PredictionTerm(Term):
         extras: Any = self.networks.extras
         return dict(extras[MAPS].items()) if MAPS in extras else {}
 
-    def _weights(self, own: Any, theirs: Any) -> tuple[Tensor, Tensor | float]:
+    def _weights(self, own: Any, theirs: Any, step: Step) -> tuple[Tensor, Tensor | float]:
         """Of each row that is compared, and the divisor of the sum."""
         if self.form == 'scores':
             return own.targets.weights, own.targets.divisor
         sides = 4 if self.form == 'bins' else 1
+        if self.place == 'near_boxes':
+            assert step.data_samples is not None
+            return own.near(boxes(step.data_samples)).repeat_interleave(sides), NEAR_DIVISOR
         if not self.crosses:  # as published: a sum over the objects, not a mean
             weights = own.confidence * own.targets.objects(own.head.num_classes)
             return weights.repeat_interleave(sides), sides
+        if self.form == 'centerness':
+            return own.targets.objects(own.head.num_classes).float(), own.targets.divisor
         weights = theirs.confidence * (own.targets.weights > 0)
+        if not has_bins(own.head):
+            return weights, own.targets.divisor
         total = weights.sum()
         all_reduce(total, 'mean')
         return weights.repeat_interleave(sides), sides * (total + _TINY)

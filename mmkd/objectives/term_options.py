@@ -9,7 +9,13 @@ from mmkd.objectives.options import check_dict, check_weight
 
 EMBEDDING, SCORES = 'embedding', 'scores'
 """Places that are no module: the last feature averaged over its positions, and the class scores."""
-PREDICTIONS = dict(boxes=('bins',), cross_scores=('scores',), cross_boxes=('bins', 'boxes'))
+PREDICTIONS = dict(
+    boxes=('bins',),
+    near_boxes=('bins',),
+    cross_scores=('scores',),
+    cross_boxes=('bins', 'boxes'),
+    cross_centerness=('centerness',),
+)
 """What a loss may compare at the places that are predictions of detectors' dense heads: its attribute ``compares``."""
 
 
@@ -49,7 +55,7 @@ class TermOptions:
         adapt: Whether adapters bring the student's features into the teacher's shape; None: where the loss needs it.
         warm_up: How long the weight grows: a part of the phase, or ``dict(epochs=...)``.
         until: After what it stops, written in the same way.
-        own_convs: Of ``'cross_scores'`` and ``'cross_boxes'``: how many convolutions of the student's head come before
+        own_convs: Of places that begin with ``'cross_'``: how many convolutions of the student's head come before
             the teacher's; None: the teacher's but one.
     """
 
@@ -90,7 +96,7 @@ class TermOptions:
             raise UserError(f'{key}.adapt: it must be True or False, or be left out, not {self.adapt!r}.')
         crosses = (self.prediction or '').startswith('cross')
         if self.own_convs is not None and not crosses:
-            raise UserError(f"{key}.own_convs: it belongs to places='cross_scores' and 'cross_boxes'; leave it out.")
+            raise UserError(f"{key}.own_convs: it belongs to places that begin with 'cross_'; leave it out.")
         if self.own_convs is not None and (not isinstance(self.own_convs, int) or self.own_convs < 0):
             raise UserError(f'{key}.own_convs: it must be a whole number of 0 or more, not {self.own_convs!r}.')
         if self.prediction and self.adapt and not crosses:

@@ -74,7 +74,8 @@ def _stage(key: str, network: tuple[nn.Module, Tensor], path: str, names: list[s
     try:
         stages = plan_stages(*network, [path]).stages
     except UserError as error:
-        raise UserError(f'{key}: {error}{did_you_mean(path, names)}') from error
+        near = '' if 'Did you mean' in str(error) else did_you_mean(path, names)
+        raise UserError(f'{key}: {error}{near}') from error
     if not stages:
         raise UserError(f'{key}: nothing is learned before {path}.')
     return stages[0]

@@ -20,7 +20,7 @@ from mmkd.tasks.base import Outcome, Task, total, weighted
 from mmkd.tasks.detector_heads import pair_heads
 from mmkd.tasks.head_pair import HeadPair
 from mmkd.tasks.prediction_checks import check_cross, check_kinds, check_targets
-from mmkd.tasks.predictions import Predictions, predict
+from mmkd.tasks.predictions import Predictions, heard_at, predict
 from mmkd.tasks.targets import Targets
 
 T = TypeVar('T')
@@ -163,7 +163,7 @@ class Detection(Task):
     ) -> Outcome:
         """All out of one forward."""
         ends = self.own.ends(self.student) if self.own else []
-        inside = [*self._class_losses, *(f'bbox_head.{path}' for path in self.reads or ())]
+        inside = [*self._class_losses, *(self._heard(path) for path in self.reads or ())]
         with every_call(self.student, inside) as calls, recording(self.student, [*stages, *ends]) as outputs:
             losses = self.student.loss(inputs, data_samples) if weight else {}  # type: ignore[operator]
             if not weight:
@@ -189,8 +189,11 @@ class Detection(Task):
         if self.reads is None:
             return dict(labels=None if targets is None else targets.labels)
         head = self.student.get_submodule('bbox_head')
-        inputs = {path: [call.first for call in calls[f'bbox_head.{path}']] for path in self.reads}
+        inputs = {path: [call.first for call in calls[self._heard(path)]] for path in self.reads}
         return dict(predictions=Predictions(head, outputs['bbox_head'], (), inputs, targets))
+
+    def _heard(self, path: str) -> str:
+        return f'bbox_head.{heard_at(self.student.get_submodule("bbox_head"), path)}'
 
     def _run_student(self, inputs: Tensor, data_samples: list | None) -> None:
         """As far as the head that is compared, if one is; no boxes are needed."""

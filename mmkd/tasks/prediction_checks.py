@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
-from mmkd.features.every_call import every_call, given_inputs
+from mmkd.features.every_call import every_call
 from mmkd.features.padding import Padded
 from mmkd.heads import scores_classes
 from mmkd.stages.trace import unchanged
@@ -22,7 +22,7 @@ def check_kinds(key: str, student: nn.Module, teacher: nn.Module, form: str) -> 
         key: Of the term.
         student: A detector.
         teacher: Another.
-        form: ``'scores'``, ``'bins'`` or ``'boxes'``.
+        form: ``'scores'``, ``'bins'``, ``'boxes'`` or ``'centerness'``.
     """
     for name, network in (('student', student), ('teacher', teacher)):
         head = getattr(network, 'bbox_head', None)
@@ -36,6 +36,10 @@ def check_kinds(key: str, student: nn.Module, teacher: nn.Module, form: str) -> 
                 f"{key}.loss: the {name}'s {type(head).__name__} says by one number where the side of a box is, and "
                 'this loss compares distributions over bins; take heads that have them, such as GFLHead, or '
                 "places='cross_boxes' with mmkd.CrossKDBoxLoss."
+            )
+        if form == 'centerness' and not hasattr(head, 'loss_centerness'):
+            raise UserError(
+                f"{key}.places: the {name}'s {type(head).__name__} predicts no centerness; leave the term out."
             )
     own, theirs = (getattr(network.bbox_head, 'reg_max', None) for network in (student, teacher))
     if form == 'bins' and own != theirs:
@@ -120,8 +124,8 @@ def _predicted(network: nn.Module, padded: Padded, paths: Sequence[str]) -> Pred
 def _why_not(said: Predictions) -> str:
     """Why a head that goes on from its own features would not predict what it does; ``''`` if it would."""
     try:
-        with torch.no_grad(), given_inputs(said.head, said.inputs):
-            again = Predictions(said.head, said.head(tuple(said.pyramid)), said.pyramid, {})
+        with torch.no_grad():
+            again = said.from_features({path: [x.clone() for x in levels] for path, levels in said.inputs.items()})
         same = all(torch.equal(a, b) for kind in (0, 1) for a, b in zip(said.output[kind], again.output[kind]))
         again.boxes  # noqa: B018 (tried)
     except Exception as error:  # a toolbox's heads may raise anything

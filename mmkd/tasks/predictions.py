@@ -13,6 +13,7 @@ from mmkd.features.least_squares import LeastSquares
 from mmkd.losses import ClassScores
 from mmkd.losses.cross_kd import as_teachers
 from mmkd.tasks.targets import Targets
+from mmkd.tasks.valuable_region import NEAREST, valuable_region
 
 BRANCHES = ('cls_convs', 'reg_convs')
 """The lists of convolutions before a dense head's scores and before its boxes."""
@@ -26,7 +27,8 @@ class Predictions:
         head: Whose they are.
         output: By levels, the class scores first, then the boxes.
         pyramid: What the head read.
-        inputs: Of the modules of the branches that were asked for, by path, level after level.
+        inputs: Of the modules of the branches that were asked for, by path, level after level; where an activation
+            comes before, what it got (see :func:`heard_at`).
         targets: What its own loss compared them with.
     """
 
@@ -53,12 +55,15 @@ class Predictions:
         return _rows(self.output[1], self.head.reg_max + 1)
 
     @property
+    def centerness(self) -> Tensor:
+        """The scores of how central a place is in its object: (places,)."""
+        return _rows(self.output[2], 1)[:, 0]
+
+    @property
     def boxes(self) -> Tensor:
         """In pixels: (places, 4)."""
         head, levels = self.head, []
-        sizes = [tuple(level.shape[-2:]) for level in self.output[1]]
-        priors = head.prior_generator.grid_priors(sizes, device=self.output[1][0].device)
-        for level, prior, stride in zip(self.output[1], priors, head.prior_generator.strides):
+        for level, prior, stride in zip(self.output[1], self.priors, head.prior_generator.strides):
             images = len(level)
             if has_bins(head):
                 sides = head.integral(_rows([level], 4 * (head.reg_max + 1))) * stride[0]
@@ -68,20 +73,48 @@ class Predictions:
             levels.append(head.bbox_coder.decode(prior.repeat(images, 1), sides))
         return torch.cat(levels)
 
+    @property
+    def priors(self) -> list[Tensor]:
+        """The anchors or points of an image, by levels."""
+        sizes = [tuple(level.shape[-2:]) for level in self.output[1]]
+        return self.head.prior_generator.grid_priors(sizes, device=self.output[1][0].device)
+
+    def near(self, boxes: Sequence[Tensor]) -> Tensor:
+        """How valuable each place is for these boxes of the images (see :func:`valuable_region`): (places,)."""
+        assert self.targets is not None
+        images, priors = len(boxes), self.priors
+        counts = (self.targets.weights > 0).split([images * len(level) for level in priors])
+        valid = [level.view(images, -1) for level in counts]
+        nearest = getattr(getattr(self.head, 'assigner', None), 'topk', NEAREST)
+        found = [
+            valuable_region(priors, [level[image] for level in valid], true, nearest)
+            for image, true in enumerate(boxes)
+        ]
+        return torch.cat([weights for level in zip(*found) for weights in level])
+
     def through(self, teacher: 'Predictions', convs: int, maps: Mapping[str, LeastSquares]) -> 'Predictions':
         """What the teacher's head makes of the student's features behind so many of the own convolutions.
 
         The features get the teacher's mean and deviation in each channel first, and where widths differ a linear map.
         """
         if convs not in self.crossed:
-            inputs = {}
-            for path, theirs in teacher.inputs.items():
-                if path.endswith(f'.{convs}'):
-                    inputs[path] = _alike(self.inputs[path], theirs, maps.get(map_name(path)))
-            with given_inputs(teacher.head, inputs):
-                output = teacher.head(tuple(teacher.pyramid))
-            self.crossed[convs] = Predictions(teacher.head, output, teacher.pyramid, {})
+            features = {
+                path: _alike(self.inputs[path], theirs, maps.get(map_name(path)))
+                for path, theirs in teacher.inputs.items()
+                if path.endswith(f'.{convs}')
+            }
+            self.crossed[convs] = teacher.from_features(features)
         return self.crossed[convs]
+
+    def from_features(self, features: Mapping[str, Sequence[Tensor]]) -> 'Predictions':
+        """What the head would say if these were its ``inputs``; activations may write into them."""
+        inputs: dict[str, Sequence[Tensor]] = {}
+        for path, levels in features.items():
+            heard = heard_at(self.head, path)
+            activation = self.head.get_submodule(heard)
+            inputs[path] = levels if heard == path else [activation(level) for level in levels]
+        with given_inputs(self.head, inputs):
+            return Predictions(self.head, self.head(tuple(self.pyramid)), self.pyramid, {})
 
 
 def predict(head: nn.Module, pyramid: Sequence[Tensor], paths: Sequence[str] = ()) -> Predictions:
@@ -92,9 +125,18 @@ def predict(head: nn.Module, pyramid: Sequence[Tensor], paths: Sequence[str] = (
         pyramid: What it reads.
         paths: Of the modules in it whose inputs are wanted.
     """
-    with every_call(head, paths) as calls:
+    heard = {path: heard_at(head, path) for path in paths}
+    with every_call(head, list(heard.values())) as calls:
         output = head(tuple(pyramid))
-    return Predictions(head, output, pyramid, {path: [call.first for call in calls[path]] for path in paths})
+    return Predictions(head, output, pyramid, {path: [call.first for call in calls[heard[path]]] for path in paths})
+
+
+def heard_at(head: nn.Module, path: str) -> str:
+    """The module that gets a branch's features before its convolution of this path: the activation, or itself."""
+    branch, _, index = path.rpartition('.')
+    convs: Any = head.get_submodule(branch)
+    before = getattr(convs[int(index) - 1], 'activate', None) if int(index) else None
+    return f'{branch}.{int(index) - 1}.activate' if isinstance(before, nn.Module) else path
 
 
 def has_bins(head: object) -> bool:

@@ -63,7 +63,7 @@ def distillation(path: Path, few_digits: Path, folder: Path):  # noqa: F811
     return cfg, copy.deepcopy(student)
 
 
-QUICK = ('ld_gfl', 'cross-kd_retinanet', 'fgd_retinanet')
+QUICK = ('ld_gfl', 'cross-kd_atss', 'cross-kd_retinanet', 'fgd_retinanet', 'dkd_faster-rcnn')
 
 
 def named(path: Path):

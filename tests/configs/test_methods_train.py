@@ -50,7 +50,8 @@ def test_two_iterations(path, images, tmp_path):
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = cfg.test_cfg = None
     cfg.test_dataloader = cfg.test_evaluator = cfg.param_scheduler = None
     cfg.default_hooks.checkpoint = None
-    cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', score_teacher=False)
+    phases = dict(stages=cfg.default_hooks.stages.stages, lengths=[1, 1]) if 'stages' in cfg.default_hooks else {}
+    cfg.default_hooks.stages = dict(type='mmkd.StageScheduleHook', score_teacher=False, **phases)
     cfg.work_dir, cfg.experiment_name = str(tmp_path), f'{path.stem}_{tmp_path.name}'
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -58,3 +59,6 @@ def test_two_iterations(path, images, tmp_path):
         if 'warm_up' not in term:
             assert any(key.startswith(f'train/loss_term_{name}') for key in runner.message_hub.log_scalars)
     assert not any('term_' in key for key in runner.model.state_dict())
+    if '-first' in path.stem:  # features alone in the first iteration, labels in the second
+        of_labels = [key for key in runner.message_hub.log_scalars if 'loss_own' in key]
+        assert [len(runner.message_hub.log_scalars[key].data[0]) for key in of_labels] == [1]

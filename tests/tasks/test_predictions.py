@@ -1,6 +1,7 @@
 """LD and CrossKD on detectors: what they compute, and what is refused before the training."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 
 from mmkd.errors import UserError
+from mmkd.tasks.valuable_region import valuable_region
 from tests.mmdet_detectors import as_in_a_run, batches_for
 
 pytest.importorskip('mmdet')
@@ -128,6 +130,31 @@ def test_ld_is_that_of_mmdet():
     assert wanted > 1e-3
 
 
+def test_lds_second_region_is_weighted_level_by_level_and_image_by_image():
+    both = dict(LD, near=dict(LD['ld'], places='near_boxes'))
+    distiller, data = prepared(detector(), detector(width=12), both)
+    seen = seen_by(distiller, 'near')
+    losses = distiller(**data, mode='loss')
+    own, theirs, weights, divisor = seen
+    head = distiller.student.bbox_head
+    sizes = [(8, 12), (4, 6)]
+    anchors = head.prior_generator.grid_priors(sizes, device='cpu')
+    rows_of = torch.split(weights[::4], [2 * len(level) for level in anchors])
+    for image, sample in enumerate(data['data_samples']):
+        flags = head.prior_generator.valid_flags(sizes, sample.pad_shape[:2], device='cpu')
+        true = sample.gt_instances.bboxes
+        wanted = valuable_region(anchors, flags, true, 9)
+        for level, expected in zip(rows_of, wanted):
+            assert torch.equal(level.view(2, -1)[image], expected)
+    assert divisor == 16
+    assert torch.equal(weights, weights[::4].repeat_interleave(4))
+    wanted = 0.0
+    for s, t, w in zip((own / 10).log_softmax(1), (theirs / 10).log_softmax(1), weights):
+        wanted += 0.25 * 100 * w * (t.exp() * (t - s)).mean() / 16
+    assert losses['loss_term_near'].item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert wanted > 0
+
+
 def seen_by(distiller, name):
     """What a term's loss gets, once it is called."""
     seen = []
@@ -148,12 +175,14 @@ def by_hand(distiller, inputs, convs):
     for *features, scale in levels:
         for kind, (branch, last) in enumerate((('cls_convs', 'gfl_cls'), ('reg_convs', 'gfl_reg'))):
             mine, aim = features
-            for one, other in list(zip(getattr(own.bbox_head, branch), getattr(theirs.bbox_head, branch)))[:convs]:
-                mine, aim = one(mine), other(aim)
+            for i, (one, other) in enumerate(zip(getattr(own.bbox_head, branch), getattr(theirs.bbox_head, branch))):
+                if i < convs:
+                    mine, aim = (conv(x, activate=i < convs - 1) for conv, x in ((one, mine), (other, aim)))
             if maps:
                 mine = maps[f'{branch}_{convs}'](mine)
             (mean, deviation), (new_mean, new_deviation) = moments(mine), moments(aim)
             mine = (mine - mean) / (deviation + 1e-6) * new_deviation + new_mean
+            mine = mine.relu() if convs else mine  # as published: moments before the activation
             for conv in getattr(theirs.bbox_head, branch)[convs:]:
                 mine = conv(mine)
             mine = getattr(theirs.bbox_head, last)(mine)
@@ -191,6 +220,46 @@ def test_cross_kd_is_what_the_teachers_head_makes_of_the_students_features(width
     assert any('neck' in name for name in learned)
     assert any(f'cls_convs.{own - 1}' in name for name in learned) == (own > 0)
     assert not any(f'cls_convs.{own}' in name or 'gfl' in name for name in learned)
+
+
+CENTERNESS = dict(center=dict(loss=dict(type='mmkd.CrossKDCenternessLoss'), places='cross_centerness'))
+
+
+@pytest.mark.parametrize('head', ['ATSSHead', 'FCOSHead'])
+def test_cross_kd_of_centerness_counts_where_objects_are(head):
+    distiller, data = prepared(detector(head), detector(head), {**GIOU, **CENTERNESS})
+    given = seen_by(distiller, 'center')
+    own = distiller.student.bbox_head.loss_cls
+    told = []
+    own.register_forward_pre_hook(lambda _, args, kwargs: told.append((args, kwargs)), with_kwargs=True)
+    losses = distiller(**data, mode='loss')
+    teacher = distiller.teacher.network
+    with torch.no_grad():
+        theirs = torch.cat(
+            [x.permute(0, 2, 3, 1).flatten() for x in teacher.bbox_head(teacher.extract_feat(data['inputs']))[2]]
+        )
+    assert torch.equal(given[1], theirs)
+    labels = torch.cat([args[1] for args, _ in told])
+    divisor = float(told[0][1]['avg_factor'])
+    total = 0.0
+    for mine, score, label in zip(given[0].tolist(), theirs.tolist(), labels.tolist()):
+        if label < 3:
+            p, q = (1 / (1 + math.exp(-x)) for x in (score, mine))
+            total -= p * math.log(q) + (1 - p) * math.log(1 - q)
+    assert total > 0
+    assert losses['loss_term_center'].item() == pytest.approx(total / divisor, rel=1e-4)
+    losses['loss_term_center'].backward()
+    assert distiller.student.neck.lateral_convs[0].conv.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(('head', 'own'), [('GFLHead', False), ('ATSSHead', True), ('RetinaHead', True)])
+def test_boxes_are_divided_as_published(head, own):
+    """By the sum of the weights where heads have distributions, else by what the class loss is divided by."""
+    distiller, data = prepared(detector(head), detector(head), GIOU)
+    given, classes = seen_by(distiller, 'boxes'), seen_by(distiller, 'classes')
+    distiller(**data, mode='loss')
+    assert float(given[3]) == pytest.approx(float(classes[3] if own else given[2].sum()))
+    assert float(classes[3]) != pytest.approx(float(given[2].sum()))
 
 
 @pytest.mark.parametrize('head', ['GFLHead', 'ATSSHead', 'RetinaHead', 'FCOSHead'])
@@ -290,6 +359,7 @@ REFUSED = {
         r'teacher: its head scores .* cannot be compared; leave out model\.terms\.ld\.$',
     ),
     'a classifier of boxes': (detector(), detector(), dict(x=dict(LD['ld'], places='cross_scores')), r'x.loss: LDLoss'),
+    'no centerness': (RETINA, RETINA, CENTERNESS, r"center.places: the student's RetinaHead predicts no centerness;"),
     'fewer convolutions': (
         detector(convs=1),
         detector(convs=3),
@@ -358,7 +428,7 @@ def test_labels_of_proposals_are_those_of_the_students_own_loss():
         (two_stages(), 'SoftTargetLoss', r'SoftTargetLoss: it compares the scores of classifiers; for detectors take'),
         (detector(), 'DKDLoss', r'DKDLoss: it compares a choice of one class, and these heads say yes or no'),
         (detector(), 'WSLDLoss', r'WSLDLoss: it compares a choice of one class, and these heads say yes or no'),
-        (detector(), 'LDLoss', r"LDLoss needs weights and divisor, .*places='boxes' or 'cross_boxes'"),
+        (detector(), 'LDLoss', r"LDLoss needs weights and divisor, .*places='boxes' or 'near_boxes' or 'cross_boxes'"),
     ],
 )
 def test_losses_that_cannot_compare_scores_of_detectors_are_refused_before_the_training(model, loss, said):

@@ -25,7 +25,7 @@ def lab(monkeypatch, tmp_path):
     for folder in ('benchmark', 'arenas'):
         monkeypatch.syspath_prepend(ROOT / 'tools' / folder)
     monkeypatch.chdir(tmp_path)
-    names = ('arena', 'cifar', 'gains', 'outcome', 'page', 'picture', 'results', 'run', 'training')
+    names = ('arena', 'cifar', 'gains', 'ours', 'outcome', 'page', 'picture', 'results', 'run', 'training')
     yield type('Lab', (), {name: __import__(name) for name in names})
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
@@ -299,6 +299,10 @@ def test_the_pages_are_what_the_lines_say(lab, tmp_path):
     readme.write_text((ROOT / 'README.md').read_text())
     lab.gains.write_table(gains, readme)
     assert readme.read_text() == (ROOT / 'README.md').read_text()
+    methods = tmp_path / 'methods.md'
+    methods.write_text((ROOT / 'docs' / 'methods.md').read_text())
+    lab.ours.write_column(ROOT / 'docs' / 'arenas', methods)
+    assert methods.read_text() == (ROOT / 'docs' / 'methods.md').read_text()
     for name in lab.arena.arenas():
         arena = lab.arena.read_arena(name)
         for results in lab.page.results_of(arena, ROOT / 'docs' / 'arenas').values():
@@ -338,6 +342,56 @@ def test_the_picture_and_the_table_have_what_was_trained(lab, tmp_path):
         '| SSKD | 40.0 (39.0 to 41.0) |',
         '| SSKD, no labels | not run |',
     ]
+
+
+METHODS = """Before.
+
+| Method | Config | Public | Ours |
+|---|---|---|---|
+| AT | [at_a_b_cifar100](../configs/feature_kd/at_a_b_cifar100.py) | 73.44 (RD) | old |
+| CC | [cc_a_b_cifar100](../configs/feature_kd/cc_a_b_cifar100.py) | none known |  |
+| SP | [sp_a_b_cifar100](../configs/feature_kd/sp_a_b_cifar100.py) | 72.94 (RD) | 99.9 |
+| New | [new_a_b_cifar100](../configs/feature_kd/new_a_b_cifar100.py) | 1 | 2 |
+
+| Method | Config | Ours |
+|---|---|---|
+| GIoU | [cross-kd_retinanet_a_coco](../configs/feature_kd/cross-kd_retinanet_a_coco.py) | x |
+
+| Other | Ours |
+|---|---|
+| Behind | stays |
+"""
+
+
+def test_all_methods_say_what_their_trainings_reached(lab, tmp_path):
+    short = [line('teacher', 0, 70.0), line('alone', 0, 60.0), line('alone', 1, 61.0)]
+    short += [line('at', 0, 63.0), line('at', 1, 63.6), line('cc', 0, 60.0), line('cc', 1, None, state='diverged')]
+    blood = [line('alone24', 0, 0.37), line('alone', 0, 0.3), line('cross-kd-giou', 0, 0.36)]
+    (tmp_path / 'cpu').mkdir()
+    for name, lines in dict(cifar100_short=short, bccd=blood).items():
+        (tmp_path / 'cpu' / f'{name}.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+    page = tmp_path / 'methods.md'
+    page.write_text(METHODS)
+    lab.ours.write_column(tmp_path, page)
+    cells = [[cell.strip() for cell in each.split('|')] for each in page.read_text().splitlines()]
+    last = {row[1]: row[-2] for row in cells if len(row) > 1}
+    head = next(row[-2] for row in cells if len(row) > 1)
+    assert head.startswith('Ours, [CIFAR-100 short](results.md#cifar-100-short-')
+    assert head.endswith('; alone 60.5 (60.0 to 61.0); teacher 70.0')
+    assert last['AT'] == '63.3 (63.0 to 63.6), +2.8, seeds 0, 1'
+    assert last['CC'] == '60.0; seed 1 diverged, -0.5, seed 0'
+    assert last['SP'] == 'not run'
+    assert last['New'] == 'has no row there'
+    assert last['GIoU'] == '36.0, -1.0, seed 0'
+    assert last['Method'].endswith('; alone 37.0')  # of blood cells the student's best length
+    assert last['Behind'] == 'stays'
+    assert [row[-3] for row in cells[4:7]] == ['73.44 (RD)', 'none known', '72.94 (RD)']
+    before = page.read_text()
+    lab.ours.write_column(tmp_path, page)
+    assert page.read_text() == before
+    (tmp_path / 'cpu' / 'bccd.jsonl').unlink()
+    lab.ours.write_column(tmp_path, page)
+    assert '/cross-kd_retinanet_a_coco.py) | not run |' in page.read_text()
 
 
 def test_lines_survive_a_second_writer_and_the_last_one_counts(lab, tmp_path):

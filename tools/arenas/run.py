@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train what an arena compares, go on where it was interrupted, and write docs/results.md and docs/levers.md."""
+"""Train what an arena compares, go on where it was interrupted, and write the pages that show it."""
 
 import os
 import shutil
@@ -22,6 +22,7 @@ except ImportError as error:
 from arena import ROOT, Arena, Training, arenas, read_arena
 from gains import gains_of, write_table
 from gpu_sharing import shared_gpu
+from ours import write_column
 from page import results_of, write_pages
 from picture import write_picture
 from results import Results, file_of
@@ -101,6 +102,7 @@ def main() -> None:
         write_pages(RESULTS, ROOT / 'docs')
         write_picture(gains_of(RESULTS), ROOT / 'docs' / 'pictures' / 'gains.svg')
         write_table(gains_of(RESULTS), ROOT / 'README.md')
+        write_column(RESULTS, ROOT / 'docs' / 'methods.md')
         print(overview())
     if failed:
         raise UserError('; '.join(failed))

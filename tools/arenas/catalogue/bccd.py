@@ -67,6 +67,20 @@ OTHERS = [
     # of the four levels that were published the last three
     term('fbkd', 'FBKD', type='mmkd.FBKDLoss', reductions='(4,2,2)', strides='(4,2,2)'),
     term('ld', 'LD, weight 0.25', "'boxes'", type='mmkd.LDLoss'),
+    term('dist', 'DIST, class scores', "'scores'", type='mmkd.DISTLoss', loss_weight=1.0),
+    Row(
+        'ld-near',
+        'LD, both regions, weight 0.25 each',
+        SSKD,
+        {
+            **FKD,
+            'model.terms.ld.places': "'boxes'",
+            'model.terms.ld.loss.type': 'mmkd.LDLoss',
+            'model.terms.near.places': "'near_boxes'",
+            'model.terms.near.loss.type': 'mmkd.LDLoss',
+        },
+        (0,),
+    ),
     crossed('cross-kd', 'CrossKD, boxes as distributions, a map between the widths', type='mmkd.LDLoss', **KL),
     crossed('cross-kd-giou', 'CrossKD, boxes by GIoU, a map between the widths', type='mmkd.CrossKDBoxLoss'),
 ]

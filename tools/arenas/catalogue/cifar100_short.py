@@ -110,8 +110,10 @@ OTHERS: dict[
     'pkt': ('PKT', {}),
     'nst': ('NST', {}),
     'ab': ('AB', BLOCKS),
+    'ab-first': ('AB as published: alone for a ninth, then labels alone', BLOCKS),
     'ofd': ('OFD', BLOCKS),
-    'fsp': ('FSP', {}),
+    'fsp': ('FSP without the stem', {'places': "['layer1','layer2','layer3']"}),
+    'fsp-first': ('FSP as published: alone for a ninth, then labels alone', {}),
     'crd': ('CRD, 512 negatives', {'loss.negatives': 512}),  # of 9,500 images of other classes; for the time
     'review-kd': ('ReviewKD', {'loss.loss_weight': 0.6}),
     'srrl': ('SRRL', {}),
@@ -123,7 +125,7 @@ OTHERS: dict[
 def other(key: str) -> Row:
     """A method of others beside the labels, with its public weights."""
     title, changes = OTHERS[key]
-    term = key.replace('-', '_')
+    term = key.removesuffix('-first').replace('-', '_')
     options = terms_of(f'feature_kd/{key}_resnet32x4_resnet8x4_cifar100')
     return Row(key, title, SSKD, {**options, **{f'model.terms.{term}.{name}': one for name, one in changes.items()}})
 

@@ -176,14 +176,17 @@ def bases(block: Block, file: str, text: str, folder: Path) -> list[str]:
     if before and 'read_base' not in before[-1].text:
         (folder / 'page.py').write_text(before[-1].text)
     is_data = re.match(r'(train|val|test)_dataloader', text)
-    return [*['page.py'] * bool(before), *['my_student.py'] * bool(is_data), *(f'base_{one}.py' for one in METHODS)]
+    own = set(re.findall(r'^(\w+) = ', text, re.MULTILINE)) & (options() - CONFIG_KEYS)
+    taking = [one for one in METHODS if own <= parameters_of(MODELS.get(f'mmkd.{one}')).keys()]
+    return [*['page.py'] * bool(before), *['my_student.py'] * bool(is_data), *(f'base_{one}.py' for one in taking)]
 
 
 def problems(block: Block, file: str, statements: list[ast.stmt], folder: Path) -> list[str]:
     """Why each network refuses this part of a config; nothing if one takes it."""
     found = []
     text = '\n'.join(map(ast.unparse, statements))
-    for pair in PAIRS:
+    likely = 'detectors' if 'mmdet' in text or 'detector' in block.page else 'faces' if 'face' in block.page else ''
+    for pair in sorted(PAIRS, key=lambda pair: pair != likely):
         readers_files(folder, block.text, pair)
         for base in bases(block, file, text, folder):
             try:

@@ -225,7 +225,7 @@ def test_the_table_says_what_was_trained_where_and_what_not(small, lab):
         line('kd', 0, 6.5, core_seconds=None, measured=measured),
         line('kd', 1, None, state='diverged', commit='b'),
     )
-    assert 'The teacher has 70.0, the student alone 61.0: a lead of 9.0 points.' in lines
+    assert 'The teacher has 70.0, the student alone 61.0: a lead of 9.0 points (± 1.0).' in lines
     assert '| Teacher | 7 | 70.0 | +9.0 |  | 90 | a |' in lines
     assert '| Student alone | 0, 1 | 61.0 (60.0 to 62.0) |  |  | 90 | a |' in lines
     assert '| KD | 0 | 65.0; seed 1 diverged | +4.0 | 0.90 0.75 | not measured | a |' in lines
@@ -256,9 +256,23 @@ def test_other_metrics_have_a_column(small, lab, tmp_path):
     assert '| SSKD |  | not run |  |  |  |  |  |' in lines
 
 
-def test_a_teacher_that_is_not_ahead_stands_above_the_table(small, lab):
-    lines = printed(lab, small, line('teacher', 7, 6.3), line('alone', 0, 6.0), line('alone', 1, 6.4))
-    assert any('**The teacher is hardly ahead, so these rows show little of distillation.**' in each for each in lines)
+@pytest.mark.parametrize(
+    ('teacher', 'alone', 'said'),
+    [
+        (9.02, (8.71, 7.91, 8.29), 'a lead of 7.2 points (± 2.3).'),  # its seeds are 8.0 apart, their mean is surer
+        (8.71, (8.71, 7.91, 8.29), 'a lead of 4.1 points (± 2.3). **The teacher is hardly ahead, so '),
+        (6.3, (6.0, 6.4), 'a lead of 1.0 points (± 2.0). **The teacher is hardly ahead, so '),
+        (6.09, (6.0, 6.0), 'a lead of 0.9 points (± 0.0). **The teacher is hardly ahead, so '),
+        (6.5, (6.0,), 'a lead of 5.0 points.'),  # one seed tells no error
+        (6.0, (6.0, 6.4), 'the student alone 62.0. **The teacher is not ahead, so these rows show little of'),
+    ],
+)
+def test_a_teacher_that_is_not_ahead_stands_above_the_table(small, lab, teacher, alone, said):
+    """Its lead counts against the error of the student's mean, not against the spread of seeds."""
+    lines = printed(lab, small, line('teacher', 7, teacher), *(line('alone', i, each) for i, each in enumerate(alone)))
+    (lead,) = (each for each in lines if each.startswith('The teacher has'))
+    assert said in lead
+    assert lead.endswith('distillation.**' if '**' in said else said)
 
 
 def test_each_machine_has_its_table(small, lab):

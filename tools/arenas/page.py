@@ -1,9 +1,10 @@
 """docs/results.md and docs/levers.md from the arenas' results."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from textwrap import fill
 
 from arena import Arena, Row, Table, arenas, read_arena
@@ -17,7 +18,8 @@ the lowest and the highest. Within a table every student trains for the same num
 nothing else. R2 is the part of the teacher's features that the stages explain on the validation images, that of the
 first seed. Core-seconds are those of the processors, start and validation included; seconds on a GPU are those of
 the clock, with other trainings beside. A table has the rows of one kind of machine: compare within it. *Where* says
-under the table on what, with which versions and at which commit a row was trained.
+under the table on what, with which versions and at which commit a row was trained. Behind a teacher's lead, ± is the
+standard error of the student's mean over the seeds; a lead below a point, or below twice that error, is hardly one.
 """
 INTRO = {
     'results': f"""# Results
@@ -122,11 +124,14 @@ class Printed:
         taught, alone = (self.scores(key) for key in (teachers[0].key, self.table.alone))
         if not taught or not alone:
             return []
-        ahead = mean(taught) - mean(alone)
-        text = f'The teacher has {mean(taught):.1f}, the student alone {mean(alone):.1f}: a lead of {ahead:.1f} points.'
-        if ahead < max(1.0, max(alone) - min(alone)):
-            text += ' **The teacher is hardly ahead, so these rows show little of distillation.**'
-        return [text, '']
+        ahead, error = mean(taught) - mean(alone), standard_error(alone)
+        text = f'The teacher has {mean(taught):.1f}, the student alone {mean(alone):.1f}'
+        if ahead > 0:
+            text += f': a lead of {ahead:.1f} points' + (f' (± {error:.1f})' if error is not None else '')
+        if ahead < max(1.0, 2 * (error or 0)):
+            hardly = 'hardly' if ahead > 0 else 'not'
+            text += f'. **The teacher is {hardly} ahead, so these rows show little of distillation.**'
+        return [text if text.endswith('*') else f'{text}.', '']
 
     def row(self, row: Row) -> list[str]:
         """A line of the table."""
@@ -159,6 +164,11 @@ class Printed:
 def spread(values: Sequence[float]) -> str:
     """Mean, and the lowest and highest of several."""
     return f'{mean(values):.1f}' + (f' ({min(values):.1f} to {max(values):.1f})' if len(values) > 1 else '')
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Of their mean; unknown of a single one."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def explained(result: dict) -> str:

@@ -1,4 +1,4 @@
-"""What the papers leave open, on the digits: rows with 5 labels a class and a short budget that change one thing each."""
+"""What the papers leave open: short trainings on the digits, 5 labels a class, that change one thing each."""
 
 from arena import Row
 from methods import STAGES

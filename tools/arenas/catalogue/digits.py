@@ -7,6 +7,7 @@ from open_points import PAIR
 
 SSKD = f'sskd/sskd_{PAIR}-5-labels'
 NO_LABELS = f'sskd/sskd_{PAIR}-no-labels'
+NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}  # as in MHKD's own config
 SEEDS = (0, 1, 2)
 TEACHER = Row('teacher', 'Teacher, all labels', 'baselines/resnet18-w32_digits', seeds=(0,), teacher=None)
 NO_LABEL = Row('nolabels', "**No labels**: SSKD's stages only, then the teacher's head as it is", NO_LABELS)
@@ -33,7 +34,7 @@ def table(labels: int | None, seeds: tuple[int, ...]) -> Table:
         options = {**options, 'unlabelled_dataloader': None}
     elif options:
         options = {**options, 'unlabelled_dataloader.dataset.per_class': f'({labels},None)'}
-    methods = rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), options, name=name, seeds=seeds)
+    methods = rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), options, NARROW, name, seeds=seeds)
     heading = f'{labels} labels a class' if labels else 'All labels (about 143 a class)'
     return Table(heading, [TEACHER, plain, *methods, NO_LABEL], alone)
 

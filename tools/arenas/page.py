@@ -56,7 +56,8 @@ def results_of(arena: Arena, folder: Path) -> dict[str, dict[str, dict]]:
 
 def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) -> str:
     """An arena: its protocol, and its tables on a page, one for each machine that has results."""
-    lines = [f'## {arena.title}', '', fill(arena.text, 120), '']
+    paragraphs = '\n\n'.join(fill(paragraph, 120) for paragraph in arena.text.split('\n\n'))
+    lines = [f'## {arena.title}', '', paragraphs, '']
     for table in (table for table in arena.tables if table.page == page):
         keys = {row.key for row in table.rows}
         here = {

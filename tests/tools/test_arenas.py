@@ -331,9 +331,9 @@ def test_the_picture_and_the_table_have_what_was_trained(lab, tmp_path):
     bars = [float(each.get('width')) for each in picture.iter('{http://www.w3.org/2000/svg}rect')]
     texts = [each.text for each in picture.iter('{http://www.w3.org/2000/svg}text')]
     assert [text for text in texts if text.replace('.', '').isdigit()] == ['36.0', '36.5', '40.0']
-    assert 'box AP; the teacher, dashed, has 42.0' in texts
-    # the room of 178 is what lies between a quarter of the lead below the student alone and the teacher
-    assert bars == pytest.approx([178 * part / 7.5 for part in (1.5, 2.0, 5.5)], abs=0.1)
+    assert 'box AP; teacher 42.0 (dashed)' in texts
+    # the room of 150 is what lies between a quarter of the lead below the student alone and the teacher
+    assert bars == pytest.approx([150 * part / 7.5 for part in (1.5, 2.0, 5.5)], abs=0.1)
 
     page = tmp_path / 'README.md'
     page.write_text(f'Before.\n\n{lab.gains.BEGIN}\nold\n{lab.gains.END}\n\nBehind.\n')

@@ -42,6 +42,7 @@ def gains_of(results: Path) -> list[Gains]:
         _gains('cifar100_short', 'CIFAR-100, 20 classes', 'top-1 in %', results, '{}'),
         _gains('bccd', 'Blood cells', 'box AP', results, '{}', alone='alone24'),
         _gains('digits', 'Digits, 5 labels a class', 'top-1 in %', results, '{}5', nolabels='nolabels'),
+        _gains('olivetti', 'Faces, 2 photos a person', 'accuracy in %', results, '{}2'),
     ]
 
 

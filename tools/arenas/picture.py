@@ -9,7 +9,7 @@ from files import write_whole
 from gains import METHODS, Gains
 
 OURS = {'mhkd', 'featurekd', 'sskd', 'nolabels'}
-WIDTH, ROOM, LEFT, BAR, STEP, HEAD = 250, 178, 118, 16, 24, 52
+WIDTH, ROOM, LEFT, BAR, STEP, HEAD = 226, 150, 118, 16, 24, 52
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .small { font-size: 11px; fill: #57606a }
@@ -49,7 +49,7 @@ def _panel(gains: Gains, left: int) -> Iterator[str]:
         return round(left + ROOM * max(0.0, score - low) / (high - low), 1)
 
     yield f'<text class="title" x="{left}" y="16">{escape(gains.title)}</text>'
-    yield f'<text class="small" x="{left}" y="32">{escape(gains.unit)}; the teacher, dashed, has {teacher:.1f}</text>'
+    yield f'<text class="small" x="{left}" y="32">{escape(gains.unit)}; teacher {teacher:.1f} (dashed)</text>'
     for line, key in enumerate(METHODS):
         if key in means:
             kind = 'ours' if key in OURS else 'plain'

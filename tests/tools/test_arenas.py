@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from mmkd.errors import UserError
 from tests.conftest import ROOT
 
 GOOD = "sum(range(10**7)); print('Stage layer1 ends: well')"
@@ -131,6 +133,29 @@ def test_what_goes_wrong_is_recorded_and_the_rest_goes_on(small, lab):
     assert run(small.trainings(['sskd'], [9])[-1]) == 'is not run: the time is up'
 
 
+def test_an_interrupted_grid_goes_on_and_what_diverged_is_over(small, lab):
+    """What was cut or failed is begun again; who diverged would diverge again."""
+    bad = Scripts(
+        alone="raise SystemExit('error: The loss of stage all is NaN or infinite since iteration 3')",
+        kd='raise SystemExit(1)',
+        sskd='import time; time.sleep(60)',
+    )
+    rows = ['alone', 'kd', 'sskd']
+    lab.run.run_side_by_side(small.trainings(rows, [0]), 4, trainer(lab, bad, seconds=4))
+    again = Scripts()
+    run = trainer(lab, again)
+    lab.run.run_side_by_side(small.trainings(rows, [0]), 1, run)
+    assert sorted(again.names) == ['kd_s0', 'sskd_s0']
+    said = run(small.trainings(['alone'], [0])[0])
+    assert said == 'has diverged; without its line in docs/cpu/small.jsonl it is trained again'
+    assert {name: result['state'] for name, result in run.results.read().items() if name[:2] != 'te'} == {
+        'alone_s0': 'diverged',
+        'kd_s0': 'finished',
+        'sskd_s0': 'finished',
+    }
+    assert '--resume' in lab.training.command(small.trainings(['sskd'], [0])[-1])
+
+
 def test_what_never_validated_has_no_result(small, lab):
     class Silent(Scripts):
         def __call__(self, training) -> list[str]:
@@ -190,7 +215,7 @@ def test_mistakes_are_told(small, lab, tmp_path, run_tool):
     with pytest.raises(Exception, match='defines no ARENA'):
         lab.arena.read_arena(str(tmp_path / 'empty.py'))
     said = run_tool('arenas/run.py', 'cifar100_short')
-    assert said.startswith('error: data/cifar100.npz does not exist; write its images to it as docs/data.md says')
+    assert said.startswith('error: data/cifar100.npz does not exist; docs/data.md, "CIFAR-100 and CIFAR-10", says how')
     said = run_tool('arenas/run.py', 'olivetti')
     assert said.startswith('error: data/olivetti/train.txt does not exist; docs/faces.md, "A small run", says how')
     assert run_tool('arenas/run.py', 'bccd').startswith('error: data/bccd320/train.json does not exist; docs/data.md')
@@ -201,6 +226,18 @@ def test_the_catalogue_names_configs_that_exist(lab):
         trainings = lab.arena.read_arena(name).trainings()
         assert trainings
         assert all(training.config.is_file() for training in trainings)
+
+
+def test_missing_data_name_the_section_that_says_how_to_get_them(lab):
+    without = [name for name in lab.arena.arenas() if name != 'digits']  # whose images come with scikit-learn
+    for name in without:
+        with pytest.raises(UserError) as told:
+            lab.arena.read_arena(name).prepare()
+        path, page, section = re.fullmatch(
+            r'(\S+) does not exist; (\S+), "(.*)", says how .*\.', str(told.value)
+        ).groups()
+        assert path.startswith('data/')
+        assert f'\n## {section}\n' in (ROOT / page).read_text()
 
 
 def line(key: str, seed: int, last: float | None, **more) -> dict:

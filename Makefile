@@ -15,7 +15,7 @@ demo: $(VENV)/.demo  ## a teacher, its student alone and distilled in four ways 
 $(TEACHER): | $(VENV)/.demo
 	$(RUN) tools/train.py configs/baselines/resnet18-w32_digits.py
 
-results: $(VENV)/.demo  ## train what ARENA compares, write docs/results.md and docs/levers.md; goes on if stopped
+results: $(VENV)/.demo  ## train what ARENA compares, write the docs' pages of results; goes on if stopped
 	$(RUN) tools/arenas/run.py $(ARENA) $(RESULTS_ARGS)
 
 bench: $(VENV)/.demo $(TEACHER)  ## what mmkd costs, against the floor and others; writes docs/benchmarks.md

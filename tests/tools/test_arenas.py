@@ -337,11 +337,23 @@ def test_a_machine_without_the_student_alone_has_no_table_beside_another(small, 
     assert '| KD | 0 | 7.0 |' in lab.page.section(small, found, 'results')
 
 
+def test_a_text_has_the_figures_of_rows(lab, tmp_path):
+    for machine, scores in dict(cpu=(0.36, 0.38), gpu=(0.41, 0.43)).items():
+        (tmp_path / machine).mkdir()
+        lines = [json.dumps(line('kd', seed, score)) for seed, score in enumerate(scores)]
+        (tmp_path / machine / 'bccd.jsonl').write_text('\n'.join([*lines, json.dumps(line('mhkd', 0, None))]))
+    text = 'KD {bccd/kd}, H100 {gpu:bccd/kd}; {bccd/mhkd}, {gpu:digits/short-beta0.1}; {this}'
+    said = lab.page.with_figures(text, tmp_path)
+    assert said == 'KD 37.0 (36.0 to 38.0), H100 42.0 (41.0 to 43.0); not run, not run; {this}'
+    with pytest.raises(UserError, match='nothing is no row of bccd'):
+        lab.page.with_figures('{bccd/nothing}', tmp_path)
+
+
 def test_the_pages_are_what_the_lines_say(lab, tmp_path):
     """The pages match the results: nobody has edited them, and every line of results has its row."""
     (tmp_path / 'docs').mkdir()
     lab.page.write_pages(ROOT / 'docs' / 'arenas', tmp_path / 'docs')
-    for page in ('results', 'levers'):
+    for page in ('results', 'levers', 'ablations'):
         assert (tmp_path / 'docs' / f'{page}.md').read_text() == (ROOT / 'docs' / f'{page}.md').read_text()
     gains = lab.gains.gains_of(ROOT / 'docs' / 'arenas')
     lab.picture.write_picture(gains, tmp_path / 'docs' / 'gains.svg')

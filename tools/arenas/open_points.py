@@ -33,11 +33,6 @@ ROWS: dict[str, list[tuple[str, str, dict[str, object]]]] = {  # config: key, ti
         ('stages', "**Stages alone**, one after the other, 50 each; then the teacher's head as it is: no labels", {}),
         ('together', 'Stages together', {f'{STAGES}.stages': f'[{LAYERS}]'}),
         (
-            'overlap',
-            'Stages that overlap: 1, 1 + 2, 2 + 3, 3 + 4',
-            {f'{STAGES}.stages': "['layer1',['layer1','layer2'],['layer2','layer3'],['layer3','layer4']]"},
-        ),
-        (
             'doubled',
             'Each stage twice as long as the one before: 13, 27, 53, 107',
             {f'{STAGES}.lengths': '[13,27,53,107]'},

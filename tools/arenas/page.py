@@ -1,6 +1,7 @@
-"""docs/results.md and docs/levers.md from the arenas' results."""
+"""docs/results.md, docs/levers.md and docs/ablations.md from the arenas' results."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,38 +10,19 @@ from textwrap import fill
 
 from arena import Arena, Row, Table, arenas, read_arena
 from files import write_whole
+from intros import INTRO
 from results import CPU, Results
 from training import DIVERGED, FINISHED
 
-COMMON = """Written by `make results` (`tools/arenas/run.py`) from the lines in `docs/arenas`; no number is entered
-by hand, and misses are printed like hits. The figure is that of the last epoch: the mean over the seeds, in brackets
-the lowest and the highest. Within a table every student trains for the same number of epochs where its row says
-nothing else. R2 is the part of the teacher's features that the stages explain on the validation images, that of the
-first seed. Core-seconds are those of the processors, start and validation included; seconds on a GPU are those of
-the clock, with other trainings beside. A table has the rows of one kind of machine: compare within it. *Where* says
-under the table on what, with which versions and at which commit a row was trained. Behind a teacher's lead, ± is the
-standard error of the student's mean over the seeds; a lead below a point, or below twice that error, is hardly one.
-"""
-INTRO = {
-    'results': f"""# Results
+from mmkd.errors import UserError
 
-{COMMON}
-[Which method to choose](choose.md) draws the conclusions. [What makes SSKD pay](levers.md) has SSKD's options.
-""",
-    'levers': f"""# What makes SSKD pay
-
-SSKD's options one by one, next to the student alone and the other methods, and the controls. The method's page is
-[SSKD](sskd.md), the other results are in [results](results.md).
-
-{COMMON}""",
-}
 COLUMNS = ('', 'Seeds', 'Last epoch', 'Against alone')
 
 
 def write_pages(results: Path, docs: Path) -> None:
-    """Write both pages: every arena with every result that there is."""
+    """Write the pages: every arena with every result that there is."""
     for page, intro in INTRO.items():
-        parts = [intro]
+        parts = [with_figures(intro, results)]
         for name in arenas():
             arena = read_arena(name)
             if any(table.page == page for table in arena.tables):
@@ -52,6 +34,22 @@ def results_of(arena: Arena, folder: Path) -> dict[str, dict[str, dict]]:
     """What was trained, by machine and name; the CPU, where everything can be trained, first."""
     machines = sorted((path.name for path in folder.iterdir() if path.is_dir()), key=lambda name: (name != CPU, name))
     return {machine: Results(folder / machine / f'{arena.name}.jsonl').read() for machine in (machines or [CPU])}
+
+
+def with_figures(text: str, results: Path) -> str:
+    """A text in which ``{arena/row}`` stands for the figure of a row, ``{gpu:arena/row}`` for the one on a GPU."""
+
+    def figure(match: re.Match) -> str:
+        arena = read_arena(match[2])
+        if match[3] not in arena.rows:
+            raise UserError(f'{match[0]}: {match[3]} is no row of {arena.name}.')
+        for machine, found in results_of(arena, results).items():
+            scores = Printed(arena, arena.tables[0], found, machine).scores(match[3])
+            if scores and (machine == CPU) is not bool(match[1]):
+                return spread(scores)
+        return 'not run'
+
+    return re.sub(r'\{(gpu:)?(\w+)/([\w.-]+)\}', figure, text)
 
 
 def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) -> str:

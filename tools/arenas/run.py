@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train what an arena compares, go on where it was interrupted, and write docs/results.md and docs/levers.md."""
+"""Train what an arena compares, go on where it was interrupted, and write the pages of docs that show it."""
 
 import os
 import shutil

@@ -39,7 +39,9 @@ class GraphedIterations:
     A graph is captured when some iterations of one kind have run without one in a row. Iterations of another kind,
     such as the smaller last batch of an epoch, run without a graph. Code that replaces a tensor which an iteration
     reads must :meth:`drop` the graph. Clipping, the optimizer's step and its schedules stay outside,
-    so they are the user's own.
+    so they are the user's own. They would gain little: torch steps all 65 tensors of a resnet20 in 4 of the 345
+    operators of a bare KD iteration (SGD; AdamW in 8), and a captured step would need the learning rate as a tensor,
+    which mmengine's schedulers do not write.
 
     Args:
         make: Makes a graph.

@@ -7,7 +7,8 @@ from torch import Tensor
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import START, Inheritance
 from mmkd.errors import UserError
-from mmkd.objectives.feature_term import DefaultFeatureTerm, FeatureTerm
+from mmkd.objectives.default_feature_term import DefaultFeatureTerm
+from mmkd.objectives.feature_term import FeatureTerm
 from mmkd.objectives.given import reads_teacher_head
 from mmkd.objectives.mimicking import StageMimicking
 from mmkd.objectives.own_loss import OwnLoss
@@ -34,7 +35,7 @@ class FeatureKD(Distiller):
         weight (float, optional): Of each place that is mimicked by ``feature_loss``. Defaults to 2.0, and to 0 where
             there are ``terms``.
         terms (dict[str, dict], optional): By name, the options of :class:`mmkd.objectives.term_options.TermOptions`:
-            ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up`` and ``until``.
+            ``loss``, ``places``, ``weight``, ``adapt``, ``warm_up``, ``until`` and ``own_convs``.
         labels_from (float | dict): After what the student's own loss begins, a part of the phase or
             ``dict(epochs=...)``; before, terms alone teach. Defaults to 0.0.
         head_from_teacher (bool | str): As in :class:`SSKD`; ``'start'`` also lets each layer of neck and head whose

@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from mmkd.errors import UserError, in_one_line
-from mmkd.features.adapters import LinearMap, module_key
-from mmkd.features.capture import Feature, StageEnd, replaced, run_to, tensors_in
+from mmkd.distillers.head_trial import border_of, inner_part, scores_of_both
+from mmkd.errors import UserError
+from mmkd.features.adapters import LinearMap
 from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit, alike, class_rows, folded, inherit, layers_outside, state_of
-from mmkd.objectives.networks import Networks
 from mmkd.stages.pairing import in_neck
 from mmkd.teacher.pretrained import names_weights
-from mmkd.utils.random_state import own_randomness
 
 if TYPE_CHECKING:
     from mmkd.distillers.base import Distiller
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
 START = 'start'
 NOT_TAKEN = ('backbone', 'data_preprocessor')
 NAMED = 6  # layers in the log
-_TOLERANCE = 1e-3  # relative to the largest score
-
-Scores = list[tuple[Tensor, Tensor]]  # the student's scores, and the expected ones
 
 
 class Inheritance:
@@ -135,8 +129,8 @@ class Inheritance:
         networks.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
         multiplied = folded(own, self.teacher_head, maps)
         try:
-            scores = _tried(self.distiller, inputs, rows)
-            border = _border(scores, padded=any(max(kernel, default=1) > 1 for kernel in multiplied))
+            scores = scores_of_both(self.distiller, inputs, rows)
+            border = border_of(scores, padded=any(max(kernel, default=1) > 1 for kernel in multiplied))
             if border and self.needed:
                 raise CannotInherit('zeros pad the feature, which the map between does not make zeros')
         except CannotInherit:
@@ -147,7 +141,7 @@ class Inheritance:
             said += ', times the maps between their features'
         if border:
             said += (
-                f', in the inner {_inner_part(scores, border):.0%} of the maps; within {border} of their border the '
+                f', in the inner {inner_part(scores, border):.0%} of the maps; within {border} of their border the '
                 "scores differ, since the maps between the features do not turn the student's padded zeros into zeros"
             )
         return f'{said}.'
@@ -165,72 +159,3 @@ class Inheritance:
         except CannotInherit:
             return False
         return True
-
-
-def _tried(distiller: 'Distiller', inputs: Tensor, rows: Sequence[int] | None) -> Scores:
-    """Both networks' scores for the student's classes, in full precision, as in validation."""
-    was_training = distiller.training
-    distiller.eval()
-    try:
-        with torch.no_grad(), own_randomness(), torch.autocast(inputs.device.type, enabled=False):
-            scores, wanted = _scores_of_both(distiller.networks, inputs)
-    except Exception as error:  # two-stage detectors score proposals, which need more than images
-        raise CannotInherit(f'scores cannot be computed from the images alone ({in_one_line(error)})') from error
-    finally:
-        distiller.train(was_training)
-    if rows is not None:
-        lengths = len(rows), len(distiller.teacher.classes)
-        wanted = [want[:, rows] if (s.shape[1], want.shape[1]) == lengths else want for s, want in zip(scores, wanted)]
-    if [score.shape for score in scores] != [want.shape for want in wanted]:
-        raise CannotInherit("with it the scores differ from the teacher's for the same features")
-    return list(zip(scores, wanted))
-
-
-def _scores_of_both(networks: Networks, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """The student's scores, and the teacher's for the student's adapted features."""
-    stages, teacher_stages, teacher = networks.plan.stages, networks.teacher_stages, networks.teacher
-    theirs = networks.teacher_inputs(inputs)
-    targets = teacher.run_to([*teacher_stages.values()], theirs)
-    adapted: dict[StageEnd, Feature] = {}
-    for stage, feature, target in zip(stages, run_to(networks.student, stages, inputs), targets):
-        if module_key(stage.name) in networks.extras:
-            adapted[teacher_stages[stage.name]] = networks.extras[module_key(stage.name)](feature, target)
-    with replaced(teacher.network, adapted):
-        wanted = tensors_in(teacher.network(theirs, mode='tensor'))
-    return tensors_in(networks.student(inputs, mode='tensor')), wanted
-
-
-def _border(scores: Scores, padded: bool) -> int:
-    """How far from the border of their maps the scores differ; the largest maps tell, smaller ones must not contradict.
-
-    Only a ``padded`` convolution of a multiplied feature may differ there.
-    """
-    if all(_same(*pair) for pair in scores):
-        return 0
-    if not padded or any(score.ndim != 4 for score, _ in scores):
-        raise CannotInherit("with it the scores differ from the teacher's for the same features")
-    side = max(min(score.shape[2:]) for score, _ in scores)
-    for border in range(1, (side + 1) // 2):
-        inner = [pair for pair in scores if min(pair[0].shape[2:]) > 2 * border]
-        largest = [pair for pair in inner if min(pair[0].shape[2:]) == side]
-        if all(_same(*pair, border) for pair in largest):
-            if all(_same(*pair, border) for pair in inner):
-                return border
-            break
-    raise CannotInherit(
-        "the maps between the features do not turn the student's padded zeros into zeros, and this reaches all scores: "
-        'the training images are too small, or a norm or pooling spreads it'
-    )
-
-
-def _same(score: Tensor, want: Tensor, border: int = 0) -> bool:
-    difference = score - want
-    if border:
-        difference = difference[..., border:-border, border:-border]
-    return bool(difference.abs().max() <= _TOLERANCE * want.abs().max())
-
-
-def _inner_part(scores: Scores, border: int) -> float:
-    sizes = [score.shape[2:] for score, _ in scores]
-    inner = sum(max(height - 2 * border, 0) * max(width - 2 * border, 0) for height, width in sizes)
-    return inner / sum(height * width for height, width in sizes)

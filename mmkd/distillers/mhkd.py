@@ -7,7 +7,7 @@ from torch import Tensor
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
 from mmkd.errors import UserError
-from mmkd.objectives.feature_term import DefaultFeatureTerm
+from mmkd.objectives.default_feature_term import DefaultFeatureTerm
 from mmkd.objectives.head_term import HeadTerm
 from mmkd.objectives.heads import AuxiliaryHeads
 from mmkd.objectives.mimicking import StageMimicking

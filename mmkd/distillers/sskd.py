@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
-from mmkd.objectives.feature_term import DefaultFeatureTerm
+from mmkd.objectives.default_feature_term import DefaultFeatureTerm
 from mmkd.objectives.mimicking import StageMimicking
 from mmkd.objectives.own_loss import OwnLoss
 from mmkd.registry import MODELS

@@ -7,18 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmkd.errors import UserError
 from mmkd.features.adapters import AdapterSet, build_adapter, module_key
 from mmkd.features.capture import Feature
 from mmkd.features.layout import Layout
 from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples, norm_at
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
-from mmkd.objectives.options import check_weight
 from mmkd.objectives.places import Place, default_names, find_places
 from mmkd.objectives.term import Seen, Term
 from mmkd.objectives.term_options import TermOptions
-from mmkd.stages.phases import Phase, check_name
+from mmkd.stages.phases import Phase
 from mmkd.stages.plan import Stage
 from mmkd.utils.random_state import own_randomness
 
@@ -191,42 +189,3 @@ class FeatureTerm(Term):
     def trained_losses(self, phase: Phase) -> list[nn.Module]:
         """The distances."""
         return [self.loss_of(call) for call in self._acting(phase)]
-
-
-class DefaultFeatureTerm(FeatureTerm):
-    """The term of the options ``weight``, ``places`` and ``feature_loss``.
-
-    Args:
-        networks: The student, its teacher and the extras.
-        weight (float): Of each place. With 0 there are none.
-        places (Sequence[str], optional): Names of stages. Defaults to the neck of detectors that have one, and to every
-            stage of other networks.
-        loss (dict, optional): The distance. Defaults to ``dict(type='mmkd.PKDLoss')``.
-    """
-
-    def __init__(
-        self, networks: Networks, weight: float, places: Sequence[str] | None = None, loss: dict | None = None
-    ):
-        check_weight('model.weight', weight)
-        if places is not None and (isinstance(places, str) or not all(isinstance(name, str) for name in places)):
-            raise UserError(f'model.places: it must be a list of names of stages, not {places!r}.')
-        self.given = dict(places=places is not None, feature_loss=loss is not None)
-        super().__init__(networks, TermOptions(loss or dict(type='mmkd.PKDLoss'), places, weight))
-
-    def prepare(self, inputs: Tensor) -> None:
-        """Find the places, which are stages."""
-        for name in self.options.places or ():
-            check_name(name, [stage.name for stage in self.networks.plan.stages], 'model.places')
-        super().prepare(inputs)
-
-    def build_extras(self, phases: Sequence[Phase]) -> None:
-        """Refuse options if nothing is compared."""
-        super().build_extras(phases)
-        if any(self.acts_in(phase) for phase in phases):
-            return
-        for name, is_given in self.given.items():
-            if is_given:
-                raise UserError(
-                    f"model.{name}: nothing is mimicked beside the student's own loss, since no stage that is compared "
-                    'learns together with the head, or model.weight is 0, as always in MHKD; leave it out.'
-                )

@@ -109,7 +109,7 @@ def rows() -> list[Row]:
     return [
         alone,
         *(
-            Row(f'short-{key}', title, config, {**BUDGET, **changes.get(config[:4], {}), **options})
+            Row(f'short-{key}', title, config, {**BUDGET, **changes.get(config[:4], {}), **options}, (0, 1))
             for config, some in ROWS.items()
             for key, title, options in some
         ),

@@ -44,7 +44,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, object]]]] = {  # config: key, ti
         ),
         (
             'blocks',
-            'Each of the 8 blocks is a stage',
+            'Each of the 8 blocks is a stage; the head keeps its first weights, so only R2 counts',
             {'model.pairs': pairs(BLOCKS), f'{STAGES}.stages': f'[{BLOCKS}]'},
         ),
         (

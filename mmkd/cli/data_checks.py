@@ -92,10 +92,12 @@ def _check_number(key: str, what: str, number, least: int) -> None:
 
 
 def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:
-    if dataset.get('backend_args') or _downloads(dataset, cfg):
+    kind = _kind(dataset, cfg)
+    if dataset.get('backend_args') or _downloads(kind, dataset):
         return
     root = Path(_path(f'{key}.data_root', dataset.get('data_root'))).expanduser()
-    cure = f'prepare the data or set {key}.data_root to where it is (relative to {Path.cwd()}).'
+    how = getattr(kind, 'HOW_TO_GET', 'prepare the data')
+    cure = f'{how} or set {key}.data_root to where it is (relative to {Path.cwd()}).'
     if not root.is_dir():
         raise UserError(f'{key}.data_root: folder {root} does not exist; {cure}')
     prefixes = dataset.get('data_prefix') or {}
@@ -128,10 +130,15 @@ def _check_annotations(key: str, file: Path, cure: str) -> None:
         raise UserError(f'{key}: {file} is cut off or no {file.suffix[1:]} file; get it again.')
 
 
-def _downloads(dataset: dict, cfg: Config) -> bool:
-    """Whether the class of the data set downloads missing files itself, as mmpretrain's CIFAR does."""
+def _kind(dataset: dict, cfg: Config) -> Any:
+    """The class of the data set."""
     kind = dataset.get('type')
     if isinstance(kind, str) and kind:
         with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
             kind = registry.get(kind)
+    return kind
+
+
+def _downloads(kind: Any, dataset: dict) -> bool:
+    """Whether the class of the data set downloads missing files itself, as mmpretrain's CIFAR does."""
     return callable(kind) and 'download' in inspect.signature(kind).parameters and dataset.get('download', True)

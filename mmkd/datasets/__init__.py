@@ -14,6 +14,7 @@ from mmkd.datasets.faces import (
     FaceRecords,
 )
 from mmkd.datasets.resident import ResidentArrayDataset
+from mmkd.datasets.tiny_imagenet import TinyImageNet
 
 __all__ = [
     'IJBA',
@@ -28,4 +29,5 @@ __all__ = [
     'FacePairs',
     'FaceRecords',
     'ResidentArrayDataset',
+    'TinyImageNet',
 ]

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from mmkd.errors import UserError
 from tests.conftest import ROOT
 
 GOOD = "sum(range(10**7)); print('Stage layer1 ends: well')"
@@ -131,6 +133,29 @@ def test_what_goes_wrong_is_recorded_and_the_rest_goes_on(small, lab):
     assert run(small.trainings(['sskd'], [9])[-1]) == 'is not run: the time is up'
 
 
+def test_an_interrupted_grid_goes_on_and_what_diverged_is_over(small, lab):
+    """What was cut or failed is begun again; who diverged would diverge again."""
+    bad = Scripts(
+        alone="raise SystemExit('error: The loss of stage all is NaN or infinite since iteration 3')",
+        kd='raise SystemExit(1)',
+        sskd='import time; time.sleep(60)',
+    )
+    rows = ['alone', 'kd', 'sskd']
+    lab.run.run_side_by_side(small.trainings(rows, [0]), 4, trainer(lab, bad, seconds=4))
+    again = Scripts()
+    run = trainer(lab, again)
+    lab.run.run_side_by_side(small.trainings(rows, [0]), 1, run)
+    assert sorted(again.names) == ['kd_s0', 'sskd_s0']
+    said = run(small.trainings(['alone'], [0])[0])
+    assert said == 'has diverged; without its line in docs/cpu/small.jsonl it is trained again'
+    assert {name: result['state'] for name, result in run.results.read().items() if name[:2] != 'te'} == {
+        'alone_s0': 'diverged',
+        'kd_s0': 'finished',
+        'sskd_s0': 'finished',
+    }
+    assert '--resume' in lab.training.command(small.trainings(['sskd'], [0])[-1])
+
+
 def test_what_never_validated_has_no_result(small, lab):
     class Silent(Scripts):
         def __call__(self, training) -> list[str]:
@@ -190,7 +215,7 @@ def test_mistakes_are_told(small, lab, tmp_path, run_tool):
     with pytest.raises(Exception, match='defines no ARENA'):
         lab.arena.read_arena(str(tmp_path / 'empty.py'))
     said = run_tool('arenas/run.py', 'cifar100_short')
-    assert said.startswith('error: data/cifar100.npz does not exist; write its images to it as docs/data.md says')
+    assert said.startswith('error: data/cifar100.npz does not exist; docs/data.md, "CIFAR-100 and CIFAR-10", says how')
     said = run_tool('arenas/run.py', 'olivetti')
     assert said.startswith('error: data/olivetti/train.txt does not exist; docs/faces.md, "A small run", says how')
     assert run_tool('arenas/run.py', 'bccd').startswith('error: data/bccd320/train.json does not exist; docs/data.md')
@@ -201,6 +226,18 @@ def test_the_catalogue_names_configs_that_exist(lab):
         trainings = lab.arena.read_arena(name).trainings()
         assert trainings
         assert all(training.config.is_file() for training in trainings)
+
+
+def test_missing_data_name_the_section_that_says_how_to_get_them(lab):
+    without = [name for name in lab.arena.arenas() if name != 'digits']  # whose images come with scikit-learn
+    for name in without:
+        with pytest.raises(UserError) as told:
+            lab.arena.read_arena(name).prepare()
+        path, page, section = re.fullmatch(
+            r'(\S+) does not exist; (\S+), "(.*)", says how .*\.', str(told.value)
+        ).groups()
+        assert path.startswith('data/')
+        assert f'\n## {section}\n' in (ROOT / page).read_text()
 
 
 def line(key: str, seed: int, last: float | None, **more) -> dict:
@@ -225,7 +262,7 @@ def test_the_table_says_what_was_trained_where_and_what_not(small, lab):
         line('kd', 0, 6.5, core_seconds=None, measured=measured),
         line('kd', 1, None, state='diverged', commit='b'),
     )
-    assert 'The teacher has 70.0, the student alone 61.0: a lead of 9.0 points.' in lines
+    assert 'The teacher has 70.0, the student alone 61.0: a lead of 9.0 points (± 1.0).' in lines
     assert '| Teacher | 7 | 70.0 | +9.0 |  | 90 | a |' in lines
     assert '| Student alone | 0, 1 | 61.0 (60.0 to 62.0) |  |  | 90 | a |' in lines
     assert '| KD | 0 | 65.0; seed 1 diverged | +4.0 | 0.90 0.75 | not measured | a |' in lines
@@ -256,9 +293,23 @@ def test_other_metrics_have_a_column(small, lab, tmp_path):
     assert '| SSKD |  | not run |  |  |  |  |  |' in lines
 
 
-def test_a_teacher_that_is_not_ahead_stands_above_the_table(small, lab):
-    lines = printed(lab, small, line('teacher', 7, 6.3), line('alone', 0, 6.0), line('alone', 1, 6.4))
-    assert any('**The teacher is hardly ahead, so these rows show little of distillation.**' in each for each in lines)
+@pytest.mark.parametrize(
+    ('teacher', 'alone', 'said'),
+    [
+        (9.02, (8.71, 7.91, 8.29), 'a lead of 7.2 points (± 2.3).'),  # its seeds are 8.0 apart, their mean is surer
+        (8.71, (8.71, 7.91, 8.29), 'a lead of 4.1 points (± 2.3). **The teacher is hardly ahead, so '),
+        (6.3, (6.0, 6.4), 'a lead of 1.0 points (± 2.0). **The teacher is hardly ahead, so '),
+        (6.09, (6.0, 6.0), 'a lead of 0.9 points (± 0.0). **The teacher is hardly ahead, so '),
+        (6.5, (6.0,), 'a lead of 5.0 points.'),  # one seed tells no error
+        (6.0, (6.0, 6.4), 'the student alone 62.0. **The teacher is not ahead, so these rows show little of'),
+    ],
+)
+def test_a_teacher_that_is_not_ahead_stands_above_the_table(small, lab, teacher, alone, said):
+    """Its lead counts against the error of the student's mean, not against the spread of seeds."""
+    lines = printed(lab, small, line('teacher', 7, teacher), *(line('alone', i, each) for i, each in enumerate(alone)))
+    (lead,) = (each for each in lines if each.startswith('The teacher has'))
+    assert said in lead
+    assert lead.endswith('distillation.**' if '**' in said else said)
 
 
 def test_each_machine_has_its_table(small, lab):
@@ -286,11 +337,23 @@ def test_a_machine_without_the_student_alone_has_no_table_beside_another(small, 
     assert '| KD | 0 | 7.0 |' in lab.page.section(small, found, 'results')
 
 
+def test_a_text_has_the_figures_of_rows(lab, tmp_path):
+    for machine, scores in dict(cpu=(0.36, 0.38), gpu=(0.41, 0.43)).items():
+        (tmp_path / machine).mkdir()
+        lines = [json.dumps(line('kd', seed, score)) for seed, score in enumerate(scores)]
+        (tmp_path / machine / 'bccd.jsonl').write_text('\n'.join([*lines, json.dumps(line('mhkd', 0, None))]))
+    text = 'KD {bccd/kd}, H100 {gpu:bccd/kd}; {bccd/mhkd}, {gpu:digits/short-beta0.1}; {this}'
+    said = lab.page.with_figures(text, tmp_path)
+    assert said == 'KD 37.0 (36.0 to 38.0), H100 42.0 (41.0 to 43.0); not run, not run; {this}'
+    with pytest.raises(UserError, match='nothing is no row of bccd'):
+        lab.page.with_figures('{bccd/nothing}', tmp_path)
+
+
 def test_the_pages_are_what_the_lines_say(lab, tmp_path):
     """The pages match the results: nobody has edited them, and every line of results has its row."""
     (tmp_path / 'docs').mkdir()
     lab.page.write_pages(ROOT / 'docs' / 'arenas', tmp_path / 'docs')
-    for page in ('results', 'levers'):
+    for page in ('results', 'levers', 'ablations'):
         assert (tmp_path / 'docs' / f'{page}.md').read_text() == (ROOT / 'docs' / f'{page}.md').read_text()
     gains = lab.gains.gains_of(ROOT / 'docs' / 'arenas')
     lab.picture.write_picture(gains, tmp_path / 'docs' / 'gains.svg')

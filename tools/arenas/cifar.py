@@ -55,7 +55,7 @@ def maker(data: Path, side: int, classes: int = 100, source: Path = DATA) -> Cal
         if data.is_file():
             return
         if not source.is_file():
-            raise UserError(f'{source} does not exist; write its images to it as docs/data.md says.')
+            raise UserError(f'{source} does not exist; docs/data.md, "CIFAR-100 and CIFAR-10", says how to get it.')
         with np.load(source, allow_pickle=False) as arrays:
             reduced = reduce(dict(arrays), classes, side)
         part = data.with_name(f'.{os.getpid()}.npz')

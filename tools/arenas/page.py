@@ -1,44 +1,28 @@
-"""docs/results.md and docs/levers.md from the arenas' results."""
+"""docs/results.md, docs/levers.md and docs/ablations.md from the arenas' results."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from textwrap import fill
 
 from arena import Arena, Row, Table, arenas, read_arena
 from files import write_whole
+from intros import INTRO
 from results import CPU, Results
 from training import DIVERGED, FINISHED
 
-COMMON = """Written by `make results` (`tools/arenas/run.py`) from the lines in `docs/arenas`; no number is entered
-by hand, and misses are printed like hits. The figure is that of the last epoch: the mean over the seeds, in brackets
-the lowest and the highest. Within a table every student trains for the same number of epochs where its row says
-nothing else. R2 is the part of the teacher's features that the stages explain on the validation images, that of the
-first seed. Core-seconds are those of the processors, start and validation included; seconds on a GPU are those of
-the clock, with other trainings beside. A table has the rows of one kind of machine: compare within it. *Where* says
-under the table on what, with which versions and at which commit a row was trained.
-"""
-INTRO = {
-    'results': f"""# Results
+from mmkd.errors import UserError
 
-{COMMON}
-[Which method to choose](choose.md) draws the conclusions. [What makes SSKD pay](levers.md) has SSKD's options.
-""",
-    'levers': f"""# What makes SSKD pay
-
-SSKD's options one by one, next to the student alone and the other methods, and the controls. The method's page is
-[SSKD](sskd.md), the other results are in [results](results.md).
-
-{COMMON}""",
-}
 COLUMNS = ('', 'Seeds', 'Last epoch', 'Against alone')
 
 
 def write_pages(results: Path, docs: Path) -> None:
-    """Write both pages: every arena with every result that there is."""
+    """Write the pages: every arena with every result that there is."""
     for page, intro in INTRO.items():
-        parts = [intro]
+        parts = [with_figures(intro, results)]
         for name in arenas():
             arena = read_arena(name)
             if any(table.page == page for table in arena.tables):
@@ -52,9 +36,26 @@ def results_of(arena: Arena, folder: Path) -> dict[str, dict[str, dict]]:
     return {machine: Results(folder / machine / f'{arena.name}.jsonl').read() for machine in (machines or [CPU])}
 
 
+def with_figures(text: str, results: Path) -> str:
+    """A text in which ``{arena/row}`` stands for the figure of a row, ``{gpu:arena/row}`` for the one on a GPU."""
+
+    def figure(match: re.Match) -> str:
+        arena = read_arena(match[2])
+        if match[3] not in arena.rows:
+            raise UserError(f'{match[0]}: {match[3]} is no row of {arena.name}.')
+        for machine, found in results_of(arena, results).items():
+            scores = Printed(arena, arena.tables[0], found, machine).scores(match[3])
+            if scores and (machine == CPU) is not bool(match[1]):
+                return spread(scores)
+        return 'not run'
+
+    return re.sub(r'\{(gpu:)?(\w+)/([\w.-]+)\}', figure, text)
+
+
 def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) -> str:
     """An arena: its protocol, and its tables on a page, one for each machine that has results."""
-    lines = [f'## {arena.title}', '', fill(arena.text, 120), '']
+    paragraphs = '\n\n'.join(fill(paragraph, 120) for paragraph in arena.text.split('\n\n'))
+    lines = [f'## {arena.title}', '', paragraphs, '']
     for table in (table for table in arena.tables if table.page == page):
         keys = {row.key for row in table.rows}
         here = {
@@ -122,11 +123,14 @@ class Printed:
         taught, alone = (self.scores(key) for key in (teachers[0].key, self.table.alone))
         if not taught or not alone:
             return []
-        ahead = mean(taught) - mean(alone)
-        text = f'The teacher has {mean(taught):.1f}, the student alone {mean(alone):.1f}: a lead of {ahead:.1f} points.'
-        if ahead < max(1.0, max(alone) - min(alone)):
-            text += ' **The teacher is hardly ahead, so these rows show little of distillation.**'
-        return [text, '']
+        ahead, error = mean(taught) - mean(alone), standard_error(alone)
+        text = f'The teacher has {mean(taught):.1f}, the student alone {mean(alone):.1f}'
+        if ahead > 0:
+            text += f': a lead of {ahead:.1f} points' + (f' (± {error:.1f})' if error is not None else '')
+        if ahead < max(1.0, 2 * (error or 0)):
+            hardly = 'hardly' if ahead > 0 else 'not'
+            text += f'. **The teacher is {hardly} ahead, so these rows show little of distillation.**'
+        return [text if text.endswith('*') else f'{text}.', '']
 
     def row(self, row: Row) -> list[str]:
         """A line of the table."""
@@ -159,6 +163,11 @@ class Printed:
 def spread(values: Sequence[float]) -> str:
     """Mean, and the lowest and highest of several."""
     return f'{mean(values):.1f}' + (f' ({min(values):.1f} to {max(values):.1f})' if len(values) > 1 else '')
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Of their mean; unknown of a single one."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def explained(result: dict) -> str:

@@ -48,6 +48,8 @@ class Trainer:
         """Run it if that is still to be done; say how it went."""
         if self.is_finished(training):
             return 'is finished'
+        if self.results.read().get(training.name, {}).get('state') == DIVERGED:
+            return f'has diverged; without its line in {self.results.path} it is trained again'
         if time.monotonic() >= self.deadline:
             return 'is not run: the time is up'
         if training.teacher and not self.is_finished(training.teacher):

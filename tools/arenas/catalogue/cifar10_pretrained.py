@@ -28,7 +28,7 @@ def prepare() -> None:
     """Say how to get what is missing."""
     for path in Path('data/cifar10.npz'), Path('data/mobilenet-v2_mmpretrain.pth'):
         if not path.is_file():
-            raise UserError(f'{path} does not exist; docs/data.md, "CIFAR-10", says how to get it.')
+            raise UserError(f'{path} does not exist; docs/data.md, "CIFAR-100 and CIFAR-10", says how to get it.')
 
 
 ARENA = Arena(

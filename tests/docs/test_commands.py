@@ -44,7 +44,7 @@ RUN_BY = {  # the programs of all other commands, and who runs them
     'tools/dataset_converters/identities.py': 'tests/tools/test_identities.py',
     'tools/model_converters/faces.py': 'tests/tools/test_face_converter.py',
     'tools/model_converters/mobilenet_v2.py': 'tests/tools/test_mobilenet_v2.py',
-    'tools/save_teacher_heads.py': 'tests/integration/test_mhkd_digits.py',
+    'tools/save_teacher_heads.py': 'tests/tools/test_save_teacher_heads.py',
 }
 RUN_BY_NOBODY = {
     'make test-long': 'takes hours; before a release',

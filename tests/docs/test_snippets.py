@@ -249,6 +249,8 @@ def failing(text: str, folder: Path) -> list[str]:
 )
 def test_wrong_configs_are_found(text, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for pair in ('detectors', 'faces'):  # one is enough
+        monkeypatch.delitem(PAIRS, pair)
     found = failing(text, tmp_path)
     assert found
     assert any(said in one for one in found), found

@@ -13,6 +13,9 @@ TOGETHER = "[['layer1','layer2','layer3']{}]"
 NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
 TEACHER = Row('teacher', 'Teacher, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
 ALONE = Row('alone', 'Student alone', 'baselines/resnet20_cifar100', teacher=None)
+AS_COSTLY = Row(
+    'alone30', 'Student alone, 30 epochs: as many core-seconds as FeatureKD', ALONE.config, length(30), teacher=None
+)
 
 
 def lever(key: str, title: str, stages: str, lengths: str, seeds: tuple[int, ...] = (0, 1), **more: object) -> Row:
@@ -90,6 +93,7 @@ NO_LABELS = lever(
 MAIN = [
     TEACHER,
     ALONE,
+    AS_COSTLY,
     *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW),
     Row('sskd-mhkd', 'SSKD, then MHKD', 'mhkd/sskd-mhkd_resnet56_resnet20_cifar100', NARROW['mhkd']),
     NO_LABELS,

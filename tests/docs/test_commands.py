@@ -51,6 +51,8 @@ RUN_BY_NOBODY = {
     'make soak': 'takes hours; before a release',
     'make format': 'changes files',
     'git': 'the reader has the repository',
+    'curl': 'the network',
+    'unzip': 'what the network gave',
     'cd': 'the same',
     'pip': 'the network; its extra is checked below',
     '.venv/bin/pre-commit': 'the network',

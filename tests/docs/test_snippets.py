@@ -226,7 +226,8 @@ def test_configs_are_built_and_planned(block, tmp_path, monkeypatch):
 @pytest.mark.parametrize('block', [one for one in PYTHON if not one.quoted and not is_config(one)], ids=ids)
 def test_code_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('torchvision.datasets.CIFAR10', lambda *_, **__: SMALL_SET)
+    for kind in ('CIFAR10', 'CIFAR100'):
+        monkeypatch.setattr(f'torchvision.datasets.{kind}', lambda *_, **__: SMALL_SET)
     (tmp_path / 'data').mkdir()
     exec(compile(block.text, str(block), 'exec'), dict(np=np))
 

@@ -378,7 +378,7 @@ def test_the_picture_and_the_table_have_what_was_trained(lab, tmp_path):
     lines += [json.dumps(line('sskd', 1, 0.41)), json.dumps(line('featurekd', 0, 0.4, state='cut'))]
     (tmp_path / 'cpu').mkdir()
     (tmp_path / 'cpu' / 'bccd.jsonl').write_text('\n'.join(lines))
-    blood = lab.gains.gains_of(tmp_path)[1]
+    blood = lab.gains.gains_of(tmp_path)[0]
     lab.picture.write_picture([blood], tmp_path / 'gains.svg')
     picture = ElementTree.parse(tmp_path / 'gains.svg').getroot()
     bars = [float(each.get('width')) for each in picture.iter('{http://www.w3.org/2000/svg}rect')]

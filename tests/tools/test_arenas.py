@@ -122,7 +122,7 @@ def test_what_goes_wrong_is_recorded_and_the_rest_goes_on(small, lab):
         kd="raise SystemExit('no such thing')",
         sskd='import time; time.sleep(60)',
     )
-    run = trainer(lab, scripts, seconds=4)
+    run = trainer(lab, scripts, seconds=8)
     failed = lab.run.run_side_by_side(small.trainings(seeds=[0]), 4, run)
     found = run.results.read()
     assert found['alone_s0']['state'] == 'diverged'

@@ -13,6 +13,7 @@ from mmkd.utils.durations import duration
 
 LEARNED = 0.5  # a stage whose R squared is lower has not learned its feature
 FEWEST = 100  # fewer iterations may be too few to learn
+ROSE = 1.1  # times the loss at the start: a loss above it at the end is no chance
 
 
 @dataclass
@@ -96,7 +97,15 @@ class StageReport:
                 f'a stage that has learned explains more than {LEARNED}. {cures}'
             ]
         done = self.before + self.row.iterations
-        if self.explained and done < FEWEST:
+        if not self.explained:  # what learns from labels may have terms whose weights grow
+            return []
+        if done >= FEWEST and not self.before and float(self.row.last) > ROSE * float(self.row.first):
+            return [
+                f'Stage {self.row.name} diverged: its loss was {self.row.first} at the start and is {self.row.last} at '
+                'the end. Clip its gradients (optim_wrapper.clip_grad=dict(max_norm=5)) or lower its rate '
+                '(default_hooks.stages.overrides).'
+            ]
+        if done < FEWEST:
             return [f'Stage {self.row.name} had {done} iterations, fewer than {FEWEST}. {cures}']
         return []
 

@@ -147,6 +147,27 @@ def test_a_stage_that_does_not_learn_is_told_with_a_cure(clock, r2, iterations, 
         assert re.search(f'^Stage {said}.*default_hooks.stages.lengths.*mmkd.FeatureKD', warning)
 
 
+@pytest.mark.parametrize(
+    ('first', 'last', 'iterations', 'before', 'r2', 'told'),
+    [
+        (2.0, 2.21, 100, 0, 0.65, True),
+        (2.0, 2.19, 100, 0, 0.65, False),
+        (2.0, 9.0, 99, 0, None, False),
+        (2.0, 9.0, 100, 0, None, False),  # it learns from labels, and the weights of its terms may grow
+        (2.0, 9.0, 100, 1, 0.65, False),  # what it began with was not seen
+    ],
+)
+def test_a_stage_whose_loss_rises_is_told_with_a_cure(clock, first, last, iterations, before, r2, told):
+    report = StageReport()
+    report.begin('layer4', before)
+    learn(report, clock, [first] + [last] * (iterations - 1))
+    report.see_validation({} if r2 is None else {'r2_layer4': r2})
+    report.end()
+    diverged = 'Stage layer4 diverged: its loss was 2 at the start and is 2.21 at the end.'
+    assert [warning.startswith(diverged) for warning in report.warnings] == [True] * told
+    assert all('optim_wrapper.clip_grad=dict(max_norm=5)' in warning for warning in report.warnings)
+
+
 def test_a_resumed_stage_tells_only_what_it_saw_and_says_so(clock):
     report = StageReport()
     report.begin('layer2')  # when the checkpoint is loaded,

@@ -22,6 +22,13 @@ METHODS = rows(
     ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
     changes={'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}},
 )
+CLIPPED = Row(
+    'sskd-clipped',
+    'SSKD, gradients clipped at a norm of 5',
+    'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px',
+    {'optim_wrapper.clip_grad.max_norm': 5.0},
+    (0,),
+)
 
 
 def prepare() -> None:
@@ -45,5 +52,5 @@ student where not said otherwise. MHKD's heads are 32 channels wide. Top-1 in pe
         'default_hooks.checkpoint.interval': 5,
     },
     prepare=prepare,
-    tables=[Table('', [TEACHER, ALONE, LONGER, *METHODS])],
+    tables=[Table('', [TEACHER, ALONE, LONGER, *METHODS, CLIPPED])],
 )

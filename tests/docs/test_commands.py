@@ -210,7 +210,7 @@ WRONG = {
     "make demo DEMO_ARGS='--sed 1'": SystemExit,
     'tools/slurm_train.sh PARTITION JOB CONFIG': AssertionError,
     'mmkd report WORKDIR': AssertionError,
-    'curl x': AssertionError,
+    'aria2c x': AssertionError,
 }
 
 

@@ -56,7 +56,7 @@ lock: $(VENV)/.venv  ## choose the pinned versions anew; tests decide whether th
 		requirements/dev.txt requirements/docs.txt -c requirements/pins.txt -o requirements/lock.txt
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/jupyter_execute *.egg-info
 
 # The stamps are made last, so an interrupted set-up is done again.
 $(VENV)/.venv:

@@ -9,7 +9,7 @@ html_theme = 'furo'
 html_title = f'mmkd {release}'
 html_static_path = ['_static']
 html_css_files = ['wide_tables.css']
-exclude_patterns = ['_build']
+exclude_patterns = ['_build', 'jupyter_execute']  # what builds write
 
 # The tutorial is run in a folder of its own whenever the pages are built; a cell that fails stops the build.
 nb_execution_mode = 'force'

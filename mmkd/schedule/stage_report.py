@@ -86,6 +86,15 @@ class StageReport:
     @property
     def warnings(self) -> list[str]:
         """Describe what the finished stage failed to learn, and the cures."""
+        done = self.before + self.row.iterations
+        if not self.explained:  # what learns from labels may have terms whose weights grow
+            return []
+        if done >= FEWEST and not self.before and float(self.row.last) > ROSE * float(self.row.first):
+            return [
+                f'Stage {self.row.name} diverged: its loss was {self.row.first} at the start and is {self.row.last} at '
+                'the end. Clip its gradients (optim_wrapper.clip_grad=dict(max_norm=5)) or lower its rate '
+                '(default_hooks.stages.overrides).'
+            ]
         cures = (
             'Give it longer (default_hooks.stages.lengths) or a higher rate '
             '(default_hooks.stages.overrides), or use mmkd.FeatureKD, which learns features and labels together.'
@@ -95,15 +104,6 @@ class StageReport:
             return [
                 f'Stage {self.row.name} has hardly learned: of the variance of what it mimics, {", ".join(weak)}; '
                 f'a stage that has learned explains more than {LEARNED}. {cures}'
-            ]
-        done = self.before + self.row.iterations
-        if not self.explained:  # what learns from labels may have terms whose weights grow
-            return []
-        if done >= FEWEST and not self.before and float(self.row.last) > ROSE * float(self.row.first):
-            return [
-                f'Stage {self.row.name} diverged: its loss was {self.row.first} at the start and is {self.row.last} at '
-                'the end. Clip its gradients (optim_wrapper.clip_grad=dict(max_norm=5)) or lower its rate '
-                '(default_hooks.stages.overrides).'
             ]
         if done < FEWEST:
             return [f'Stage {self.row.name} had {done} iterations, fewer than {FEWEST}. {cures}']

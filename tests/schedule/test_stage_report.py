@@ -151,6 +151,7 @@ def test_a_stage_that_does_not_learn_is_told_with_a_cure(clock, r2, iterations, 
     ('first', 'last', 'iterations', 'before', 'r2', 'told'),
     [
         (2.0, 2.21, 100, 0, 0.65, True),
+        (2.0, 2.21, 100, 0, 0.12, True),  # a higher rate, the cure of a low R2, would make it worse
         (2.0, 2.19, 100, 0, 0.65, False),
         (2.0, 9.0, 99, 0, None, False),
         (2.0, 9.0, 100, 0, None, False),  # it learns from labels, and the weights of its terms may grow

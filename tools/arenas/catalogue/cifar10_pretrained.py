@@ -7,6 +7,7 @@ from methods import rows
 
 from mmkd.errors import UserError
 
+SSKD = 'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px'
 TEACHER = Row(
     'teacher',
     'Teacher, 3 epochs, ImageNet weights',
@@ -18,14 +19,14 @@ TEACHER = Row(
 ALONE = Row('alone', 'Student alone', 'baselines/resnet18-w16_cifar10-64px', teacher=None)
 LONGER = Row('alone30', 'Student alone, 30 epochs', ALONE.config, {'train_cfg.max_epochs': 30}, (0,), None)
 METHODS = rows(
-    'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px',
+    SSKD,
     ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
     changes={'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}},
 )
 CLIPPED = Row(
     'sskd-clipped',
     'SSKD, gradients clipped at a norm of 5',
-    'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px',
+    SSKD,
     {'optim_wrapper.clip_grad.max_norm': 5.0},
     (0,),
 )

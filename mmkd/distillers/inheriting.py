@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmkd.distillers.head_trial import border_of, inner_part, scores_of_both
 from mmkd.errors import UserError
-from mmkd.features.adapters import LinearMap
+from mmkd.features.adapters import LinearMap, module_key
 from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit, alike, class_rows, folded, inherit, layers_outside, state_of
 from mmkd.stages.pairing import in_neck
@@ -124,7 +124,7 @@ class Inheritance:
             return ''
         networks = self.distiller.networks
         own = state_of(networks.student, networks.plan.head)
-        maps = [module for module in networks.extras.modules() if isinstance(module, LinearMap)]
+        maps = self._maps()
         rows = class_rows(classes, networks.teacher.classes)
         networks.student.load_state_dict(inherit(own, self.teacher_head, maps, rows), strict=False)
         multiplied = folded(own, self.teacher_head, maps)
@@ -145,6 +145,17 @@ class Inheritance:
                 "scores differ, since the maps between the features do not turn the student's padded zeros into zeros"
             )
         return f'{said}.'
+
+    def _maps(self) -> list[LinearMap]:
+        """The maps that the head may read through; between equal widths, where shapes do not tell, the last stage's."""
+        networks = self.distiller.networks
+        last = module_key(networks.plan.stages[-1].name)
+        return [
+            module
+            for name, module in networks.extras.named_modules()
+            if isinstance(module, LinearMap)
+            if module.width != len(module.weight) or name.split('.')[0] == last
+        ]
 
     def reads_one_map(self) -> bool:
         """Whether the head could be inherited if all levels of the last feature shared one map."""

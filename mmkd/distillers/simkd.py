@@ -34,7 +34,7 @@ class SimKD(Distiller):
     def __init__(self, student: dict, teacher: dict, mimic_loss: dict | None = None, **kwargs):
         super().__init__(student, teacher, **kwargs)
         self.inheritance = Inheritance(self, wanted=True, needed=True)
-        comparison = Comparison(self.networks, Projector)
+        comparison = Comparison(self.networks, lambda own, theirs: Projector(own.width, theirs.width))
         self.mimicking = StageMimicking(self.networks, mimic_loss or dict(type='mmkd.SimKDLoss'), comparison=comparison)
         self.objectives = [self.mimicking, OwnLoss(self.networks, [])]
 

@@ -10,8 +10,9 @@ of the same images, and the student's number format. For each tensor, in this or
    teacher's prefix tokens that the student has no counterpart for are copied from the teacher, so
    that no loss sees a difference there and no gradient comes from it.
 4. **Widths** that differ are joined by a linear map of each position, the least-squares fit to the
-   teacher's feature, renewed with each batch. Equal widths get none. Each level of a pyramid has its own, or all
-   have one: a head that reads all of them can be multiplied with one only.
+   teacher's feature, renewed with each batch. Equal widths get one only where the student's feature has no numbers
+   below 0, as after a ReLU, and the teacher's has: the student could never reach those. Each level of a pyramid has
+   its own, or all have one: a head that reads all of them can be multiplied with one only.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,13 +29,14 @@ from mmkd.features.least_squares import LeastSquares
 from mmkd.features.projector import Projector
 
 LinearMap = LeastSquares | Projector
-MapOf = Callable[[int, int], LinearMap | None]
-"""Makes the map between features of two widths, if there is one."""
+MapOf = Callable[[Layout, Layout], LinearMap | None]
+"""Makes the map from the student's channels to the teacher's, if there is one."""
 
 
-def fitted_map(width: int, new_width: int) -> LeastSquares | None:
-    """The least-squares fit, where widths differ."""
-    return None if width == new_width else LeastSquares(width, new_width)
+def fitted_map(student: Layout, teacher: Layout) -> LeastSquares | None:
+    """The least-squares fit, where widths differ or the student lacks the numbers below 0."""
+    reaches = student.signed or not teacher.signed
+    return None if student.width == teacher.width and reaches else LeastSquares(student.width, teacher.width)
 
 
 class Adapter(nn.Module):
@@ -47,7 +49,7 @@ class Adapter(nn.Module):
         (height, columns), (teacher_height, teacher_columns) = student.grid, teacher.grid
         same_aspect = height * teacher_columns == teacher_height * columns
         self.same_layout = student.prefix == teacher.prefix and (student.prefix is None or same_aspect)
-        self.project = map_of(student.width, teacher.width)
+        self.project = map_of(student, teacher)
         self.fits = isinstance(self.project, LeastSquares)  # else the adapters that share it do, or nothing
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -146,8 +148,8 @@ def build_adapter(
     """The adapter of a pair of stages: called with both features, it gives the student's in the teacher's shape.
 
     Of pyramids, each of the student's levels mimics the teacher's of the nearest stride, of two the coarser. It has no
-    parameters where no widths differ, and returns the very tensors where nothing differs. With ``one_map`` all levels
-    of such a pyramid share one, if they can. ``map_of`` makes other maps between the widths.
+    parameters for an optimizer, and returns the very tensors where nothing differs. With ``one_map`` all levels
+    of such a pyramid share one, if they can. ``map_of`` makes other maps between the channels.
     """
     layouts = [Layout.of(student, shape) for shape in student.shapes]
     targets = [Layout.of(teacher, shape) for shape in teacher.shapes]

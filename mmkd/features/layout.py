@@ -29,6 +29,10 @@ class StageLike(Protocol):
     def grid(self) -> tuple[int, int] | None:
         """(H, W) of the finest tensor, so that L tokens are prefix tokens and H*W positions; None for a head."""
 
+    @property
+    def signed(self) -> bool:
+        """Whether it has numbers below 0."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -42,6 +46,7 @@ class Layout:
     grid: tuple[int, int]
     prefix: int | None = None
     channels_last: bool = False  # a map of shape (H, W, C)
+    signed: bool = True  # whether it has numbers below 0
 
     @classmethod
     def of(cls, stage: StageLike, shape: tuple[int, ...]) -> 'Layout':
@@ -57,10 +62,10 @@ class Layout:
         if len(shape) == 3:
             channels_last = shape[:2] in grids and shape[1:] not in grids
             width, *size = (shape[2], *shape[:2]) if channels_last else shape
-            return cls(stage.name, width, (size[0], size[1]), channels_last=channels_last)
+            return cls(stage.name, width, (size[0], size[1]), None, channels_last, stage.signed)
         tokens, width = shape
         rows, columns = next(grid for grid in grids if grid[0] * grid[1] <= tokens)
-        return cls(stage.name, width, (rows, columns), prefix=tokens - rows * columns)
+        return cls(stage.name, width, (rows, columns), tokens - rows * columns, signed=stage.signed)
 
     def size(self, tensor: Tensor) -> tuple[int, int]:
         """The height and width of a tensor."""

@@ -18,7 +18,7 @@ class Comparison:
 
     Args:
         networks: Both, with their stages paired.
-        map_of: Makes the map between two widths.
+        map_of: Makes the map from the student's channels to the teacher's.
     """
 
     def __init__(self, networks: Networks, map_of: MapOf = fitted_map):

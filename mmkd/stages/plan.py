@@ -26,6 +26,7 @@ class Stage:
         grid: Rows and columns of that tensor; of ``L`` tokens the first ``L - rows * columns`` lie outside the image.
         parameters: Names of its parameters in the network.
         modules: Names of the modules that lie wholly inside.
+        signed: Whether the feature has numbers below 0; after a ReLU it has none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Stage:
     grid: tuple[int, int] | None
     parameters: tuple[str, ...]
     modules: tuple[str, ...]
+    signed: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,11 @@ def plan_stages(network: nn.Module, inputs: Tensor, ends: Sequence[str] | None =
         del cuts[max(min(empty) - 1, 0)]
         parameters, modules = _share_out(network, calls, cuts)
 
-    def stage(k: int, name: str, end: str, call: int, shapes: Any, stride: int | None, grid: Any) -> Stage:
+    def stage(
+        k: int, name: str, end: str, call: int, shapes: Any, stride: int | None, grid: Any, signed: bool = True
+    ) -> Stage:
         held, inside = ([name for name, its in of.items() if its == k] for of in (parameters, modules))
-        return Stage(name, end, call, shapes, stride, grid, tuple(held), tuple(inside))
+        return Stage(name, end, call, shapes, stride, grid, tuple(held), tuple(inside), signed)
 
     stages = [
         stage(
@@ -89,6 +93,7 @@ def plan_stages(network: nn.Module, inputs: Tensor, ends: Sequence[str] | None =
             cut.shapes,
             round(cut.stride),
             cut.grid or (1, 1),
+            cut.signed,
         )
         for k, cut in enumerate(cuts)
     ]

@@ -5,6 +5,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmkd.errors import UserError
+from mmkd.features.least_squares import LeastSquares
 from mmkd.heads.inherited import CannotInherit
 from mmkd.objectives.objective import Step
 from tests.mmdet_detectors import as_in_a_run, plain_model
@@ -111,6 +112,15 @@ def test_equal_widths_are_copied_and_no_map_is_spoken_of():
     student['neck'].update(in_channels=[8, 16, 32, 64])
     distiller, inputs = learned(student, teacher)
     assert distiller.inherit_head(inputs) == "The student's head is now the teacher's."
+
+
+def test_a_map_of_an_earlier_stage_between_equal_widths_is_not_multiplied_into_the_head():
+    distiller, inputs = learned(detector(neck=12), detector(neck=20))
+    earlier = LeastSquares(24, 24)  # as wide as what the last convolutions of the head read
+    earlier.weight.normal_()
+    distiller.extras['earlier'] = earlier
+    assert "now the teacher's, times the maps" in distiller.inherit_head(inputs)
+    assert all(equal_inside(*pair) for pair in scores_of_both(distiller, inputs))
 
 
 def test_maps_that_are_all_border_are_refused():

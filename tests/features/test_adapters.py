@@ -14,11 +14,11 @@ sides = st.integers(1, 6)
 layouts = st.tuples(st.integers(1, 6), sides, sides, st.one_of(st.none(), st.integers(0, 3)))
 
 
-def stage(*levels, name='stage'):
+def stage(*levels, name='stage', signed=True):
     """Shapes: (C, H, W) for maps and (C, H, W, prefix tokens) for tokens."""
     shapes = tuple(level[:3] if len(level) == 3 else (level[3] + level[1] * level[2], level[0]) for level in levels)
     grid = max(level[1:3] for level in levels)
-    return SimpleNamespace(name=name, shapes=shapes, grid=grid, stride=round(32 / max(grid)))
+    return SimpleNamespace(name=name, shapes=shapes, grid=grid, stride=round(32 / max(grid)), signed=signed)
 
 
 def features(of, batch=2, seed=0, dtype=torch.float32):
@@ -44,6 +44,22 @@ def test_nothing_differs(level):
     result, adapter, student, _ = adapt(stage(level), stage(level))
     assert result is student
     assert not adapter.state_dict()
+
+
+@pytest.mark.parametrize('level', [(3, 4, 4), (3, 4, 2, 1)], ids=['map', 'tokens'])
+@pytest.mark.parametrize(('own', 'theirs', 'fits'), [(False, True, True), (False, False, False), (True, False, False)])
+def test_what_is_never_below_0_is_mapped_to_what_is(level, own, theirs, fits):
+    adapter = build_adapter(stage(level, signed=own), stage(level, signed=theirs))
+    assert adapter[0].fits == fits
+    assert isinstance(adapter[0].project, LeastSquares) == fits
+
+
+def test_after_a_relu_a_teacher_of_equal_width_is_explained_below_0_too():
+    student, teacher = stage((3, 8, 8), signed=False), stage((3, 8, 8))
+    own = features(student)[0].relu()
+    target = own.flip(1) * torch.tensor([2.0, -3, 1])[:, None, None] - 0.5  # linear in the student's
+    (result,) = build_adapter(student, teacher)((own,), (target,))
+    torch.testing.assert_close(result, target, rtol=0, atol=5e-3)
 
 
 def test_widths_of_maps():
@@ -182,7 +198,7 @@ def test_pyramid_of_tokens():
 
 
 def test_maps_with_their_channels_last():
-    first, last = stage((5, 3, 4)), SimpleNamespace(name='last', shapes=((3, 4, 5),), grid=(3, 4))
+    first, last = stage((5, 3, 4)), SimpleNamespace(name='last', shapes=((3, 4, 5),), grid=(3, 4), signed=True)
     result, adapter, student, _ = adapt(last, first)
     assert torch.equal(result, student.permute(0, 3, 1, 2))
     assert not adapter.state_dict()
@@ -216,7 +232,7 @@ def test_each_level_of_a_pyramid_mimics_the_nearest(student, teacher, partners):
 
 def test_a_vector_is_no_feature():
     with pytest.raises(UserError, match=r'head: .* has the shape \(10,\)'):
-        build_adapter(SimpleNamespace(name='head', shapes=((10,),), grid=(1, 1)), stage((3, 8, 8)))
+        build_adapter(SimpleNamespace(name='head', shapes=((10,),), grid=(1, 1), signed=True), stage((3, 8, 8)))
 
 
 @settings(max_examples=60, deadline=None)

@@ -44,7 +44,7 @@ def test_the_cosine_is_that_of_the_best_map():
 
 def test_maps_tokens_and_pyramids_are_averaged_to_positions():
     def stage(*shapes, grid):
-        return SimpleNamespace(name='stage', shapes=shapes, stride=8, grid=grid)
+        return SimpleNamespace(name='stage', shapes=shapes, stride=8, grid=grid, signed=True)
 
     image = torch.arange(2 * 3 * 8 * 8.0).reshape(2, 3, 8, 8)
     rows = pooled(stage((3, 8, 8), grid=(8, 8)), (image,))

@@ -477,6 +477,13 @@ def test_named_ends_replace_those_found():
     assert plan_stages(network, inputs, []).stages == ()
 
 
+def test_a_plan_tells_whether_a_feature_has_numbers_below_0():
+    network, inputs = make('ResNet')
+    plan = plan_stages(network, inputs, ['layer1', 'layer2.0.bn2', 'layer3.1'])
+    assert [stage.signed for stage in plan.stages] == [False, True, False]
+    assert not plan_stages(network, inputs, ['neck']).stages[0].signed  # of vectors, too
+
+
 def test_a_vector_ends_a_stage_where_it_is_named():
     network, inputs = make('ResNet')
     network.eval()

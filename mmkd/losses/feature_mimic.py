@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
@@ -29,9 +30,15 @@ KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+LARGEST = 100.0
+"""The summed variance of a stage's channels from which on its gradients would grow too large for a recipe's rate."""
+
+
 def by_tensor(teacher: Tensor, variance_of: Callable[[Tensor], Tensor]) -> Tensor:
-    """The teacher's standard deviation where that is above 1."""
-    return variance_of(teacher.flatten()[None]).sqrt().clamp(min=1).squeeze()
+    """The root of the teacher's variance, or of its channels' summed one over LARGEST, where that is above 1."""
+    mean = variance_of(teacher.flatten()[None]).squeeze()
+    summed = variance_of(teacher.movedim(1, 0).flatten(1)).sum()
+    return torch.maximum(mean, summed / LARGEST).clamp(min=1).sqrt()
 
 
 def by_variance(teacher: Tensor, variance_of: Callable[[Tensor], Tensor]) -> Tensor:
@@ -46,9 +53,10 @@ SCALES = {'tensor': by_tensor, 'variance': by_variance}
 class FeatureMimicLoss(FeatureLoss):
     """The distance between a student's feature and the teacher's, which must have the same shape.
 
-    Scale: where the teacher's tensor has a standard deviation above 1 in this batch, in training that of all processes,
-    both features are divided by it.
-    Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges. With
+    Scale: where the teacher's tensor has a variance above 1 in this batch, in training that of all processes, or its
+    channels' variances sum to more than 100, both features are divided so that they have not.
+    Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges; many
+    channels make the student's weights grow so that it diverges later, when its head learns. With
     ``scale='variance'`` the squared differences sum to the part of the teacher's variance that the student does not
     explain, so stages of any width weigh the same where they are learned together.
 

@@ -43,9 +43,13 @@ def pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
     return draw(*shape), draw(*shape).flip(0)
 
 
+OTHER_AXES = {2: 0, 3: (0, 1), 4: (0, 2, 3)}  # than the channels', by the number of axes
+
+
 def expected(kind, student, teacher):
     student, teacher = student.double().numpy(), teacher.double().numpy()
-    scale = max(1, ((teacher - teacher.mean()) ** 2).mean() ** 0.5)
+    summed = ((teacher - teacher.mean(OTHER_AXES[teacher.ndim], keepdims=True)) ** 2).sum() / positions(teacher)
+    scale = max(1, ((teacher - teacher.mean()) ** 2).mean(), summed / 100) ** 0.5
     return EXPECTED[kind](student / scale, teacher / scale)
 
 
@@ -114,6 +118,16 @@ def test_large_features_are_scaled_to_one_deviation_and_small_ones_left_alone(ki
     assert loss(100 * student, 100 * teacher).item() == pytest.approx(loss(student, teacher).item(), rel=1e-4)
     small = EXPECTED[kind](0.01 * student.double().numpy(), 0.01 * teacher.double().numpy())
     assert loss(0.01 * student, 0.01 * teacher).item() == pytest.approx(small, rel=1e-4)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('shape', [(3, 250, 4, 2), (3, 7, 250), (9, 250)], ids=SHAPES)
+def test_many_channels_are_scaled_to_a_summed_variance_of_100(kind, shape):
+    student, teacher = (0.45 * feature for feature in pair(*shape))  # each channel varies by less than 1
+    loss = FeatureMimicLoss(kind)(student, teacher).item()
+    assert loss == pytest.approx(expected(kind, student, teacher), rel=1e-5)
+    plain = EXPECTED[kind](student.double().numpy(), teacher.double().numpy())
+    assert loss == pytest.approx(plain, rel=1e-5) if kind == 'cosine' else loss < 0.9 * plain
 
 
 @pytest.mark.parametrize('weight', [0, 0.5, 3])

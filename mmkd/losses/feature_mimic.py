@@ -30,7 +30,7 @@ KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-LARGEST = 100.0
+LARGEST = 128.0
 """The summed variance of a stage's channels from which on its gradients would grow too large for a recipe's rate."""
 
 
@@ -54,7 +54,7 @@ class FeatureMimicLoss(FeatureLoss):
     """The distance between a student's feature and the teacher's, which must have the same shape.
 
     Scale: where the teacher's tensor has a variance above 1 in this batch, in training that of all processes, or its
-    channels' variances sum to more than 100, both features are divided so that they have not.
+    channels' variances sum to more than 128, both features are divided so that they have not.
     Without a norm at a stage's end features grow so large that training at a recipe's own learning rate diverges; many
     channels make the student's weights grow so that it diverges later, when its head learns. With
     ``scale='variance'`` the squared differences sum to the part of the teacher's variance that the student does not

@@ -23,13 +23,6 @@ METHODS = rows(
     ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
     changes={'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}},
 )
-CLIPPED = Row(
-    'sskd-clipped',
-    'SSKD, gradients clipped at a norm of 5',
-    SSKD,
-    {'optim_wrapper.clip_grad.max_norm': 5.0},
-    (0,),
-)
 
 
 def prepare() -> None:
@@ -53,5 +46,5 @@ student where not said otherwise. MHKD's heads are 32 channels wide. Top-1 in pe
         'default_hooks.checkpoint.interval': 5,
     },
     prepare=prepare,
-    tables=[Table('', [TEACHER, ALONE, LONGER, *METHODS, CLIPPED])],
+    tables=[Table('', [TEACHER, ALONE, LONGER, *METHODS])],
 )

@@ -13,7 +13,8 @@ from mmkd.utils.durations import duration
 
 LEARNED = 0.5  # a stage whose R squared is lower has not learned its feature
 FEWEST = 100  # fewer iterations may be too few to learn
-ROSE = 1.1  # times the loss at the start: a loss above it at the end is no chance
+EARLY = 25, 50  # iterations whose loss is the early one: those before have a map fitted to hardly more than themselves
+ROSE = 1.1  # times the early loss: a loss above it at the end is no chance
 
 
 @dataclass
@@ -56,6 +57,7 @@ class StageReport:
         self.row = _Row(name)
         self.before = before
         self.first: Tensor | None = None
+        self.early: list[Tensor] = []
         self.losses: deque[Tensor] = deque(maxlen=50)
         self.explained: dict[str, float] = {}  # R squared by stage, at the last validation
         self.started: float | None = None
@@ -78,6 +80,8 @@ class StageReport:
         self.losses.append(loss.detach())
         if self.first is None:
             self.first = self.losses[0]
+        if len(self.early) < EARLY[1]:
+            self.early.append(self.losses[-1])
 
     def see_validation(self, means: dict[str, float]) -> None:
         """Record the R squared of the current stages from a validation."""
@@ -89,10 +93,11 @@ class StageReport:
         done = self.before + self.row.iterations
         if not self.explained:  # what learns from labels may have terms whose weights grow
             return []
-        if done >= FEWEST and not self.before and float(self.row.last) > ROSE * float(self.row.first):
+        early = _mean(self.early[EARLY[0] :]) if done >= FEWEST and not self.before else float('inf')
+        if float(self.row.last) > ROSE * early:
             return [
-                f'Stage {self.row.name} diverged: its loss was {self.row.first} at the start and is {self.row.last} at '
-                'the end. Clip its gradients (optim_wrapper.clip_grad=dict(max_norm=5)) or lower its rate '
+                f'Stage {self.row.name} diverged: its loss was {early:.4g} after {EARLY[0]} iterations and is '
+                f'{self.row.last} at the end. Clip its gradients (optim_wrapper.clip_grad=dict(max_norm=5)) or lower its rate '
                 '(default_hooks.stages.overrides).'
             ]
         cures = (
@@ -121,7 +126,7 @@ class StageReport:
             return f'Stage {row.name} ends: nothing was left to do after the {done} before it was resumed.'
         tail = list(self.losses)[-max(1, row.iterations // 10) :]
         row.r2 = ' '.join(f'{value:.2f}' for value in self.explained.values())
-        row.first, row.last = f'{self.first.item():.4g}', f'{torch.stack(tail).float().mean().item():.4g}'
+        row.first, row.last = f'{self.first.item():.4g}', f'{_mean(tail):.4g}'
         uncounted = f'; not counted: {done} before it was resumed' if self.before else ''
         return (
             f'Stage {row.name} ends: {_iterations(row.iterations)} in {row.time}, {row.rate} images/s, '
@@ -147,6 +152,10 @@ class StageReport:
             line = '  '.join([name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:]))])
             lines.append(f'  {line}'.rstrip())
         return '\n'.join([*lines, *filter(None, [self.resumed])])
+
+
+def _mean(losses: list[Tensor]) -> float:
+    return torch.stack(losses).float().mean().item()
 
 
 def _iterations(count: int) -> str:

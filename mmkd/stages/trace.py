@@ -30,7 +30,7 @@ class Call:
     shapes: tuple[tuple[int, ...], ...] = ()
     grid: tuple[int, int] | None = None  # None also for vectors
     stride: float = 0.0
-    signed: bool = True  # whether the feature has numbers below 0
+    signed: bool = True
     pooled: bool = False  # whether the image was pooled to one pixel before or here
     roots: frozenset[Any] = frozenset()  # the autograd node of the feature when the call returned
     nodes: frozenset[Any] = frozenset()  # the nodes of all outputs
@@ -94,13 +94,13 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
         if grids := grids_of(feature):
             call.pooled = isinstance(module, _POOLS) or grids_of(maps_in(args, len(inputs))) == grids == [(1, 1)]
             call.shapes = tuple(tuple(tensor.shape[1:]) for tensor in feature)
-            call.signed = has_negatives(feature)
+            call.signed = is_signed(feature)
             call.grid = max(grids, key=math.prod)
             call.stride = math.sqrt(math.prod(image) / math.prod(call.grid))
             call.roots = frozenset(tensor.grad_fn for tensor in feature if tensor.grad_fn)
         elif not feature and (feature := feature_of(output, len(inputs))):  # vectors end a stage only where named
             call.shapes = tuple(tuple(tensor.shape[1:]) for tensor in feature)
-            call.signed = has_negatives(feature)
+            call.signed = is_signed(feature)
             call.stride = math.sqrt(math.prod(image))
             call.roots = frozenset(tensor.grad_fn for tensor in feature if tensor.grad_fn)
         call.nodes = frozenset(tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn)
@@ -124,9 +124,9 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
     return running[0].children, calls
 
 
-def has_negatives(feature: Feature) -> bool:
-    """Whether any number is below 0; after a ReLU none is."""
-    return any(bool((tensor < 0).any()) for tensor in feature)
+def is_signed(feature: Feature) -> bool:
+    """Whether it may have numbers below 0; after a ReLU it has none. Behind a norm that starts at zero all are 0."""
+    return any(bool((tensor < 0).any()) for tensor in feature) or not any(bool(tensor.any()) for tensor in feature)
 
 
 def extract(network: nn.Module, inputs: Tensor) -> Any:

@@ -36,9 +36,10 @@ LARGEST = 128.0
 
 def by_tensor(teacher: Tensor, variance_of: Callable[[Tensor], Tensor]) -> Tensor:
     """The root of the teacher's variance, or of its channels' summed one over LARGEST, where that is above 1."""
-    mean = variance_of(teacher.flatten()[None]).squeeze()
-    summed = variance_of(teacher.movedim(1, 0).flatten(1)).sum()
-    return torch.maximum(mean, summed / LARGEST).clamp(min=1).sqrt()
+    largest = variance_of(teacher.flatten()[None]).squeeze()
+    if teacher.shape[1] > LARGEST:  # fewer channels cannot vary more, relative to it, than the tensor
+        largest = torch.maximum(largest, variance_of(teacher.movedim(1, 0).flatten(1)).sum() / LARGEST)
+    return largest.clamp(min=1).sqrt()
 
 
 def by_variance(teacher: Tensor, variance_of: Callable[[Tensor], Tensor]) -> Tensor:

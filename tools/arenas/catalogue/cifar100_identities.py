@@ -16,6 +16,7 @@ LEARNS = {
     'train_cfg.max_epochs': 20,
     'train_cfg.val_interval': 10,
 }
+LEARNED = replace(teacher(TEACHER), options={'train_cfg.max_epochs': 8, 'train_cfg.val_interval': 4})
 ALONE = replace(alone(STUDENT), options=LEARNS)
 LONGER = replace(
     alone(STUDENT, 'alone40'),
@@ -27,15 +28,12 @@ COMPARED = rows(f'sskd/sskd_iresnet34-w16_{STUDENT}', METHODS, LEARNS)
 _ARENA = arena(
     title="Verification: CIFAR-100's classes as people",
     text=f"""80 classes to learn from, and the 2,000 test images of 20 other classes to verify, 32x32 pixels: 3,000
-pairs of one class and 3,000 of two, in ten folds of classes of their own. ArcFace's head without a margin, with which
-nothing was learned here; the embeddings of an image and its mirror image are summed. The teacher, iResNet-34, 16
-channels wide, learns 8 epochs from all 500 images a class; the
-students, iResNet-18, 8 channels wide, 20 epochs from {PHOTOS} a class. Accuracy in per cent at the end. It is a
-stand-in for faces, larger than the Olivetti faces.""",
+pairs of one class and 3,000 of two, in ten folds of classes of their own. ArcFace's head without a margin (with one
+neither network learned); the embeddings of an image and its mirror image are summed. The teacher, iResNet-34, 16
+channels wide, learns 8 epochs from all 500 images a class; the students, iResNet-18, 8 channels wide, 20 epochs from
+{PHOTOS} a class. Accuracy in per cent at the end. It is a stand-in for faces, larger than the Olivetti faces.""",
     data=DATA,
-    tables=[
-        Table('', [replace(teacher(TEACHER), options={'train_cfg.max_epochs': 8, 'train_cfg.val_interval': 4}), ALONE, LONGER, *COMPARED]),
-    ],
+    tables=[Table('', [LEARNED, ALONE, LONGER, *COMPARED])],
     seeds=(0, 1, 2),
 )
 

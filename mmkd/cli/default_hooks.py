@@ -1,4 +1,4 @@
-"""What a training gets of mmkd by itself: schedule, safe checkpoints, leaving at signals, one axis in the Visualizer."""
+"""What a training gets of mmkd by itself: schedule, safe checkpoints, leaving at signals, an axis in the Visualizer."""
 
 from typing import Any
 

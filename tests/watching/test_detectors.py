@@ -6,6 +6,7 @@ import cv2
 import pytest
 
 from mmkd.datasets import digits_coco
+from mmkd.watching.drawing import GAP, HEAD, SIDE
 from tests.distil_detectors import config_of, distil, plain, teacher  # noqa: F401  (fixtures)
 from tests.watching.recorder import RECORDED, recorded
 
@@ -62,6 +63,8 @@ def test_similarity_of_images_of_several_sizes(look):
 
 
 def test_pictures_of_features(look):
-    shown = look(dict(type='mmkd.FeatureMapsHook', images=3))
+    shown = look(dict(type='mmkd.FeatureMapsHook', images=4))
     names = [f'features_{stage}' for stage in STAGES[:-1]] + [f'features_neck_{level}' for level in range(3)]
     assert sorted(shown.pictures) == sorted((name, step) for name in names for step in (0, 6))
+    rows = [SIDE, SIDE * 24 // 64, SIDE * 24 // 64, SIDE]  # without what the images are padded with
+    assert shown.pictures['features_neck_1', 0].shape[0] == HEAD + sum(row + GAP for row in rows)

@@ -52,7 +52,7 @@ def read_session(folder: Path) -> Session | None:
 
 
 def _sort_in(record: dict, last: int, session: Session) -> None:
-    """Metrics are logged at epochs (0 in an iteration loop), the rest at iterations; all go on the axis of iterations."""
+    """Metrics are logged at epochs (0 in an iteration loop), the rest at iterations; all go on the iterations' axis."""
     values = {key: value for key, value in record.items() if key not in CLOCKS and isinstance(value, int | float)}
     measures = {key.removeprefix('val_'): value for key, value in values.items() if key.startswith('val_')}
     metrics = {key: value for key, value in values.items() if not key.startswith('val_') and not _is_empty(key, value)}

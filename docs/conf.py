@@ -6,6 +6,7 @@ release = __version__
 extensions = ['myst_nb']  # contains myst_parser
 myst_heading_anchors = 3
 html_theme = 'furo'
+html_show_copyright = False
 html_title = f'mmkd {release}'
 html_static_path = ['_static']
 html_css_files = ['wide_tables.css']

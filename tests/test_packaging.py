@@ -1,5 +1,6 @@
 """The files that ``pip install .`` installs, used without the checkout."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -7,7 +8,6 @@ import zipfile
 import pytest
 
 from tests.conftest import ROOT
-from tests.work_dirs import write_session
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +48,7 @@ def run(installed, tmp_path, code: str) -> str:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
@@ -93,7 +93,6 @@ def test_the_command_in_an_empty_folder(installed, tmp_path):
     start = 'from mmkd_command.main import main; sys.argv = ["mmkd", {}]; main()'
     assert run(installed, tmp_path, start.format('"configs", "sskd", "swin"')).startswith('mmkd::sskd/sskd_swin-small')
     assert 'mmkd.FeatureKD' in run(installed, tmp_path, start.format('"methods"'))
-    assert '--amp-dtype' in run(installed, tmp_path, start.format('"train", "--help"'))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,12 +107,23 @@ def test_core_requirements_name_neither_family(installed):
     assert not [line for line in core if 'mm' in line]
 
 
-STUDENT, TEACHER = 'mmkd::baselines/resnet18-w16_digits.py', 'mmkd::baselines/resnet18-w32_digits.py'
+SMALL = """
+_base_ = 'mmkd::baselines/resnet18-w16_digits.py'
+model = dict(
+    backbone=dict(stem_channels={width}, base_channels={width}),
+    head=dict(in_channels={width} * 8))
+train_dataloader = dict(batch_size=16, num_workers=0, persistent_workers=False, dataset=dict(indices=32))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(indices=40))
+test_dataloader = val_dataloader
+"""
+WORDS = ['student.py', '--teacher', 'teacher.py', 'teacher.pth', '--epochs', '7']
 COMMANDS = [
-    ['distill', STUDENT, '--teacher', TEACHER, 'teacher.pth', '--dry-run'],
-    ['compare', STUDENT, 'student.pth', '--cfg-options', 'test_dataloader.dataset.indices=16'],
-    ['report', 'run', '--images', '0'],
+    ['distill', *WORDS, '--dry-run'],
+    ['distill', *WORDS, '--out', 'mine.py', '--', '--work-dir', 'run'],
+    ['compare', 'teacher.py', 'teacher.pth', 'student.py', 'run/epoch_7.pth', '--out', 'comparison'],
+    ['report', 'run', '--images', '20'],
     ['doctor'],
+    ['train', '--help'],
 ]
 
 
@@ -121,12 +131,12 @@ def test_distill_compare_report_and_doctor_in_an_empty_folder(installed, tmp_pat
     """All in one process, for torch and the toolboxes take seconds to import."""
     pytest.importorskip('mmpretrain')
     pytest.importorskip('sklearn')
-    write_session(tmp_path / 'run')
+    for name, width in (('student', 4), ('teacher', 6)):
+        (tmp_path / f'{name}.py').write_text(SMALL.format(width=width))
     code = (
         'import torch; from mmpretrain import get_model; from mmkd.utils.configs import load_config\n'
-        f"for name, config in (('student', {STUDENT!r}), ('teacher', {TEACHER!r})):\n"
-        '    state = get_model(load_config(config), pretrained=False).state_dict()\n'
-        "    torch.save(dict(state_dict=state), f'{name}.pth')\n"
+        "state = get_model(load_config('teacher.py'), pretrained=False).state_dict()\n"
+        "torch.save(dict(state_dict=state), 'teacher.pth')\n"
         'from mmkd_command.main import main\n'
         f'for words in {COMMANDS}:\n'
         "    sys.argv = ['mmkd', *words]\n"
@@ -138,9 +148,18 @@ def test_distill_compare_report_and_doctor_in_an_empty_folder(installed, tmp_pat
     said = run(installed, tmp_path, code)
     for text in (
         'Forward and backward of 8 images',
-        'images/s',
+        'The config is mine.py; the training is: mmkd train mine.py --work-dir run',
         'The report is run/report.html',
         'mmkd can work here.',
+        '--amp-dtype',
     ):
         assert text in said
-    assert {path.name for path in tmp_path.iterdir()} == {'student.pth', 'teacher.pth', 'run'}
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {'student.py', 'teacher.py', 'teacher.pth', 'mine.py', 'run', 'comparison'}
+    compared = json.loads((tmp_path / 'comparison' / 'comparison.json').read_text())
+    assert [(network['name'], network['accuracy/top1'] >= 0) for network in compared['networks']] == [
+        ('teacher', True),
+        ('run', True),
+    ]
+    page = (tmp_path / 'run' / 'report.html').read_text()
+    assert all(f'id="{section}"' in page for section in ('figures', 'plan', 'similarity', 'classes', 'cost'))

@@ -1,9 +1,10 @@
-"""The hooks that a training gets if its config names none: schedule, safe checkpoints, leaving at signals."""
+"""What a training gets of mmkd by itself: schedule, safe checkpoints, leaving at signals, an axis in the Visualizer."""
 
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.visualization import MLflowVisBackend, WandbVisBackend
 
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
@@ -13,6 +14,11 @@ from mmkd.registry import MODELS
 SCHEDULE = dict(type='mmkd.StageScheduleHook')
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy configs name the class
 LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
+BACKENDS = {  # which forget the iteration
+    kind: f'mmkd.{backend.__name__}'
+    for backend in (WandbVisBackend, MLflowVisBackend)
+    for kind in (backend, backend.__name__, f'mmengine.{backend.__name__}')
+}
 
 
 def add_schedule(cfg: Config) -> None:
@@ -44,6 +50,14 @@ def add_safe_hooks(cfg: Config) -> None:
     if hooks['preemption'] is None:  # mmengine knows None for its own hooks only
         hooks.pop('preemption')
     cfg.default_hooks = hooks
+
+
+def add_backends(cfg: Config) -> None:
+    """Replace the Visualizer's backends that would draw scalars over the number of calls."""
+    visualizer = cfg.get('visualizer') or {}
+    for backend in visualizer.get('vis_backends') or ():
+        if isinstance(backend, dict) and (ours := BACKENDS.get(backend.get('type'))):
+            backend['type'] = ours
 
 
 def is_schedule(hook: Any) -> bool:

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from mmkd.checkpoints.safe_load import guarded
 from mmkd.cli import checks, data_checks, flags
-from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
+from mmkd.cli.default_hooks import add_backends, add_safe_hooks, add_schedule
 from mmkd.cli.error_keys import naming_config_keys
 from mmkd.cli.launch import is_first_process, prepare_launch
 from mmkd.cli.machine_errors import explain_dead_workers, explain_full_disk
@@ -36,6 +36,7 @@ def prepared(args: Namespace) -> Iterator[Runner]:
     add_schedule(cfg)
     checks.check_training(cfg)
     add_safe_hooks(cfg)
+    add_backends(cfg)
     flags.add_profile(cfg, args.profile)
     checks.check_work_dir(cfg.work_dir)
     if is_first_process(args.launcher):

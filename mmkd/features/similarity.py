@@ -7,15 +7,14 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from mmkd.features.capture import Feature
 from mmkd.features.layout import Layout, StageLike
 
-GRID = 4  # rows and columns that features are averaged to: resolutions are compared, and memory stays small
+GRID = 4  # rows and columns that features are brought to: any two resolutions are compared, and memory stays small
 _RIDGE = 1e-3  # of the mean variance
 
 
 def pooled(stage: StageLike, feature: Feature) -> Tensor:
     """A stage's feature as (images, positions, channels), the levels of a pyramid one after the other."""
-    levels = maps_of(stage, feature)
-    rows = [F.adaptive_avg_pool2d(level, (min(GRID, level.shape[2]), min(GRID, level.shape[3]))) for level in levels]
-    return torch.cat([level.flatten(2).transpose(1, 2) for level in rows if level.shape[1] == rows[0].shape[1]], dim=1)
+    rows = [F.adaptive_avg_pool2d(level, GRID).flatten(2).transpose(1, 2) for level in maps_of(stage, feature)]
+    return torch.cat([level for level in rows if level.shape[2] == rows[0].shape[2]], dim=1)
 
 
 def maps_of(stage: StageLike, feature: Feature) -> list[Tensor]:
@@ -60,7 +59,7 @@ def mapped_cosine(own: Tensor, other: Tensor) -> float:
 
     The map fits the even images best and is judged on the odd ones. Both are (images, positions, channels).
     """
-    if own.shape[1] != other.shape[1]:  # of other grids: only what both have in common, their mean
+    if own.shape[1] != other.shape[1]:  # of pyramids with other levels: only what both have in common, their mean
         own, other = own.mean(1, keepdim=True), other.mean(1, keepdim=True)
     (fit, judged), (target, wanted) = (
         (rows[0::2].flatten(0, 1).double(), rows[1::2].flatten(0, 1).double()) for rows in (own, other)

@@ -52,7 +52,7 @@ def read_session(folder: Path) -> Session | None:
 
 
 def _sort_in(record: dict, last: int, session: Session) -> None:
-    """Metrics are logged at epochs, the rest at iterations; both are put on the axis of iterations."""
+    """Metrics are logged at epochs (0 in an iteration loop), the rest at iterations; all go on the iterations' axis."""
     values = {key: value for key, value in record.items() if key not in CLOCKS and isinstance(value, int | float)}
     measures = {key.removeprefix('val_'): value for key, value in values.items() if key.startswith('val_')}
     metrics = {key: value for key, value in values.items() if not key.startswith('val_') and not _is_empty(key, value)}
@@ -60,8 +60,11 @@ def _sort_in(record: dict, last: int, session: Session) -> None:
     if measures:
         session.measures.append({**measures, 'iteration': step})
     if metrics:
-        at_epoch = session.log.per_epoch and (step < last or not session.training)
-        session.validation.append({**metrics, 'iteration': step * (session.log.per_epoch or 1) if at_epoch else step})
+        if per_epoch := session.log.per_epoch:
+            at = step * per_epoch if step < last or not session.training else step
+        else:
+            at = max(step, last)
+        session.validation.append({**metrics, 'iteration': at})
 
 
 def _is_empty(key: str, value: float) -> bool:

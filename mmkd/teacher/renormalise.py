@@ -17,7 +17,7 @@ class Renormalise:
 
     def __init__(self, student: nn.Module, teacher: nn.Module):
         (mean, std), (new_mean, new_std) = _normalisation(student), _normalisation(teacher)
-        self.swap = _swaps_channels(student) != _swaps_channels(teacher)
+        self.swap = swaps_channels(student) != swaps_channels(teacher)
         if self.swap:
             mean, std = mean.flip(0), std.flip(0)
         self.scale, self.shift = std / new_std, (mean - new_mean) / new_std
@@ -63,6 +63,6 @@ def _normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
     return preprocessor.get_buffer('mean').cpu(), preprocessor.get_buffer('std').cpu()
 
 
-def _swaps_channels(preprocessor: nn.Module) -> bool:
-    """mmpretrain and mmengine use different names."""
+def swaps_channels(preprocessor: nn.Module) -> bool:
+    """Whether a data preprocessor turns BGR into RGB; mmpretrain and mmengine use different names."""
     return bool(getattr(preprocessor, 'to_rgb', False) or getattr(preprocessor, '_channel_conversion', False))

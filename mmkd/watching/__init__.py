@@ -1,1 +1,1 @@
-"""What the Visualizer shows of both networks while they learn; optional, and only the list of hooks imports it."""
+"""What the Visualizer shows of both networks while they learn, and when; optional: only lists of names import it."""

@@ -7,7 +7,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import Tensor
+from torch import Size, Tensor
 from torch.utils.data import DataLoader, Subset
 
 from mmkd.distillers.base import Distiller
@@ -15,14 +15,16 @@ from mmkd.errors import UserError
 from mmkd.features.capture import Feature, run_to
 from mmkd.schedule.hook import StageScheduleHook
 from mmkd.stages.plan import Stage
+from mmkd.teacher.renormalise import swaps_channels
 from mmkd.utils.random_state import own_randomness
 
 
 @dataclass
 class Look:
-    """A batch of images, as the student sees it, and what both networks make of it at the ends of their stages."""
+    """A batch of images in RGB, the size they were padded to, and both networks' features at the stages' ends."""
 
-    inputs: Tensor
+    images: list[Tensor]
+    size: Size
     own: list[Feature]
     theirs: list[Feature]
 
@@ -113,5 +115,15 @@ class WatchingHook(Hook):
         for batch in self.loader:
             data = distiller.data_preprocessor(batch, False)
             inputs = networks.padded_for_both(data['inputs'])
+            own = run_to(networks.student, stages, inputs)
             theirs = networks.run_teacher(partners, inputs, data['data_samples'])
-            yield Look(inputs, run_to(networks.student, stages, inputs), theirs)
+            yield Look(_in_rgb(batch, swaps_channels(distiller.data_preprocessor)), inputs.shape[2:], own, theirs)
+
+
+def _in_rgb(batch: dict, swapped_later: bool) -> list[Tensor]:
+    """The images of a batch before preprocessing: those from files are BGR, others if the preprocessor turns them."""
+    samples = batch.get('data_samples') or [()] * len(batch['inputs'])
+    return [
+        image.flip(0) if swapped_later or 'img_path' in sample else image
+        for image, sample in zip(batch['inputs'], samples)
+    ]

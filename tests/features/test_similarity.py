@@ -39,7 +39,7 @@ def test_the_cosine_is_that_of_the_best_map():
     other = own @ torch.randn(5, 7) + 4
     assert mapped_cosine(own, other) > 0.999
     assert abs(mapped_cosine(own, torch.randn(20, 16, 7))) < 0.1
-    assert mapped_cosine(own, other.mean(1, keepdim=True)) > 0.999  # of another grid
+    assert mapped_cosine(own, other.mean(1, keepdim=True)) > 0.999  # of other levels
 
 
 def test_maps_tokens_and_pyramids_are_averaged_to_positions():
@@ -55,4 +55,12 @@ def test_maps_tokens_and_pyramids_are_averaged_to_positions():
     assert torch.equal(last, rows)
     assert torch.equal(pooled(stage((65, 3), grid=(8, 8)), (tokens,)), rows)
     two = pooled(stage((3, 8, 8), (3, 2, 2), grid=(8, 8)), (image, torch.zeros(2, 3, 2, 2)))
-    assert two.shape == (2, 20, 3)
+    assert two.shape == (2, 32, 3)
+
+
+def test_images_of_any_size_have_as_many_positions():
+    stage = SimpleNamespace(name='stage', shapes=((3, 8, 8),), stride=8, grid=(8, 8))
+    small = torch.randn(1, 3, 2, 2)
+    rows = pooled(stage, (small,))
+    assert rows.shape == pooled(stage, (torch.randn(1, 3, 9, 3),)).shape == (1, 16, 3)
+    assert torch.equal(rows[0, [0, 3, 12, 15]], small[0].flatten(1).T)  # each of a quarter of the positions

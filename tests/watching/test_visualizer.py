@@ -6,6 +6,7 @@ import torch
 
 from mmkd.errors import UserError
 from mmkd.reporting.run import read_run
+from mmkd.watching.drawing import GAP, HEAD, SIDE
 from mmkd.watching.feature_maps import FeatureMapsHook
 from mmkd.watching.similarity import SimilarityHook
 from tests.watching.recorder import RECORDED, recorded
@@ -78,22 +79,21 @@ def test_a_student_that_is_its_teacher_is_like_it(distil, teacher, plain):
 
 
 def test_pictures_of_features(distil):
-    """A row for each of the images: the image, the student's feature, the teacher's; each is drawn 128 wide."""
+    """A row for each of the images: the image, the student's feature, the teacher's."""
     hooks = [dict(type='mmkd.FeatureMapsHook', images=3)]
     runner = distil(hook=STAGES, custom_hooks=hooks, **SHORT, **RECORDED)
     runner.train()
     pictures = recorded(runner).pictures
     assert {name for name, _ in pictures} == {f'features_layer{number}' for number in (1, 2, 3, 4)}
     assert {step for _, step in pictures} == {0, 4, 8, 12, 16}
-    first = pictures['features_layer1', 0]
-    assert (first.shape, first.dtype) == ((3 * 128, 3 * 128, 3), np.uint8)
-    images = [first[row * 128 : (row + 1) * 128, :128] for row in range(3)]
-    assert len({image.tobytes() for image in images}) == 3
-    own, theirs = first[:128, 128:256], first[:128, 256:]
+    first, later = (pictures['features_layer1', step] for step in (0, 4))
+    assert (first.shape, first.dtype) == ((HEAD + 3 * (SIDE + GAP), 3 * (SIDE + GAP), 3), np.uint8)
+    images, own, theirs = np.split(first, 3, axis=1)
+    assert len({row.tobytes() for row in np.split(images[HEAD:], 3)}) == 3
     assert own.tobytes() != theirs.tobytes()
-    later = pictures['features_layer1', 4]
-    assert later[:128, 128:256].tobytes() != own.tobytes()  # the student has learned
-    assert later[:128, 256:].tobytes() == theirs.tobytes()  # the teacher has not
+    _, later_own, later_theirs = np.split(later, 3, axis=1)
+    assert later_own.tobytes() != own.tobytes()  # the student has learned
+    assert later_theirs.tobytes() == theirs.tobytes()  # the teacher has not
 
 
 def test_looking_changes_nothing(distil, tmp_path):
@@ -146,4 +146,4 @@ def test_tensorboard(distil, tmp_path):
     assert [(event.step, event.value) for event in events.Scalars('stage')][-2:] == [(9, 3), (16, 3)]
     assert [event.step for event in events.Scalars('loss_mimic_layer1')] == [1, 2, 3, 4, *range(9, 17)]
     assert [event.step for event in events.Scalars('val_cka_layer2')] == [0, 4, 8, 12, 16]
-    assert [(event.step, event.width) for event in events.Images('features_layer1')][-1] == (16, 384)
+    assert [(event.step, event.width) for event in events.Images('features_layer1')][-1] == (16, 3 * (SIDE + GAP))

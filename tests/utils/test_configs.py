@@ -188,6 +188,15 @@ model: !!python/object/apply:os.mkdir ['{tmp_path}/made']
     assert not (tmp_path / 'made').exists()
 
 
+def test_metafiles_are_read_by_compiled_code(write, monkeypatch):
+    """For a path in a toolbox, mmengine reads all of its metafiles: half a second in Python, for each path."""
+    pytest.importorskip('yaml._yaml')
+    pytest.importorskip('mmpretrain')
+    monkeypatch.delattr('yaml.scanner.Scanner.fetch_more_tokens')
+    cfg = load_config(write("_base_ = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'"))
+    assert cfg.model.backbone.depth == 18
+
+
 @pytest.mark.parametrize('name', ['dumped.yaml', 'dumped.yml', 'dumped.json'])
 def test_what_mmengine_dumps_is_read_again(write, tmp_path, name):
     cfg = load_config(write("a = dict(b=(1, (2, 'x')), c=[None, 1e-3, True], d='{1}')"))

@@ -1,6 +1,7 @@
 import os
 import runpy
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +28,26 @@ def no_collection():
     """Skip mmengine's garbage collection for each data set: a third of a second, most of a small run's start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('mmengine.dataset.base_dataset.gc', SimpleNamespace(collect=lambda: 0))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def one_look_around():
+    """Describe the machine once: for each Runner, mmengine starts compilers to ask for their versions."""
+    from mmengine.runner import runner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, 'collect_env', cache(runner.collect_env))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def each_metafile_once():
+    """For each config that inherits from a toolbox, mmengine reads all of that toolbox's metafiles."""
+    from mmengine.config import utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, '_get_cfg_metainfo', cache(utils._get_cfg_metainfo))
         yield
 
 

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 
+HEADS = dict(type='mmkd.AuxiliaryHead', width=8)  # by default 256: far more than these networks
 FROZEN = dict(type='mmkd.StageScheduleHook', unfreeze_last=False)  # as in the paper: most tests are about frozen parts
 
 

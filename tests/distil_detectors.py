@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 from tests.distil import FROZEN
-from tests.processes import dist_train
+from tests.processes import train_two
 
 KINDS = ['RetinaNet', 'FasterRCNN']
 BASELINE = ROOT / 'configs' / 'baselines' / 'retinanet_r18-w16_digits-coco.py'
@@ -188,8 +188,8 @@ class SaveEachRank(Hook):
 
 
 def in_two_processes(cfg: Config, folder: Path) -> str:
-    """Train under torchrun on gloo in folder/run and return the output; the student of each rank is saved."""
+    """Train in two processes on gloo in folder/run and return the output; the student of each rank is saved."""
     cfg.custom_hooks = [dict(type='SaveEachRank')]
     cfg.custom_imports = dict(imports=['tests.distil_detectors'])
     cfg.dump(folder / 'config.py')
-    return dist_train(folder / 'config.py', '--work-dir', folder / 'run')
+    return train_two(folder / 'config.py', '--work-dir', folder / 'run')

@@ -1,7 +1,4 @@
-"""Trainings by tools/train.py in their own processes, and the faults that hit them.
-
-The processes are forked from one that has imported everything, so that each begins at once.
-"""
+"""Trainings by tools/train.py in their own processes, and the faults that hit them."""
 
 import contextlib
 import multiprocessing
@@ -9,7 +6,6 @@ import os
 import random
 import re
 import resource
-import runpy
 import signal
 import socket
 import subprocess
@@ -20,23 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import mmengine.config.config
 import pytest
 
+from tests import forked
 from tests.conftest import ROOT
 
-CONTEXT = multiprocessing.get_context('forkserver')
-MODULES = ('models', 'datasets', 'engine', 'evaluation', 'visualization', 'structures', 'utils')
-PRELOAD = [
-    'tests.faults',
-    'mmkd.distillers',
-    'mmkd.hooks',
-    'mmkd.datasets',
-    'mmkd.losses',
-    'mmkd.models',
-    'sklearn.datasets',
-]
-CONTEXT.set_forkserver_preload([*PRELOAD, *(f'mmpretrain.{module}' for module in MODULES)])
 EPOCHS, LENGTH = 6, 4
 START = '=== a process begins ===\n'
 
@@ -85,9 +69,9 @@ class Training:
         """Start a process that resumes if possible, with these faults ahead."""
         options = ('--cfg-options', *self.options) if self.options else ()
         args = [str(self.config), '--work-dir', str(self.work_dir), '--resume', *options]
-        process = CONTEXT.Process(target=_train, args=(args, str(self.output), faults))
-        process.start()
-        return process
+        with self.output.open('a') as file:
+            file.write(START)
+        return forked.start(ROOT / 'tools' / 'train.py', args, self.output, faults)
 
     def run(self, *faults: Callable[[], None]) -> int:
         """The exit code; if a signal ended the process, minus its number."""
@@ -165,18 +149,6 @@ def wait_for_end(pids: list[int]) -> None:
     while any(Path(f'/proc/{pid}').exists() for pid in pids):
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def _train(args: list[str], output: str, faults: tuple) -> None:
-    with open(output, 'ab', buffering=0) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        file.write(START.encode())
-    mmengine.config.config.FormatCode = lambda text, **kwargs: (text, True)  # longer than the training takes
-    for fault in faults:
-        fault()
-    sys.argv = ['train.py', *args]
-    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
 
 
 def kill() -> None:

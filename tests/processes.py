@@ -4,10 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from multiprocessing.connection import wait
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from tests import forked
 from tests.conftest import ROOT
 
 
@@ -41,14 +45,40 @@ def run_together(command: Sequence, limit: float = 600, **environment: str) -> s
     return said
 
 
-def run_two(script: Path, *args: object) -> str:
-    """The output of a Python program that torchrun starts twice."""
-    return run_together(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', script, *args]
-    )
-
-
-def dist_train(config: Path, *flags: object) -> str:
-    """The output of two processes that ``tools/dist_train.sh`` starts."""
+def run_two(script: Path, *args: object, limit: float = 600) -> str:
+    """The output of a Python program in two processes, which torchrun would start; they must end successfully."""
     (port,) = free_ports()
-    return run_together([ROOT / 'tools' / 'dist_train.sh', config, 2, *flags], PORT=str(port))
+    shared = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2', LOCAL_WORLD_SIZE='2')
+    with TemporaryDirectory() as folder:
+        outputs = [Path(folder, f'{rank}.txt') for rank in (0, 1)]
+        for output in outputs:
+            output.touch()
+        both = [
+            forked.start(script, args, output, [one_thread], RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+            for rank, output in enumerate(outputs)
+        ]
+        end = time.monotonic() + limit
+        try:
+            while any(one.exitcode is None for one in both):
+                if any(one.exitcode for one in both) or time.monotonic() > end:
+                    break
+                wait([one.sentinel for one in both if one.exitcode is None], timeout=1)
+        finally:
+            for one in both:
+                one.kill()
+                one.join()
+        said = ''.join(output.read_text() for output in outputs)
+        assert [one.exitcode for one in both] == [0, 0], said[-5000:]
+        return said
+
+
+def one_thread() -> None:
+    """Several processes must not all use all cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def train_two(config: Path, *flags: object) -> str:
+    """The output of two processes that train as ``tools/dist_train.sh`` does, without torchrun."""
+    return run_two(ROOT / 'tools' / 'train.py', config, '--launcher', 'pytorch', *flags)

@@ -17,8 +17,11 @@ from mmkd.errors import UserError, did_you_mean, in_current_folder
 from mmkd.utils.config_mistakes import FILE_TYPES, INHERITS_FROM_ITSELF, NO_PATH, why_unreadable
 
 
-class _DataLoader(yaml.SafeLoader):
-    """Reads YAML that holds data, and the tuples that mmengine writes."""
+class _DataLoader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads YAML that holds data, and the tuples that mmengine writes.
+
+    Compiled where PyYAML is: for each ``package::path`` of a toolbox, mmengine reads all of that toolbox's metafiles.
+    """
 
 
 _DataLoader.add_constructor(

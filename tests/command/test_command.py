@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mmkd_command.docstrings import first_sentence, package, registered
-from mmkd_command.main import COMMANDS
+from mmkd_command.main import COMMANDS, main
 from tests.conftest import ROOT
 
 HEAVY = 'mmkd', 'mmengine', 'torch', 'numpy'
@@ -93,17 +93,18 @@ def test_configs_by_words(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['train', 'test'])
-def test_train_and_test_are_the_tools(tmp_path, name):
+def test_train_and_test_are_the_tools(tmp_path, run_tool, monkeypatch, capsys, name):
     """The flags and mistakes of both subcommands; since both call the same main, this suffices."""
-    helped, tool = (
-        python(tmp_path, *program, '--help').stdout.replace(f'{shown}', 'PROGRAM')
-        for program, shown in ((['-m', 'mmkd', name], f'mmkd {name}'), ([ROOT / 'tools' / f'{name}.py'], f'{name}.py'))
-    )
+    helped = python(tmp_path, '-m', 'mmkd', name, '--help').stdout.replace(f'mmkd {name}', 'PROGRAM')
+    monkeypatch.chdir(tmp_path)
+    assert run_tool(f'{name}.py', '--help') == '0'
+    tool = capsys.readouterr().out.replace(f'{ROOT / "tools" / name}.py', 'PROGRAM').replace(f'{name}.py', 'PROGRAM')
     assert helped.split() == tool.split() != []
     args = ('nowhere.py',) if name == 'train' else ('nowhere.py', 'nowhere.pth')
-    done = python(tmp_path, '-m', 'mmkd', name, *args)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f'error: config nowhere.py does not exist in the current folder, {tmp_path}.'
+    monkeypatch.setattr('sys.argv', ['mmkd', name, *args])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == f'error: config nowhere.py does not exist in the current folder, {tmp_path}.'
     assert list(tmp_path.iterdir()) == []
 
 

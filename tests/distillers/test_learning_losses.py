@@ -6,6 +6,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmkd.errors import UserError
+from tests.distil import HEADS
 from tests.distillers.test_sskd_training import bytes_of
 
 
@@ -43,7 +44,7 @@ CASES = {
     'KD': (dict(score_teacher=False), dict(type='mmkd.KD', soft_loss=WEIGHTED), {'soft_loss': 32}),
     'MHKD': (
         dict(stages=['layer1', 'all'], lengths=[2, 6], score_teacher=False),
-        dict(type='mmkd.MHKD', soft_loss=WEIGHTED, mimic_loss=WEIGHTED, attach=['layer1', 'layer2']),
+        dict(type='mmkd.MHKD', heads=HEADS, soft_loss=WEIGHTED, mimic_loss=WEIGHTED, attach=['layer1', 'layer2']),
         {'layer1_loss': 8, 'soft_loss': 24, 'head_soft_loss': 48},
     ),
 }

@@ -8,6 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from torch import nn
 
+from tests.distil import HEADS
+
 HALF, FULL = torch.bfloat16, torch.float32
 ON = dict(frozen_dtype='bfloat16')
 STAGES = {'layer1', 'layer2', 'layer3', 'layer4'}
@@ -90,7 +92,8 @@ def test_what_is_frozen_runs_so_in_each_stage_and_all_else_in_full(distil, plain
 
 @pytest.mark.parametrize(('method', 'extras'), [('KD', False), ('MHKD', True)])
 def test_the_teacher_runs_so_and_the_student_that_learns_in_full(method, extras, distil):
-    seen = train(distil(model=dict(type=f'mmkd.{method}', **ON), **{'train_cfg.max_epochs': 1})).seen
+    options = dict(heads=HEADS) if extras else {}
+    seen = train(distil(model=dict(type=f'mmkd.{method}', **options, **ON), **{'train_cfg.max_epochs': 1})).seen
     (now,) = (dtypes for names, dtypes in seen.items() if 'head' in names)
     whole = ['stem', *sorted(STAGES), 'head']
     expected = {f'teacher {name}': {HALF} for name in whole} | {f'student {name}': {FULL} for name in whole}
@@ -100,7 +103,7 @@ def test_the_teacher_runs_so_and_the_student_that_learns_in_full(method, extras,
 
 def test_heads_on_a_frozen_backbone_get_its_features_in_full(distil):
     hook = dict(stages=['layer1', 'head'], lengths=[1, 1], score_teacher=False)
-    model = dict(type='mmkd.MHKD', attach=['layer2', 'backbone.layer3.0'], **ON)
+    model = dict(type='mmkd.MHKD', heads=HEADS, attach=['layer2', 'backbone.layer3.0'], **ON)
     seen = train(distil(hook=hook, model=model, **{'train_cfg.max_epochs': 2})).seen[('head',)]
     assert seen['extras'] == {FULL}
     assert all(seen[f'{whose} {layer}'] == {HALF} for whose in ('student', 'teacher') for layer in STAGES)

@@ -35,7 +35,7 @@ RUN_BY = {  # the programs of all other commands, and who runs them
     'mmkd report': 'tests/cli/test_report.py',
     'tools/train.py': 'tests/tools/test_train.py',  # the configs of the digits: tests/integration, tools/demo.py
     'tools/test.py': 'tests/tools/test_test.py',
-    'tools/dist_train.sh': 'tests/processes.py',
+    'tools/dist_train.sh': 'tests/tools/test_train.py',
     'tools/dist_test.sh': 'tests/tools/test_shell_scripts.py',
     'tools/slurm_train.sh': 'tests/integration/test_slurm.py',
     'tools/slurm_test.sh': 'tests/tools/test_shell_scripts.py',

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
-from tests.processes import dist_train
+from tests.processes import train_two
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -44,7 +44,7 @@ def test_two_processes_over_the_phases(tmp_path):
         'train_dataloader = dict(dataset=dict(indices=256))\n'
         "default_hooks = dict(stages=dict(stages=['layer1', 'teacher_heads', 'all'], lengths=[1, 1, 1]))\n"
     )
-    text = dist_train(config, '--work-dir', tmp_path / 'run')
+    text = train_two(config, '--work-dir', tmp_path / 'run')
     assert [f'Stage {name} begins' in text for name in ('layer1', 'teacher_heads', 'all')] == [True] * 3
     init_default_scope('mmpretrain')
     student = MODELS.build(load_config(str(STUDENT)).model)

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from mmkd.errors import UserError
-from tests.distil import distil, plain, teacher  # noqa: F401  (fixtures)
+from tests.distil import HEADS, distil, plain, teacher  # noqa: F401  (fixtures)
 
 AMP = dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9), dtype='bfloat16')
 SCALED = {**AMP, 'loss_scale': dict(init_scale=1024.0, growth_interval=3)}
@@ -70,8 +70,8 @@ def watched(runner) -> list[dict]:
     ('model', 'hook'),
     [
         (dict(), STAGES),
-        (dict(type='mmkd.MHKD'), dict(score_teacher=False)),
-        (dict(type='mmkd.MHKD'), dict(stages=['teacher_heads', 'all'], score_teacher=False)),
+        (dict(type='mmkd.MHKD', heads=HEADS), dict(score_teacher=False)),
+        (dict(type='mmkd.MHKD', heads=HEADS), dict(stages=['teacher_heads', 'all'], score_teacher=False)),
         (dict(type='mmkd.KD'), dict(score_teacher=False)),
     ],
 )

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
-from tests.processes import dist_train
+from tests.processes import train_two
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -48,7 +48,7 @@ def test_two_processes_over_stage_boundaries(tmp_path):
         'train_dataloader = dict(dataset=dict(indices=256))\n'
         "default_hooks = dict(stages=dict(stages=['layer1', 'layer3', 'head'], fractions=[1 / 3] * 3))\n"
     )
-    text = dist_train(config, '--work-dir', tmp_path / 'run')
+    text = train_two(config, '--work-dir', tmp_path / 'run')
     assert [f'Stage {name} begins' in text for name in ('layer1', 'layer3', 'head')] == [True] * 3
     assert 'THE TEACHER IS NOT TRAINED' in text
     init_default_scope('mmpretrain')

@@ -12,7 +12,7 @@ from mmkd.errors import UserError
 from mmkd.reporting.run import read_run
 from mmkd.reporting.stage_similarity import stage_similarity
 from tests.browser import browser, needs_chromium
-from tests.distil import distillation, in_place
+from tests.distil import HEADS, distillation, in_place
 
 EPOCHS = 3
 
@@ -26,7 +26,7 @@ def runs(plain, teacher, tmp_path_factory):
     methods = [
         in_place(copy.deepcopy(short), folder / 'alone'),
         distillation(short, teacher, folder / 'sskd', dict(stages=['layer3', 'all'], lengths=[1, 2])),
-        distillation(short, teacher, folder / 'mhkd', dict(unfreeze_last=None), dict(type='mmkd.MHKD')),
+        distillation(short, teacher, folder / 'mhkd', dict(unfreeze_last=None), dict(type='mmkd.MHKD', heads=HEADS)),
     ]
     for cfg in methods:
         Runner.from_cfg(cfg).train()

@@ -476,18 +476,3 @@ def test_smaller_images(lab):
     assert reduced['train_x'].shape == (3, 2, 2, 3)
     assert reduced['train_x'].dtype == np.uint8
     assert reduced['train_x'][1, 0, 1, 2] == round(images[2, :2, 2:, 2].mean())
-
-
-def test_a_real_arena_on_a_few_images(run_tool, tmp_path, monkeypatch, capfd):
-    """Train a teacher and a distilled student for real; a second run trains nothing."""
-    pytest.importorskip('mmpretrain')
-    monkeypatch.chdir(tmp_path)
-    command = ('arenas/run.py', ROOT / 'tools' / 'device' / 'dry_run.py', '--out', tmp_path / 'out')
-    assert run_tool(*command) is None
-    lines = [json.loads(each) for each in (tmp_path / 'out' / 'cpu' / 'dry_run.jsonl').read_text().splitlines()]
-    assert [each['state'] for each in lines] == ['finished', 'finished']
-    assert lines[1]['stages'][0].startswith('stage')
-    assert (tmp_path / 'out' / 'dry_run_teacher_s0.pth').is_file()
-    capfd.readouterr()
-    assert run_tool(*command) is None
-    assert capfd.readouterr().out.count('is finished') == 2

@@ -248,7 +248,8 @@ def run(bench, monkeypatch, folder, *args):
     return page.read_text(), json.loads((folder / 'benchmarks.cpu.json').read_text())
 
 
-def test_the_page_and_the_figures_are_written(bench, monkeypatch, tmp_path):
+def test_the_page_and_the_figures_are_written(bench, speed, monkeypatch, tmp_path):
+    monkeypatch.setattr(speed('loading'), 'IMAGES', 64)
     text, _ = run(bench, monkeypatch, tmp_path, 'kept', 'loading')
     assert '\n| `mmkd.ResidentArrayDataset` | ' in text
     assert '\n| small, 4 images of 16 pixels | ' in text

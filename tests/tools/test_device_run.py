@@ -32,6 +32,7 @@ def lines(path: Path) -> list[dict]:
 
 
 def test_the_dry_run_does_every_step(tmp_path):
+    """An arena among them, whose teacher and distilled student are trained for real."""
     pytest.importorskip('mmpretrain')
     pytest.importorskip('mmdet')
     command = [ROOT / 'tools' / 'device_run.sh', '--dry-run', '--minutes', '9', '--out', tmp_path]

@@ -1,8 +1,18 @@
 """A tiny arena as a trial: a teacher and a student of handwritten digits, one epoch each on a few images."""
 
-from arena import Arena, Row, Table
+import shutil
+from pathlib import Path
+
+from arena import WORK_DIR, Arena, Row, Table
+
+
+def prepare() -> None:
+    """Forget an earlier trial: with its checkpoints this one would train nothing."""
+    shutil.rmtree(WORK_DIR / Path(__file__).stem, ignore_errors=True)
+
 
 ARENA = Arena(
+    prepare=prepare,
     title='Trial',
     text='',
     options={

@@ -59,7 +59,7 @@ def test_maps_tokens_and_pyramids_are_averaged_to_positions():
 
 
 def test_images_of_any_size_have_as_many_positions():
-    stage = SimpleNamespace(name='stage', shapes=((3, 8, 8),), stride=8, grid=(8, 8))
+    stage = SimpleNamespace(name='stage', shapes=((3, 8, 8),), stride=8, grid=(8, 8), signed=True)
     small = torch.randn(1, 3, 2, 2)
     rows = pooled(stage, (small,))
     assert rows.shape == pooled(stage, (torch.randn(1, 3, 9, 3),)).shape == (1, 16, 3)

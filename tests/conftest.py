@@ -82,6 +82,9 @@ def run_tool(monkeypatch):
     """Run a tool in this process and return its exit message, None for success."""
 
     def run(tool: str, *args: object) -> str | None:
+        from mmengine.logging import MMLogger
+
+        MMLogger._instance_dict.clear()  # two runs within a second would share the first one's log
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
         try:
             runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')

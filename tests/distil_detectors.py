@@ -76,18 +76,22 @@ def model_of(kind: str, width: int) -> ConfigDict:
     return dict(RetinaNet=retinanet, FasterRCNN=faster_rcnn, YOLOX=yolox)[kind](width)
 
 
-@pytest.fixture(scope='session')
-def few_digits(tmp_path_factory) -> Path:
-    """Twelve training images of 64 pixels and four for validation."""
+def write_few_digits(folder: Path, validation: int) -> Path:
+    """Write twelve training images of 64 pixels, and as many for validation as are asked for."""
     pytest.importorskip('sklearn')
     from mmkd.datasets import digits_coco as module
 
-    folder = tmp_path_factory.mktemp('data') / 'few_digits'
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, 'SIDE', 64)
-        patch.setattr(module, 'PARTS', (('train', 'train', 12), ('val', 'test', 4)))
+        patch.setattr(module, 'PARTS', (('train', 'train', 12), ('val', 'test', validation)))
         module.write_digits_coco(folder)
     return folder
+
+
+@pytest.fixture(scope='session')
+def few_digits(tmp_path_factory) -> Path:
+    """Four images for validation."""
+    return write_few_digits(tmp_path_factory.mktemp('data') / 'few_digits', validation=4)
 
 
 @pytest.fixture(scope='session', params=KINDS)

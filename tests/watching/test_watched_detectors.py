@@ -5,9 +5,8 @@ import json
 import cv2
 import pytest
 
-from mmkd.datasets import digits_coco
 from mmkd.watching.drawing import GAP, HEAD, SIDE
-from tests.distil_detectors import config_of, distil, plain, teacher  # noqa: F401  (fixtures)
+from tests.distil_detectors import config_of, distil, plain, teacher, write_few_digits  # noqa: F401  (fixtures)
 from tests.watching.recorder import RECORDED, recorded
 
 SIZES = [(64, 64), (64, 24), (24, 64)]  # rows and columns; they are padded to multiples of 32
@@ -22,13 +21,8 @@ def kind() -> str:
 
 @pytest.fixture(scope='session')
 def few_digits(tmp_path_factory):
-    """Twelve training images of 64 pixels, and ten of several sizes for validation."""
-    pytest.importorskip('sklearn')
-    folder = tmp_path_factory.mktemp('data') / 'uneven_digits'
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digits_coco, 'SIDE', 64)
-        patch.setattr(digits_coco, 'PARTS', (('train', 'train', 12), ('val', 'test', 10)))
-        digits_coco.write_digits_coco(folder)
+    """Ten images of several sizes for validation."""
+    folder = write_few_digits(tmp_path_factory.mktemp('data') / 'uneven_digits', validation=10)
     coco = json.loads((folder / 'val.json').read_text())
     for number, image in enumerate(coco['images']):
         image['height'], image['width'] = rows, columns = SIZES[number % 3]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arena import Table
+from files import write_whole
 from methods import rows
 from verification import METHODS, alone, arena, teacher
 
@@ -44,8 +45,8 @@ def prepare() -> None:
     people = defaultdict(list)
     for line in (DATA / 'train.txt').read_text().splitlines(keepends=True):
         people[line.split()[-1]].append(line)
-    few = DATA / f'train_{PHOTOS}.txt'
-    few.write_text(''.join(line for lines in people.values() for line in lines[:PHOTOS]))
+    few = ''.join(line for lines in people.values() for line in lines[:PHOTOS])
+    write_whole(DATA / f'train_{PHOTOS}.txt', few)  # another training may be reading it
 
 
 ARENA = replace(_ARENA, prepare=prepare)

@@ -7,7 +7,6 @@ from methods import rows
 
 from mmkd.errors import UserError
 
-SSKD = 'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px'
 TEACHER = Row(
     'teacher',
     'Teacher, 3 epochs, ImageNet weights',
@@ -19,7 +18,7 @@ TEACHER = Row(
 ALONE = Row('alone', 'Student alone', 'baselines/resnet18-w16_cifar10-64px', teacher=None)
 LONGER = Row('alone30', 'Student alone, 30 epochs', ALONE.config, {'train_cfg.max_epochs': 30}, (0,), None)
 METHODS = rows(
-    SSKD,
+    'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px',
     ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
     changes={'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}},
 )

@@ -78,5 +78,5 @@ def _learns_from(distiller: Distiller, stage: Stage, schedule: Schedule) -> str:
         return f'mimics {teacher.end} {teacher.shapes}'
     if stage is networks.plan.head:
         learns = any(stage.name in phase for phase in schedule.phases)
-        return 'learns from the ground truth' if learns else 'does not learn'
+        return 'learns the task' if learns else 'does not learn'
     return "is frozen by the student's config" if networks.is_frozen(stage) else 'has no loss of its own'

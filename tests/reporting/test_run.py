@@ -24,7 +24,7 @@ def test_what_its_log_tells(tmp_path):
     assert (layer.name, layer.parameters, layer.teacher_end) == ('layer1', 14480, 'backbone.layer1')
     assert (layer.shapes, layer.teacher_shapes) == ('((16, 16, 16),)', '((24, 16, 16),)')
     assert (neck.shapes, neck.words, neck.teacher_end) == ('((32, 8, 8), (32, 4, 4))', 'has no loss of its own', '')
-    assert (head.shapes, head.words) == ('', 'learns from the ground truth')
+    assert (head.shapes, head.words) == ('', 'learns the task')
     assert log.teacher_score == {'accuracy/top1': 69.55, 'b': 1e-05}
     (stage,) = log.ended
     assert (stage.name, stage.iterations, stage.time, stage.rate) == ('layer1', 10, '1 min 14 s', '2,187')

@@ -1,10 +1,12 @@
 """Detection: boxes and their classes."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
@@ -25,6 +27,7 @@ from mmkd.tasks.targets import Targets
 
 T = TypeVar('T')
 
+FEW = 3  # classes, with which class scores taught nothing
 FINEST = 8  # the stride from which on detectors commonly look for objects
 
 
@@ -79,7 +82,10 @@ class Detection(Task):
         return outcome, teacher(outcome)
 
     def check_options(self, gamma: float, ce_share: float = 1.0, target: str = 'heads') -> None:
-        """Boxes learn from the ground truth only, and auxiliary heads score other places than the own head."""
+        """Boxes learn from the ground truth only, and auxiliary heads score other places than the own head.
+
+        What is allowed but has gained nothing is told.
+        """
         for key, share in (('gamma', gamma), ('ce_share', ce_share)):
             if not share:
                 raise UserError(f'model.{key}: with 0 nothing teaches boxes to a detector; it must be above 0.')
@@ -87,6 +93,14 @@ class Detection(Task):
             raise UserError(
                 f"model.target: {target!r} compares an auxiliary head with the detector's own, which scores other "
                 "places; detectors take 'heads'."
+            )
+        classes = self.num_classes(self.student)
+        if classes is not None and classes <= FEW:
+            print_log(
+                f'Class scores alone gained nothing for a detector of {FEW} classes, features did; consider '
+                'mmkd.FeatureKD or mmkd.SSKD (docs/mhkd.md, "When class scores pay").',
+                logger='current',
+                level=logging.WARNING,
             )
 
     def check(self, inputs: Tensor, teacher_inputs: Tensor, own_scores: bool) -> int:

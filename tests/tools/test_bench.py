@@ -33,10 +33,14 @@ model = dict(
 def speed():
     """The modules of tools/benchmark/speed."""
     folders = [str(TOOLS / 'speed'), str(TOOLS)]
+    before = set(sys.modules)
     sys.path[:0] = folders
     yield importlib.import_module
     for folder in folders:
         sys.path.remove(folder)
+    for name in set(sys.modules) - before:  # the arenas have a module of one of these names
+        if str(getattr(sys.modules[name], '__file__', '')).startswith(str(TOOLS)):
+            del sys.modules[name]
 
 
 def swin(folder: Path) -> str:
@@ -270,19 +274,34 @@ def test_the_page_and_the_figures_are_written(bench, speed, monkeypatch, tmp_pat
     assert all(row['bytes'][who] > 1000 for row in rows for who in ('mmkd', 'frozen_dtype', 'run everything'))
 
 
-def test_methods_are_measured_in_turn_with_the_student_alone(speed, monkeypatch):
-    methods = speed('methods')
-    monkeypatch.setattr(methods, 'PAIRS', {methods.PAIR: speed('pairs').Pair(batch=(4, 4), **PAIRS['CIFAR'])})
-    paths = [path for path in methods.FILES if path.stem.partition('_')[0] in ('kd', 'dkd', 'simkd')]
-    seconds, losses = methods._seconds, []
+@pytest.fixture
+def measured_methods(speed, monkeypatch):
+    """What :func:`methods.measure` yields, and the losses that the method and the student alone had there."""
+    methods, losses = speed('methods'), []
+    seconds = methods._seconds
 
     def watched(ours, alone, rounds):
         losses.append([set(one.distiller.loss(*one.processed())) for one in (ours, alone)])
         return seconds(ours, alone, rounds)
 
     monkeypatch.setattr(methods, '_seconds', watched)
-    rows = [row for some in methods.measure(2, paths) for row in some]
-    assert [row['method'] for row in rows] == ['kd', 'dkd', 'simkd']
+
+    def measure(paths, **small):
+        pair = speed('pairs').Pair
+        return [
+            row for some in methods.measure(2, {path: pair(**small, config=path) for path in paths}) for row in some
+        ]
+
+    return measure, losses
+
+
+def test_methods_are_measured_in_turn_with_the_student_alone(speed, measured_methods):
+    methods, (measure, losses) = speed('methods'), measured_methods
+    paths = [path for path in methods.CLASSIFIERS if path.stem.partition('_')[0] in ('kd', 'dkd', 'simkd')]
+    rows = measure(paths, batch=(4, 4), size=16, classes=100)
+    assert [(row['method'], row['pair']) for row in rows] == [
+        (name, 'resnet32x4 -> resnet8x4') for name in ('kd', 'dkd', 'simkd')
+    ]
     assert all(len(times) == 2 and min(times) > 0 for row in rows for times in row['seconds'].values())
     assert [own for own, _ in losses] == [
         {'loss_own', 'loss_soft'},
@@ -290,8 +309,26 @@ def test_methods_are_measured_in_turn_with_the_student_alone(speed, monkeypatch)
         {'loss_mimic_layer3'},
     ]
     assert all(alone == {'loss'} for _, alone in losses)
-    assert methods.table(dict(methods=rows))[2].startswith('| kd | ')
-    assert len(methods.FILES) > 20
+    assert methods.table('methods')(dict(methods=rows))[2].startswith('| kd | 0.')
+    assert len(methods.CLASSIFIERS) > 20
+
+
+def test_methods_of_detectors_are_measured_with_the_networks_of_their_configs(speed, measured_methods):
+    methods, (measure, losses) = speed('methods'), measured_methods
+    assert {path.name.partition('_')[0] for path in methods.DETECTORS} == {
+        *('cwd', 'pkd', 'mgd', 'fgd', 'fbkd', 'ld', 'cross-kd', 'dist', 'dkd')
+    }
+    assert all(str(path) == pair.config for path, pair in methods.DETECTORS.items())
+    paths = [path for path in methods.DETECTORS if path.name.startswith('cross-kd_gfl')]
+    rows = measure(paths, batch=(2, 2), size=128, classes=80, boxes=2)
+    assert [(row['method'], row['pair']) for row in rows] == [('cross-kd', 'gfl r101 -> r50')]
+    [(own, alone)] = losses
+    assert alone == {'loss_cls', 'loss_bbox', 'loss_dfl'}
+    assert own == alone | {'loss_term_classes', 'loss_term_boxes'}
+    table = methods.table('detectors')(dict(detectors=[*rows, {**rows[0], 'pair': 'atss r101 -> r50'}]))
+    assert [line.rpartition(' | ')[0].rpartition(' | ')[0] for line in table[2:]] == [
+        f'| cross-kd, {head} r101 -> r50' for head in ('gfl', 'atss')
+    ]
 
 
 def test_compiled_is_measured_apart(bench, speed, monkeypatch, tmp_path):

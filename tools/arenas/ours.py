@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import mean
 
 from arena import Arena, Table, read_arena
 from files import write_whole
@@ -44,7 +43,6 @@ class Ours:
         table = _of_all_methods(self.arena)
         self.rows = {row.key: row for row in table.rows}
         self.printed = Printed(self.arena, table, found, CPU)
-        self.tells_time = '| Cost |' not in lines[0]  # which make bench measures
 
     @property
     def head(self) -> str:
@@ -55,22 +53,14 @@ class Ours:
         return '; '.join([f'Ours, [{self.arena.title.partition(":")[0]}]({page})', *figures])
 
     def cell(self, config: str) -> str:
-        """A method's figure, the gain over the student alone, the time if nothing else tells it, and the seeds."""
+        """A method's figure, the gain over the student alone, and the seeds."""
         key = next((row for start, row in ROWS.items() if config.startswith(start)), config.partition('_')[0])
         if key not in self.rows:
             return 'has no row there'
         _, seeds, figure, gain, *_ = self.printed.row(self.rows[key])
         if not seeds:
             return figure
-        return ', '.join([figure, *filter(None, [gain, self._time(key)]), f'seed{"s" * (", " in seeds)} {seeds}'])
-
-    def _time(self, key: str) -> str:
-        """The core-seconds of a row against the student alone for as many epochs."""
-        own, alone = (
-            [result['core_seconds'] for result in self.printed.of(row) if result.get('core_seconds')]
-            for row in (key, 'alone')
-        )
-        return f'{mean(own) / mean(alone):.1f} times the time' if self.tells_time and own and alone else ''
+        return ', '.join([figure, *filter(None, [gain]), f'seed{"s" * (", " in seeds)} {seeds}'])
 
 
 def _of_all_methods(arena: Arena) -> Table:

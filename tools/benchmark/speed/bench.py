@@ -34,12 +34,13 @@ from mmkd.errors import UserError
 
 METHODS = ('SSKD', 'KD', 'MHKD')
 SHORT = {'startup': startup, 'loading': loading, 'verification': verification}
+METHODS_OF = {'methods': methods.CLASSIFIERS, 'detectors': methods.DETECTORS}
 OF_A_PAIR = {'kept': kept_features, 'compiled': compiled}
 TABLES = {
     'startup': startup.table,
     'loading': loading.table,
     'verification': verification.table,
-    'methods': methods.table,
+    **{part: methods.table(part) for part in METHODS_OF},
     'iterations': iteration_tables.table,
     'host': host.table,
     'kept': kept_features.table,
@@ -78,8 +79,8 @@ def measured(part: str, args: Namespace) -> Iterator[list[dict]]:
     if part in SHORT:
         yield SHORT[part].measure(args.rounds)
         return
-    if part == 'methods':
-        yield from methods.measure(args.rounds)
+    if part in METHODS_OF:
+        yield from methods.measure(args.rounds, METHODS_OF[part])
         return
     if part == 'host':
         for name, pair in host.PAIRS.items():

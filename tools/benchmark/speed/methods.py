@@ -1,7 +1,8 @@
-"""What an iteration of each method costs against the student alone, with the public pair for CIFAR-100."""
+"""What an iteration of each method costs against the student alone, with the networks of its shipped config."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,32 +10,47 @@ from benchmark_page import Results
 from iterations import training
 from measuring import GPU, Ratio, alternate, in_turn, medians
 from mmkd_training import MmkdTraining
-from pairs import PAIRS
+from pairs import PAIRS, Pair
 
 from mmkd.utils.configs import load_config
 
 CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
-PAIR = 'resnet32x4 -> resnet8x4'
-FILES = sorted(CONFIGS.glob('kd/kd*_resnet32x4_resnet8x4_*.py')) + [
-    path for path in sorted(CONFIGS.glob('feature_kd/*_resnet32x4_resnet8x4_*.py')) if '-first_' not in path.name
-]  # a method in two phases costs what it costs in one, and then nothing
 
 
-def measure(rounds: int, paths: list[Path] = FILES) -> Iterator[list[dict]]:
+def _as(pair: str, *patterns: str) -> dict[Path, Pair]:
+    """Configs with the images of a pair; a method in two phases costs what it costs in one, and then nothing."""
+    paths = [path for pattern in patterns for path in sorted(CONFIGS.glob(pattern)) if '-first_' not in path.name]
+    return {path: replace(PAIRS[pair], config=str(path)) for path in paths}
+
+
+CLASSIFIERS = _as(
+    'resnet32x4 -> resnet8x4', 'kd/kd*_resnet32x4_resnet8x4_*.py', 'feature_kd/*_resnet32x4_resnet8x4_*.py'
+)
+DETECTORS = _as('RetinaNet R-101 -> R-50', 'feature_kd/*_r101_r50_fpn_1x_coco.py')
+
+
+def measure(rounds: int, pairs: Mapping[Path, Pair]) -> Iterator[list[dict]]:
     """Each method in turn with the student alone, as its terms act after their warm-up."""
-    batch = PAIRS[PAIR].batch[GPU]
-    with training(PAIRS[PAIR], 'FeatureKD', batch, weight=0) as alone:
-        alone.enter(alone.phases[-1])
-        for path in paths:
-            model = load_config(str(path)).model.to_dict()
-            method = model.pop('type').removeprefix('mmkd.')
-            for name in ('student', 'teacher'):
-                model.pop(name)
-            for term in model.get('terms', {}).values():
-                for key in ('warm_up', 'until'):
-                    term.pop(key, None)
-            with training(PAIRS[PAIR], method, batch, **model) as ours:
-                yield [dict(method=path.stem.partition('_')[0], pair=PAIR, seconds=_seconds(ours, alone, rounds))]
+    for path, pair in pairs.items():
+        model = load_config(str(path)).model.to_dict()
+        kind = model.pop('type').removeprefix('mmkd.')
+        for name in ('student', 'teacher'):
+            model.pop(name)
+        for term in model.get('terms', {}).values():
+            for key in ('warm_up', 'until'):
+                term.pop(key, None)
+        batch = pair.batch[GPU]
+        with training(pair, 'FeatureKD', batch, weight=0) as alone, training(pair, kind, batch, **model) as ours:
+            alone.enter(alone.phases[-1])
+            method, networks = _names(path)
+            print(path.stem, flush=True)
+            yield [dict(method=method, pair=networks, seconds=_seconds(ours, alone, rounds))]
+
+
+def _names(path: Path) -> tuple[str, str]:
+    """A config's method, and its networks."""
+    method, *kind, teacher, student = path.stem.removesuffix('_fpn_1x_coco').removesuffix('_cifar100').split('_')
+    return method, ' '.join([*kind, teacher, '->', student])
 
 
 def _seconds(ours: MmkdTraining, alone: MmkdTraining, rounds: int) -> dict[str, list[float]]:
@@ -54,10 +70,18 @@ def _processor_seconds(step: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
-def table(results: Results) -> list[str]:
-    """A line for each method."""
-    lines = ['| Method | Seconds of an iteration | Times the student alone |', '|---|---|---|']
-    for row in results['methods']:
-        own, alone = row['seconds']['method'], row['seconds']['student alone']
-        lines.append(f'| {row["method"]} | {sorted(own)[len(own) // 2]:.2f} | {Ratio.of(own, alone)} |')
+def table(part: str) -> Callable[[Results], list[str]]:
+    """Makes the table of a part, a line for each method; networks are named where they differ."""
+
+    def lines(results: Results) -> list[str]:
+        rows = results[part]
+        keys = ('method', 'pair') if len({row['pair'] for row in rows}) > 1 else ('method',)
+        head = ['| Method | Seconds of an iteration | Times the student alone |', '|---|---|---|']
+        return [*head, *(f'| {", ".join(row[key] for key in keys)} | {_cost(row["seconds"])} |' for row in rows)]
+
     return lines
+
+
+def _cost(seconds: dict[str, list[float]]) -> str:
+    own, alone = seconds['method'], seconds['student alone']
+    return f'{sorted(own)[len(own) // 2]:.2f} | {Ratio.of(own, alone)}'

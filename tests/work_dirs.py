@@ -17,9 +17,9 @@ work_dir = '{folder}'
 """
 HEAD = '2026/11/28 10:01:2{} - mmengine - {} - '
 PLAN = """Stage plan of the student:
-  layer1                        14,480 parameters  ((16, 16, 16),) mimics backbone.layer1 ((24, 16, 16),)
-  neck                          51,648 parameters  ((32, 8, 8), (32, 4, 4)) has no loss of its own
-  head                           1,300 parameters   learns the task
+  layer1                        14,480 parameters  16x16x16        mimics backbone.layer1 24x16x16
+  neck                          51,648 parameters  32x8x8, 32x4x4  has no loss of its own
+  head                           1,300 parameters                  learns the task
 Schedule in epochs: layer1 1, layer1+neck 1, all 2
 """
 PER_EPOCH = 10  # iterations

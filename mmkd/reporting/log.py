@@ -7,8 +7,8 @@ from pathlib import Path
 TRAINING = re.compile(rb'\((train)\)')
 PER_EPOCH = re.compile(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]')
 STAGE = re.compile(r'  (?P<name>\S+)\s+(?P<parameters>[\d,]+) parameters  (?P<rest>.*)')
-SHAPES = r'\(\((?:\d+, )*\d*,?\)(?:, \((?:\d+, )*\d*,?\))*,?\)'
-MIMICS = re.compile(rf'(?P<own>{SHAPES})? ?(?:mimics (?P<end>\S+) (?P<theirs>{SHAPES})|(?P<words>.*))')
+SHAPES = r'\d+(?:x\d+)*(?:, \d+(?:x\d+)*)*'
+MIMICS = re.compile(rf'(?P<own>{SHAPES})? *(?:mimics (?P<end>\S+) (?P<theirs>{SHAPES})|(?P<words>.*))')
 ENDED = re.compile(
     r'Stage (?P<name>\S+) ends: (?P<iterations>[\d,]+) iterations? in (?P<time>.+?), (?P<rate>\S+) images/s, '
     r'loss (?P<first>\S+) at the start, (?P<last>[^\s;]+) at the end'

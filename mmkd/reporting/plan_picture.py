@@ -54,15 +54,9 @@ def _row(stage: PlannedStage, head: str, method: str) -> Html:
 
 
 def _box(name: str, shapes: str, more: str) -> Html:
-    sizes = shapes.removeprefix('(').removesuffix(')').strip(' ,').replace('), (', ') · (')
-    lines = [tag('b', name), *(tag('small', line) for line in (_times(sizes), more) if line)]
+    sizes = shapes.replace('x', f' {TIMES} ').replace(', ', ' · ')
+    lines = [tag('b', name), *(tag('small', line) for line in (sizes, more) if line)]
     return tag('div', *lines, class_='box')
-
-
-def _times(sizes: str) -> str:
-    """(16, 8, 8) with a times sign in place of the commas."""
-    parts = [size.strip(' (),') for size in sizes.split(' · ')]
-    return ' · '.join(part.replace(',', f' {TIMES}') for part in parts)
 
 
 def _between(words: str, arrow: bool) -> Html:

@@ -62,12 +62,18 @@ class PlanOptions:
 def plan_in_words(distiller: Distiller, schedule: Schedule) -> str:
     """Describe the student's stages, what each learns from, and the schedule."""
     counts = {name: p.numel() for name, p in distiller.student.named_parameters()}
+    widest = max(len(_sizes(stage)) for stage in distiller.plan)
     lines = ['Stage plan of the student:']
     for stage in distiller.plan:
         size = sum(counts[name] for name in stage.parameters)
         learns_from = _learns_from(distiller, stage, schedule)
-        lines.append(f'  {stage.name:<24}{size:>12,} parameters  {stage.shapes or ""} {learns_from}')
+        lines.append(f'  {stage.name:<24}{size:>12,} parameters  {_sizes(stage):<{widest}}  {learns_from}')
     return '\n'.join([*lines, str(schedule)])
+
+
+def _sizes(stage: Stage) -> str:
+    """Those of a stage's tensors, such as ``64x8x8, 64x4x4``."""
+    return ', '.join('x'.join(map(str, shape)) for shape in stage.shapes)
 
 
 def _learns_from(distiller: Distiller, stage: Stage, schedule: Schedule) -> str:
@@ -75,7 +81,7 @@ def _learns_from(distiller: Distiller, stage: Stage, schedule: Schedule) -> str:
     networks = distiller.networks
     if module_key(stage.name) in distiller.extras:
         teacher = networks.teacher_stages[stage.name]
-        return f'mimics {teacher.end} {teacher.shapes}'
+        return f'mimics {teacher.end} {_sizes(teacher)}'
     if stage is networks.plan.head:
         learns = any(stage.name in phase for phase in schedule.phases)
         return 'learns the task' if learns else 'does not learn'

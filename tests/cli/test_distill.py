@@ -120,7 +120,7 @@ def test_other_epochs_stretch_the_policy(folder, distill, epochs, counts):
 
 SSKD_PLAN = (
     '  layer2 ',
-    'mimics backbone.layer2 ((24, 8, 8),)',
+    'mimics backbone.layer2 24x8x8',
     'Schedule in epochs: layer1 2, layer2 1, layer3 1, layer4 2, all 6',
     "Mimicked beside the student's own loss: layer1, layer2, layer3, layer4.",
 )

@@ -48,8 +48,8 @@ def test_the_log_of_a_real_run_is_understood(runs):
     third = sskd.log.plan[2]
     assert (third.teacher_end, third.shapes, third.teacher_shapes) == (
         'backbone.layer3',
-        '((32, 4, 4),)',
-        '((48, 4, 4),)',
+        '32x4x4',
+        '48x4x4',
     )
     assert [(stage.name, stage.iterations) for stage in sskd.log.ended] == [('layer3', 4), ('all', 8)]
     assert sskd.log.ended[0].r2

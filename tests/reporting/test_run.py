@@ -22,8 +22,8 @@ def test_what_its_log_tells(tmp_path):
     log = read_run(write_session(tmp_path / 'sskd')).log
     layer, neck, head = log.plan
     assert (layer.name, layer.parameters, layer.teacher_end) == ('layer1', 14480, 'backbone.layer1')
-    assert (layer.shapes, layer.teacher_shapes) == ('((16, 16, 16),)', '((24, 16, 16),)')
-    assert (neck.shapes, neck.words, neck.teacher_end) == ('((32, 8, 8), (32, 4, 4))', 'has no loss of its own', '')
+    assert (layer.shapes, layer.teacher_shapes) == ('16x16x16', '24x16x16')
+    assert (neck.shapes, neck.words, neck.teacher_end) == ('32x8x8, 32x4x4', 'has no loss of its own', '')
     assert (head.shapes, head.words) == ('', 'learns the task')
     assert log.teacher_score == {'accuracy/top1': 69.55, 'b': 1e-05}
     (stage,) = log.ended

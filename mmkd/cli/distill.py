@@ -12,6 +12,7 @@ from mmkd.cli import checks, train
 from mmkd.cli.dry_run import plan
 from mmkd.cli.short_config import METHODS, ShortConfig
 from mmkd.cli.stretching import stretch
+from mmkd.cli.unlabelled_folder import check_folder, loader_text
 from mmkd.errors import UserError, did_you_mean, in_one_line
 from mmkd.teacher.network import teacher_config
 from mmkd.utils.configs import find_config, load_config
@@ -24,7 +25,13 @@ def main() -> None:
     args, flags = _parse(words[:cut]), words[cut + 1 :]
     teacher, checkpoint = args.teacher
     config = ShortConfig(args.method, args.student, teacher, checkpoint, args.epochs)
-    config = replace(config, schedulers=check(config))
+    student = check(config)
+    if args.epochs not in (None, student.train_cfg.get('max_epochs')):
+        policy = stretch(student.get('param_scheduler'), student.train_cfg.max_epochs, args.epochs)
+        config = replace(config, schedulers=policy)
+    if args.unlabelled is not None:
+        check_folder(args.unlabelled, args.student, student)
+        config = replace(config, more=loader_text(args.unlabelled, student))
     out = Path(args.out or config.file_name).expanduser()
     text = config.text(out.parent)
     if args.dry_run:
@@ -37,12 +44,8 @@ def main() -> None:
     train.main()
 
 
-def check(config: ShortConfig) -> list[dict]:
-    """Find the mistakes of the command line before anything is written.
-
-    Returns:
-        The student's learning rate policy over as many epochs as are wanted, if these are not its own.
-    """
+def check(config: ShortConfig) -> Config:
+    """Find the mistakes of the command line before anything is written; return the student's config."""
     student = load_config(config.student)
     if Config._is_lazy_import(str(find_config(config.student))):
         raise UserError(
@@ -62,9 +65,7 @@ def check(config: ShortConfig) -> list[dict]:
         )
     teacher_config(config.teacher)
     checks.check_checkpoint('--teacher', config.checkpoint, config.teacher)
-    if config.epochs in (None, student.train_cfg.get('max_epochs')):
-        return []
-    return stretch(student.get('param_scheduler'), student.train_cfg.max_epochs, config.epochs)
+    return student
 
 
 def write(out: Path, text: str) -> None:
@@ -91,6 +92,9 @@ def _parse(words: list[str]) -> Namespace:
     parser.add_argument('--method', type=_method, default='sskd', help=f'{", ".join(METHODS)} [sskd]')
     parser.add_argument(
         '--epochs', type=_epochs, metavar='N', help="of the training; its policy is stretched [the student's]"
+    )
+    parser.add_argument(
+        '--unlabelled', metavar='FOLDER', help='images without labels, from which a classifier learns too'
     )
     parser.add_argument('--out', metavar='FILE.py', help='the config to write [METHOD_TEACHER_STUDENT.py]')
     parser.add_argument(

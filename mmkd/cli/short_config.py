@@ -20,6 +20,7 @@ class ShortConfig:
         checkpoint: Its weights.
         epochs: Of the training, if not the student's.
         schedulers: The student's learning rate policy over that many epochs.
+        more: Lines that stand at the end.
     """
 
     method: str
@@ -28,6 +29,7 @@ class ShortConfig:
     checkpoint: str
     epochs: int | None
     schedulers: Sequence[dict] = ()
+    more: Sequence[str] = ()
 
     @property
     def file_name(self) -> str:
@@ -55,7 +57,7 @@ class ShortConfig:
                 f'    dict({", ".join(f"{key}={value!r}" for key, value in one.items())}),' for one in self.schedulers
             ]
             lines.append(']')
-        return '\n'.join(lines) + '\n'
+        return '\n'.join([*lines, *self.more]) + '\n'
 
     def _base(self, folder: Path) -> str:
         """The student's path relative to that folder; an absolute path stays absolute."""

@@ -17,11 +17,45 @@ TEACHER = Row(
 )
 ALONE = Row('alone', 'Student alone', 'baselines/resnet18-w16_cifar10-64px', teacher=None)
 LONGER = Row('alone30', 'Student alone, 30 epochs', ALONE.config, {'train_cfg.max_epochs': 30}, (0,), None)
+SSKD = 'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px'
 METHODS = rows(
-    'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px',
+    SSKD,
     ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
     changes={'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}},
 )
+LABELS = 50  # a class, of 1,000
+
+
+def few_labels() -> Table:
+    """The teacher has a twentieth of the labels, too; as many iterations as with all."""
+    labelled = {'train_dataloader.dataset.per_class': f'(0,{LABELS})'}
+    sparse = {'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 50}
+    teacher = Row(
+        'few-teacher',
+        'Teacher, 60 epochs, ImageNet weights',
+        TEACHER.config,
+        {**labelled, **sparse, 'train_cfg.max_epochs': 60},
+        (0,),
+        None,
+    )
+    longer = {**labelled, **sparse, 'train_cfg.max_epochs': 300}
+    others = {
+        'unlabelled_dataloader.dataset.per_class': f'({LABELS},1000)',
+        'unlabelled_dataloader.num_workers': 0,
+    }
+    alone = Row(
+        f'alone{LABELS}', 'Student alone', f'baselines/resnet18-w16_cifar10-64px-{LABELS}-labels', longer, (0,), None
+    )
+    methods = rows(
+        f'{SSKD}-{LABELS}-labels',
+        ('kd', 'featurekd', 'sskd'),
+        {**longer, **others},
+        name=f'{{}}{LABELS}',
+        seeds=(0,),
+        teacher=teacher.key,
+    )
+    heading = f'{LABELS} labels a class for teacher and student; the other images, without labels, for the student'
+    return Table(heading, [teacher, alone, *methods], alone.key)
 
 
 def prepare() -> None:
@@ -45,5 +79,5 @@ student where not said otherwise. MHKD's heads are 32 channels wide. Top-1 in pe
         'default_hooks.checkpoint.interval': 5,
     },
     prepare=prepare,
-    tables=[Table('', [TEACHER, ALONE, LONGER, *METHODS])],
+    tables=[Table('All labels (1,000 a class)', [TEACHER, ALONE, LONGER, *METHODS]), few_labels()],
 )

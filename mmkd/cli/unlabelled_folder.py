@@ -23,8 +23,8 @@ def check_folder(folder: str, name: str, student: Config) -> None:
         raise UserError(f'--unlabelled: {folder!r} holds no file.')
     if student.get('default_scope') != 'mmpretrain':
         raise UserError(f'--unlabelled: {name} is no classifier of mmpretrain; leave it out, and {BY_HAND}.')
-    loading = next(iter(student.train_dataloader.dataset.get('pipeline', ())), {})
-    if loading.get('type') not in ('LoadImageFromFile', 'mmpretrain.LoadImageFromFile', 'mmcv.LoadImageFromFile'):
+    first = [step.get('type') for step in student.train_dataloader.dataset.get('pipeline', ())[:1]]
+    if not first or str(first[0]).rpartition('.')[-1] != 'LoadImageFromFile':
         raise UserError(
             f'--unlabelled: the training images of {name} are not read from files (its dataset.pipeline does not begin '
             f'with LoadImageFromFile); leave it out, and {BY_HAND}.'

@@ -27,7 +27,7 @@ def figures(table: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize('page', ['sskd', 'feature_kd', 'mhkd'])
+@pytest.mark.parametrize('page', ['sskd', 'feature_kd', 'mhkd', 'few_labels'])
 def test_figures_of_a_method_are_those_of_the_results(page):
     named = sections(page)['results'].partition("\n| digits' detection set")[0]  # whose figures a README has
     results, rows = sections('results'), figures(named)

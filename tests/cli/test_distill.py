@@ -10,7 +10,6 @@ from mmkd.checkpoints.safe_load import load_checkpoint
 from mmkd.cli.short_config import METHODS, ShortConfig
 from mmkd.distillers import __all__ as distillers
 from mmkd.utils.configs import load_config
-from mmkd_command.main import main
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -46,21 +45,6 @@ def folder(tmp_path, monkeypatch, weights) -> Path:
     (tmp_path / 'teacher.py').write_text(SMALL.format(width=12))
     (tmp_path / 'teacher.pth').symlink_to(weights)
     return tmp_path
-
-
-@pytest.fixture
-def distill(monkeypatch):
-    """Run the command in this process and return its exit message, None for success."""
-
-    def run(student: str, *args: object, teacher=('teacher.py', 'teacher.pth')) -> str | None:
-        monkeypatch.setattr('sys.argv', ['mmkd', 'distill', student, '--teacher', *teacher, *map(str, args)])
-        try:
-            main()
-        except SystemExit as stop:
-            return str(stop.code)
-        return None
-
-    return run
 
 
 def files(folder: Path) -> set[str]:
@@ -233,5 +217,5 @@ def test_mistakes(folder, distill, student, args, message):
 )
 def test_teachers_that_are_not_there(folder, distill, teacher, message):
     before = files(folder)
-    assert distill('own/student.py', teacher=teacher).startswith(message)
+    assert distill('own/student.py', by=teacher).startswith(message)
     assert files(folder) == before

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mmkd.checkpoints.safe_load import load_checkpoint
-from mmkd_command.main import main
 
 pytest.importorskip('mmpretrain')
 from PIL import Image
@@ -24,7 +23,6 @@ train_dataloader = dict(
 train_cfg = dict(by_epoch=True, max_epochs=2)
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
 """
-TEACHER = '--teacher', 'teacher.py', 'teacher.pth'
 
 
 @pytest.fixture
@@ -47,18 +45,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def distil(monkeypatch, *args: str) -> str | None:
-    monkeypatch.setattr('sys.argv', ['mmkd', 'distill', *args])
-    try:
-        main()
-    except SystemExit as stop:
-        return str(stop.code)
-    return None
-
-
-def test_images_of_a_folder_teach_beside_the_labelled_ones(folder, monkeypatch):
-    args = 'student.py', *TEACHER, '--method', 'kd', '--unlabelled', 'rest', '--out', 'kd.py'
-    assert distil(monkeypatch, *args, '--', '--work-dir', 'run', '--no-validate') is None
+def test_images_of_a_folder_teach_beside_the_labelled_ones(folder, distill):
+    args = 'student.py', '--method', 'kd', '--unlabelled', 'rest', '--out', 'kd.py'
+    assert distill(*args, '--', '--work-dir', 'run', '--no-validate') is None
     (paths,) = folder.glob('run/*/vis_data/config.py')
     written = {}
     exec(paths.read_text(), written)
@@ -88,12 +77,12 @@ def test_images_of_a_folder_teach_beside_the_labelled_ones(folder, monkeypatch):
         ),
     ],
 )
-def test_mistakes(folder, monkeypatch, student, unlabelled, message):
+def test_mistakes(folder, distill, student, unlabelled, message):
     if 'mmdet' in student:
         pytest.importorskip('mmdet')
     (folder / 'empty' / 'inner').mkdir(parents=True)
     before = set(folder.rglob('*'))
-    said = distil(monkeypatch, student, *TEACHER, '--unlabelled', unlabelled)
+    said = distill(student, '--unlabelled', unlabelled)
     assert message in said
     assert '\n' not in said
     assert set(folder.rglob('*')) == before

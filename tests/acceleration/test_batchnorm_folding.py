@@ -134,15 +134,17 @@ def test_looking_for_pairs_changes_nothing(images):
 @pytest.mark.parametrize('name', BACKBONES)
 def test_a_folded_backbone_puts_out_the_same(name):
     network, side = build(name)
-    lively(network)
-    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    # Rounding grows through hundreds of layers; two networks compute positions in single precision all the same.
+    kind, bound = (torch.float, 1e-4) if name in ('EdgeNeXt', 'XCiT') else (torch.double, 1e-6)
+    lively(network).to(kind)
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1)).to(kind)
     with torch.no_grad():
         expected = tensors_in(network.extract_feat(images))
         pairs = find_pairs(network, images)
         fold(network, pairs)
         folded = tensors_in(network.extract_feat(images))
     for one, other in zip(folded, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * other.abs().max().item())
+        torch.testing.assert_close(one, other, rtol=10 * bound, atol=bound * other.abs().max().item())
     if name in ('ResNet', 'MobileNetV2', 'RegNet', 'CSPResNet'):
         assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 

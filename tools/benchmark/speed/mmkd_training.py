@@ -49,11 +49,23 @@ class MmkdTraining:
         work_dir: For the log.
         batch: Images in an iteration.
         amp: The type of automatic mixed precision, if it is used.
+        fused: Whether the optimizer's step is one kernel.
         options: Other arguments of the distiller.
     """
 
-    def __init__(self, pair: Pair, method: str, work_dir: Path, batch: int, amp: str | None = None, **options: Any):
+    def __init__(
+        self,
+        pair: Pair,
+        method: str,
+        work_dir: Path,
+        batch: int,
+        amp: str | None = None,
+        fused: bool = False,
+        **options: Any,
+    ):
         cfg = _config(pair, method, batch, options)
+        if fused:
+            cfg.optim_wrapper.optimizer.fused = True
         if amp:
             apply_training(cfg, Namespace(no_validate=False, amp=True, amp_dtype=amp, auto_scale_lr=False, resume=None))
         cfg.work_dir = str(work_dir)

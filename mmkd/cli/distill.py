@@ -12,7 +12,7 @@ from mmkd.cli import checks, train
 from mmkd.cli.dry_run import plan
 from mmkd.cli.short_config import METHODS, ShortConfig
 from mmkd.cli.stretching import stretch
-from mmkd.cli.unlabelled_folder import check_folder, loader_text
+from mmkd.cli.unlabelled_folder import OPTIONS, check_folder, loader_text
 from mmkd.errors import UserError, did_you_mean, in_one_line
 from mmkd.teacher.network import teacher_config
 from mmkd.utils.configs import find_config, load_config
@@ -31,7 +31,8 @@ def main() -> None:
         config = replace(config, schedulers=policy)
     if args.unlabelled is not None:
         check_folder(args.unlabelled, args.student, student)
-        config = replace(config, more=loader_text(args.unlabelled, student))
+        more = loader_text(args.unlabelled, student)
+        config = replace(config, options=OPTIONS.get(args.method, ()), more=more)
     out = Path(args.out or config.file_name).expanduser()
     text = config.text(out.parent)
     if args.dry_run:

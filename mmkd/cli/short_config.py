@@ -20,6 +20,7 @@ class ShortConfig:
         checkpoint: Its weights.
         epochs: Of the training, if not the student's.
         schedulers: The student's learning rate policy over that many epochs.
+        options: Lines of the model, which choose what the method does besides.
         more: Lines that stand at the end.
     """
 
@@ -29,6 +30,7 @@ class ShortConfig:
     checkpoint: str
     epochs: int | None
     schedulers: Sequence[dict] = ()
+    options: Sequence[str] = ()
     more: Sequence[str] = ()
 
     @property
@@ -45,6 +47,7 @@ class ShortConfig:
             '    _delete_=True,',
             f"    type='mmkd.{METHODS[self.method]}',",
             '    student={{_base_.model}},',
+            *(f'    {line}' for line in self.options),
             '    teacher=dict(',
             f'        config={self.teacher!r},',
             f'        checkpoint={self.checkpoint!r}))',

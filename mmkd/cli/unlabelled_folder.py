@@ -6,6 +6,11 @@ from mmengine.config import Config
 
 from mmkd.errors import UserError
 
+OPTIONS = {
+    'sskd': ['alpha=1.0,'],
+    'feature-kd': ['weight=2.0,', "terms=dict(soft=dict(loss=dict(type='mmkd.SoftTargetLoss'), places='scores')),"],
+}
+"""By method, lines of the model: with them the student learns classes from these images, too."""
 BY_HAND = 'write unlabelled_dataloader into the config as docs/few_labels.md shows'
 
 

@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
 from mmkd.objectives.default_feature_term import DefaultFeatureTerm
 from mmkd.objectives.mimicking import StageMimicking
+from mmkd.objectives.options import check_weight
 from mmkd.objectives.own_loss import OwnLoss
+from mmkd.objectives.soft_targets import SoftTargets
 from mmkd.registry import MODELS
+from mmkd.tasks import task_of
+from mmkd.utils.random_state import own_randomness
 
 
 @MODELS.register_module()
@@ -35,10 +41,11 @@ class SSKD(Distiller):
         places (Sequence[str], optional): Names of the stages that are mimicked beside it. Defaults to the neck of
             detectors that have one, and to every stage of other networks.
         feature_loss (dict, optional): The distance there. Defaults to ``dict(type='mmkd.PKDLoss')``.
+        alpha (float): Of the teacher's class scores as soft targets beside the student's own loss; with it the student
+            learns classes from images without labels, too. Both networks need the same classes. Defaults to 0.0.
         kwargs: The options of every :class:`Distiller`.
     """
 
-    head_learns_from_features = True
     unfreezes_last = True
 
     def __init__(
@@ -52,14 +59,26 @@ class SSKD(Distiller):
         weight: float = 2.0,
         places: Sequence[str] | None = None,
         feature_loss: dict | None = None,
+        alpha: float = 0.0,
         **kwargs,
     ):
+        self.compares_scores = bool(check_weight('model.alpha', alpha))
+        self.head_learns_from_features = not alpha
         super().__init__(student, teacher, **kwargs)
         self.pairs = pairs
         self.inheritance = Inheritance(self, head_from_teacher)
         self.mimicking = StageMimicking(self.networks, mimic_loss, stage_losses, self.inheritance.reads_one_map)
         self.features = DefaultFeatureTerm(self.networks, weight, places, feature_loss)
-        self.objectives = [self.mimicking, OwnLoss(self.networks, [self.features])]
+        self.task = task_of(self.student, self.teacher) if alpha else None
+        soft = [SoftTargets(self.networks, self.task, weight=alpha)] if self.task else []
+        self.objectives = [self.mimicking, OwnLoss(self.networks, [self.features, *soft], forwards=self.task)]
+
+    def find_stages(self, inputs: Tensor) -> None:
+        """Find the stages of both networks, and compare their classes where scores are compared."""
+        super().find_stages(inputs)
+        if self.task is not None:
+            with own_randomness():
+                self.task.check(inputs, self.teacher_inputs(inputs), own_scores=True)
 
     def default_phases(self) -> list:
         """One stage after the other, then the head (and all with it, see ``unfreezes_last``)."""

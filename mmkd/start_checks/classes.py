@@ -21,7 +21,7 @@ def check_classes(distiller: Distiller, dataset: Any) -> None:
         raise UserError(
             'model.teacher: its checkpoint was trained for other classes than train_dataloader.dataset has, or in '
             f'another order ({its!r} where the student has {ours!r}; {len(differing)} differ), so their scores cannot '
-            'be compared; take a teacher of the same classes, or mmkd.SSKD, which compares features.'
+            'be compared; take a teacher of the same classes, or mmkd.SSKD without alpha, which compares features.'
         )
 
 

@@ -51,7 +51,7 @@ class Classification(Task):
         if own != theirs:
             raise UserError(
                 f'model.teacher: it knows {theirs} classes, the student {own}, so their scores cannot be '
-                'compared; take a teacher of the same classes, or mmkd.SSKD, which compares features.'
+                'compared; take a teacher of the same classes, or mmkd.SSKD without alpha, which compares features.'
             )
         return own
 
@@ -120,7 +120,7 @@ def _count_classes(key: str, network: nn.Module, inputs: Tensor) -> int:
     if 'ClsHead' not in kinds or 'RegressionHead' in kinds:
         raise UserError(
             f'model.{key}: a {type(head).__name__} does not choose one of several classes for an image, and this '
-            'method compares such choices; use mmkd.SSKD, which compares features.'
+            'method compares such choices; use mmkd.SSKD without alpha, which compares features.'
         )
     try:
         with torch.no_grad(), unchanged(network):
@@ -134,6 +134,6 @@ def _count_classes(key: str, network: nn.Module, inputs: Tensor) -> int:
     if not isinstance(scores, Tensor):
         raise UserError(
             f'model.{key}: its {type(head).__name__} puts out several scores an image, and this method compares '
-            'one; use mmkd.SSKD, which compares features.'
+            'one; use mmkd.SSKD without alpha, which compares features.'
         )
     return scores.shape[1]

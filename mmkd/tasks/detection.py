@@ -109,7 +109,7 @@ class Detection(Task):
         if own != theirs:
             raise UserError(
                 f'model.teacher: it knows {theirs} classes, the student {own}, so their scores cannot be compared; '
-                'take a teacher of the same classes, or mmkd.SSKD, which compares features.'
+                'take a teacher of the same classes, or mmkd.SSKD without alpha, which compares features.'
             )
         if own_scores:
             self.own = pair_heads(self.student, self.teacher.network)

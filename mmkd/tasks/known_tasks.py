@@ -35,7 +35,8 @@ def task_of(student: nn.Module, teacher: Teacher) -> Task:
     if not issubclass(kinds[0], kinds[1]) and not issubclass(kinds[1], kinds[0]):  # a head with or without a margin
         raise UserError(
             f'model.teacher: it is a {type(teacher.network).__name__}, the student a {type(student).__name__}: their '
-            'scores mean different things; take a teacher of the same kind, or mmkd.SSKD, which compares features.'
+            'scores mean different things; take a teacher of the same kind, or mmkd.SSKD without alpha, which compares '
+            'features.'
         )
     return kinds[0](student, teacher)
 
@@ -45,6 +46,6 @@ def _known_kind(key: str, network: nn.Module) -> type[Task]:
     if kind is None:
         raise UserError(
             f'model.{key}: a {type(network).__name__} scores neither images nor boxes, and this method compares such '
-            'scores; use mmkd.SSKD, which compares features.'
+            'scores; use mmkd.SSKD without alpha, which compares features.'
         )
     return kind

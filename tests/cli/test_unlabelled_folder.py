@@ -20,7 +20,7 @@ pipeline = [dict(type='LoadImageFromFile'), dict(type='RandomResizedCrop', scale
 train_dataloader = dict(
     batch_size=6, dataset=dict(type='CustomDataset', data_root='labelled', pipeline=pipeline),
     sampler=dict(type='DefaultSampler', shuffle=True))
-train_cfg = dict(by_epoch=True, max_epochs=2)
+train_cfg = dict(by_epoch=True, max_epochs=8)
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
 """
 
@@ -45,8 +45,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_images_of_a_folder_teach_beside_the_labelled_ones(folder, distill):
-    args = 'student.py', '--method', 'kd', '--unlabelled', 'rest', '--out', 'kd.py'
+@pytest.mark.parametrize('method', ['kd', 'sskd', 'feature-kd'])
+def test_images_of_a_folder_teach_beside_the_labelled_ones(folder, distill, method):
+    args = 'student.py', '--method', method, '--unlabelled', 'rest', '--out', 'kd.py'
     assert distill(*args, '--', '--work-dir', 'run', '--no-validate') is None
     (paths,) = folder.glob('run/*/vis_data/config.py')
     written = {}
@@ -54,8 +55,10 @@ def test_images_of_a_folder_teach_beside_the_labelled_ones(folder, distill):
     loader = written['unlabelled_dataloader']
     assert (loader['batch_size'], loader['dataset']['data_root']) == (6, 'rest')
     assert loader['dataset']['pipeline'] == written['train_dataloader']['dataset']['pipeline']
-    stages = load_checkpoint('run/epoch_2.pth')['mmkd']
-    assert stages['unlabelled']['drawn'] == 4  # a batch in each iteration
+    stages = load_checkpoint('run/epoch_8.pth')['mmkd']
+    assert stages['unlabelled']['drawn'] == 16  # a batch in each iteration
+    (log,) = folder.glob('run/*/*.log')
+    assert 'soft: ' in log.read_text()  # they teach classes
 
 
 @pytest.mark.parametrize(

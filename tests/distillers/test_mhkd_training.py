@@ -343,13 +343,13 @@ def test_mistakes_are_told_before_the_first_iteration(mhkd, model, message):
         mhkd(model=model).train()
 
 
-@pytest.mark.parametrize('kind', ['mmkd.KD', 'mmkd.MHKD'])
-def test_other_classes_are_refused(distil, teacher, kind):
+@pytest.mark.parametrize('model', [dict(type='mmkd.KD'), dict(type='mmkd.MHKD'), dict(type='mmkd.SSKD', alpha=1.0)])
+def test_other_classes_are_refused(distil, teacher, model):
     other = copy.deepcopy(teacher)
     other['config']['model']['head']['num_classes'] = 7
     other['checkpoint'] = None
     with pytest.raises(UserError, match=r'model\.teacher: it knows 7 classes, the student 10'):
-        distil(model=dict(type=kind, teacher=other)).train()
+        distil(model=dict(model, teacher=other)).train()
 
 
 def test_heads_of_the_teacher_come_before_the_student(mhkd):

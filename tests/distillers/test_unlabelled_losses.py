@@ -137,3 +137,20 @@ def test_which_phases_learn_from_images(prepared):
         False,
         True,
     ]
+
+
+def test_sskd_s_soft_targets_beside_its_features(prepared):
+    options = dict(type='mmkd.SSKD', places=['layer2'], weight=0.7)
+    hook = dict(stages=['layer1', ['layer2', 'layer3', 'layer4', 'head']])
+    distiller, labelled, unlabelled = prepared(dict(options, alpha=0.6), hook=hook)
+    images = torch.cat([labelled.inputs, unlabelled.inputs])
+    expected_soft = 0.6 * soft(scores_of(distiller.student, images), scores_of(distiller.teacher.network, images))
+    found = losses_of(distiller, labelled, unlabelled)
+    assert found.pop('loss_soft') == pytest.approx(expected_soft, rel=1e-3)
+    without, *_ = prepared(options, hook=hook)
+    without.load_state_dict(distiller.state_dict())
+    expected = losses_of(without, labelled, unlabelled)
+    assert list(found) == ['loss_own', 'loss_mimic_layer2']
+    assert found['loss_own'] == pytest.approx(expected['loss_own'], rel=1e-5)
+    assert found['loss_mimic_layer2'] == pytest.approx(expected['loss_mimic_layer2'], rel=1e-5)
+    assert set(losses_of(*prepared(dict(options, alpha=0.6), 0, hook)[:2], None)) == {'loss_mimic_layer1'}

@@ -337,6 +337,11 @@ REFUSED = {
         dict(stages=['layer1', 'all']),
         'head is never learned alone',
     ),
+    'SSKD with soft targets': (
+        {'model': dict(type='mmkd.SSKD', alpha=0.5)},
+        {},
+        'SSKD shows the teacher the images while the head learns',
+    ),
     'MHKD': ({'model': dict(type='mmkd.MHKD')}, dict(stages=['layer1', 'head']), 'MHKD shows the teacher the images'),
     'all': ({}, dict(stages=['layer1', 'all']), 'head is never learned alone (Schedule in epochs: layer1 4, all 4)'),
     'unfreeze_last': ({}, dict(unfreeze_last=True), 'head is never learned alone'),

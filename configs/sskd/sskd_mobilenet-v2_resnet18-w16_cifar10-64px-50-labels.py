@@ -9,6 +9,7 @@ _base_ = [
 model = dict(
     _delete_=True,
     type='mmkd.SSKD',
+    alpha=1.0,  # soft targets teach classes from the images without labels
     student={{_base_.model}},
     teacher=dict(
         config='mmkd::baselines/mobilenet-v2_cifar10-64px-50-labels.py',

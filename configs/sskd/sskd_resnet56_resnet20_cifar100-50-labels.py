@@ -3,6 +3,7 @@ _base_ = ['../baselines/resnet20_cifar100-50-labels.py', '../_base_/datasets/cif
 model = dict(
     _delete_=True,
     type='mmkd.SSKD',
+    alpha=1.0,  # soft targets teach classes from the images without labels
     student={{_base_.model}},
     teacher=dict(
         config='mmkd::baselines/resnet56_cifar100.py',

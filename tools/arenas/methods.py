@@ -6,18 +6,31 @@ from collections.abc import Iterable, Mapping
 from arena import ROOT, Row
 
 STAGES = 'default_hooks.stages'
-METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it changes in SSKD's config
+METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it changes in a config
     'kd': ('KD', {'model.type': 'mmkd.KD'}),
     'mhkd': ('MHKD', {'model.type': 'mmkd.MHKD'}),
     'featurekd': ('FeatureKD', {'model.type': 'mmkd.FeatureKD'}),
-    'sskd': ('**SSKD**', {}),
+    'sskd': ('**SSKD**', {'model.type': 'mmkd.SSKD'}),
     'paper': (
         "SSKD as the paper has it: the backbone frozen while the student's own head learns",
         {f'{STAGES}.unfreeze_last': False, 'model.head_from_teacher': False},
     ),
+    'soft': ('**SSKD with soft targets** (`alpha=1.0`)', {'model.type': 'mmkd.SSKD', 'model.alpha': 1.0}),
+    'featurekd-soft': (
+        'FeatureKD with soft targets',
+        {
+            'model.type': 'mmkd.FeatureKD',
+            'model.weight': 2.0,
+            'model.terms.soft.loss.type': 'mmkd.SoftTargetLoss',
+            'model.terms.soft.places': 'scores',
+        },
+    ),
     'bfloat16': ('SSKD, what is frozen in bfloat16', {'model.frozen_dtype': 'bfloat16'}),
     'labels': ('SSKD, labels alone in the last phase (`weight=0`)', {'model.weight': 0}),
 }
+
+FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'soft'
+"""The methods of tables with few labels, as changes of KD's config."""
 
 
 def rows(
@@ -31,7 +44,7 @@ def rows(
     """A row for each of these methods.
 
     Args:
-        config: SSKD's config.
+        config: Of a distillation, without options of its own.
         keys: Of METHODS.
         options: What is changed in all rows besides.
         changes: What is changed in the row of a method besides.

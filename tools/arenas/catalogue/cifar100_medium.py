@@ -4,7 +4,7 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import length, maker, options, unlabelled
-from methods import rows
+from methods import FEW_LABELS, rows
 
 DATA = Path('data/cifar100_16px.npz')
 PAIR = 'resnet56_resnet20'
@@ -26,7 +26,7 @@ def few_labels() -> Table:
     """A tenth of the labels, in as many iterations."""
     longer = {**length(300), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 10}  # of 5,000 images
     alone = Row('alone50', 'Student alone', 'baselines/resnet20_cifar100-50-labels', longer, teacher=None)
-    methods = rows(f'{SSKD}-50-labels', METHODS[:-1], {**longer, **unlabelled(16, DATA)}, NARROW, '{}50')
+    methods = rows(f'kd/kd_{PAIR}_cifar100-50-labels', FEW_LABELS, {**longer, **unlabelled(16, DATA)}, NARROW, '{}50')
     heading = '50 labels a class, the other images without; about as many iterations as with all labels'
     return Table(heading, [TEACHER, alone, *methods], 'alone50')
 

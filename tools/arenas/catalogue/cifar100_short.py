@@ -4,7 +4,7 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import length, maker, options, unlabelled
-from methods import METHODS, STAGES, rows, terms_of
+from methods import FEW_LABELS, METHODS, STAGES, rows, terms_of
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
 SSKD = 'sskd/sskd_resnet56_resnet20_cifar100'
@@ -170,10 +170,8 @@ LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint
 def few_labels() -> Table:
     """A tenth of the labels, in as many iterations."""
     alone = Row('alone50', 'Student alone', f'baselines/resnet20_cifar100-{LABELS}-labels', LONGER, teacher=None)
-    sskd = f'sskd/sskd_resnet56_resnet20_cifar100-{LABELS}-labels'
-    methods = rows(
-        sskd, ('kd', 'mhkd', 'featurekd', 'sskd'), {**LONGER, **unlabelled(16, DATA)}, NARROW, f'{{}}{LABELS}'
-    )
+    kd = f'kd/kd_resnet56_resnet20_cifar100-{LABELS}-labels'
+    methods = rows(kd, FEW_LABELS, {**LONGER, **unlabelled(16, DATA)}, NARROW, f'{{}}{LABELS}')
     heading = f'{LABELS} labels a class, the other images without; about as many iterations as with all labels'
     return Table(heading, [TEACHER, alone, *methods, NO_LABELS], 'alone50')
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
-from methods import rows
+from methods import FEW_LABELS, rows
 
 from mmkd.errors import UserError
 
@@ -18,11 +18,8 @@ TEACHER = Row(
 ALONE = Row('alone', 'Student alone', 'baselines/resnet18-w16_cifar10-64px', teacher=None)
 LONGER = Row('alone30', 'Student alone, 30 epochs', ALONE.config, {'train_cfg.max_epochs': 30}, (0,), None)
 SSKD = 'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px'
-METHODS = rows(
-    SSKD,
-    ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
-    changes={'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}},
-)
+HEADS = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
+METHODS = rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=HEADS)
 LABELS = 50  # a class, of 1,000
 
 
@@ -43,17 +40,10 @@ def few_labels() -> Table:
         'unlabelled_dataloader.dataset.per_class': f'({LABELS},1000)',
         'unlabelled_dataloader.num_workers': 0,
     }
-    alone = Row(
-        f'alone{LABELS}', 'Student alone', f'baselines/resnet18-w16_cifar10-64px-{LABELS}-labels', longer, (0,), None
-    )
-    methods = rows(
-        f'{SSKD}-{LABELS}-labels',
-        ('kd', 'featurekd', 'sskd'),
-        {**longer, **others},
-        name=f'{{}}{LABELS}',
-        seeds=(0,),
-        teacher=teacher.key,
-    )
+    student = f'resnet18-w16_cifar10-64px-{LABELS}-labels'
+    alone = Row(f'alone{LABELS}', 'Student alone', f'baselines/{student}', longer, teacher=None)
+    kd = f'kd/kd_mobilenet-v2_{student}'
+    methods = rows(kd, FEW_LABELS, {**longer, **others}, HEADS, f'{{}}{LABELS}', teacher=teacher.key)
     heading = f'{LABELS} labels a class for teacher and student; the other images, without labels, for the student'
     return Table(heading, [teacher, alone, *methods], alone.key)
 

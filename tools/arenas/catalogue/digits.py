@@ -34,7 +34,8 @@ def table(labels: int | None, seeds: tuple[int, ...]) -> Table:
         options = {**options, 'unlabelled_dataloader': None}
     elif options:
         options = {**options, 'unlabelled_dataloader.dataset.per_class': f'({labels},None)'}
-    methods = rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), options, NARROW, name, seeds=seeds)
+    keys = ['kd', 'mhkd', 'featurekd', 'sskd', *(['soft'] if labels else []), 'paper']
+    methods = rows(SSKD, keys, options, NARROW, name, seeds=seeds)
     heading = f'{labels} labels a class' if labels else 'All labels (about 143 a class)'
     return Table(heading, [TEACHER, plain, *methods, NO_LABEL], alone)
 

@@ -10,6 +10,8 @@ from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 from mmkd.stages.phases import Phase, Schedule
 from mmkd.start_checks.first_batch import batch_of
+from mmkd.tasks import kind_of
+from mmkd.tasks.classification import Classification
 from mmkd.unlabelled.batches import Batch, joined
 from mmkd.unlabelled.endless import endless
 from mmkd.utils.random_state import own_randomness
@@ -82,6 +84,12 @@ def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, 
         labelled, unlabelled = (Batch(part['inputs'], part.get('data_samples')) for part in (first, batch))
         joined(labelled, unlabelled)
     _log(runner, loader, [schedule.name(schedule.phases.index(phase)) for phase in phases])
+    learns_head = any(distiller.plan.head.name in phase for phase in schedule.phases)
+    if learns_head and not distiller.compares_scores and kind_of(distiller.student) is Classification:
+        runner.logger.warning(
+            'Only the labelled images teach classes here. Where few have labels, soft targets gained up to 7 points '
+            '(model.alpha=1.0 in mmkd.SSKD; docs/few_labels.md).'
+        )
     return UnlabelledImages(loader, distiller)
 
 

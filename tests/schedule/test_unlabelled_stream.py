@@ -79,6 +79,22 @@ def test_they_are_drawn_where_something_learns_from_them(distil, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ('model', 'stages', 'said'),
+    [
+        (dict(type='mmkd.SSKD'), ['layer2', 'all'], True),
+        (dict(type='mmkd.FeatureKD'), ['all'], True),
+        (dict(type='mmkd.SSKD', alpha=1.0), ['layer2', 'all'], False),
+        (dict(type='mmkd.SSKD'), ['layer2', 'layer4'], False),
+        (dict(type='mmkd.KD'), ['all'], False),
+    ],
+)
+def test_the_log_tells_where_only_labels_teach_classes(distil, tmp_path, model, stages, said):
+    distil(model=model, hook=dict(stages=stages), unlabelled_dataloader=loader()).call_hook('before_run')
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert ('Only the labelled images teach classes here.' in log.read_text()) is said
+
+
 def test_a_folder_of_images_will_do(distil, tmp_path):
     import cv2
     import numpy as np

@@ -8,6 +8,7 @@ from tests.distil_detectors import KINDS
 
 METHODS = dict(
     sskd=(dict(type='mmkd.SSKD'), {}),
+    soft_sskd=(dict(type='mmkd.SSKD', alpha=0.7), {}),
     feature_kd=(dict(type='mmkd.FeatureKD'), dict(stages=None, lengths=None)),
     kd=(dict(type='mmkd.KD'), dict(stages=None, lengths=None)),
     mhkd=(dict(type='mmkd.MHKD'), dict(stages=['layer2', 'all'], lengths=[2, 4])),
@@ -51,7 +52,7 @@ def trained(runner) -> tuple[Seen, dict]:
     return seen, runner.model.student.state_dict()
 
 
-QUICK = [('RetinaNet', 'sskd'), ('RetinaNet', 'kd'), ('FasterRCNN', 'mhkd')]
+QUICK = [('RetinaNet', 'sskd'), ('RetinaNet', 'soft_sskd'), ('RetinaNet', 'kd'), ('FasterRCNN', 'mhkd')]
 CASES = [
     pytest.param(kind, method, marks=() if (kind, method) in QUICK else pytest.mark.long)
     for kind in KINDS

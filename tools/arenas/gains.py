@@ -42,13 +42,23 @@ def gains_of(results: Path) -> list[Gains]:
         _gains('bccd', 'Blood cells', 'box AP', results, '{}', alone='alone24'),
         _gains('digits', 'Digits, 5 labels a class', 'top-1 in %', results, '{}5', nolabels='nolabels'),
         _gains('olivetti', 'Faces, 2 photos a person', 'accuracy in %', results, '{}2'),
+        _gains(
+            'cifar10_pretrained',
+            'CIFAR-10, 50 labels a class',
+            'top-1 in %',
+            results,
+            '{}50',
+            teacher='few-teacher',
+            featurekd='featurekd-soft50',
+            sskd='soft50',
+        ),
         _gains('cifar100_short', 'CIFAR-100, 20 epochs', 'top-1 in %', results, '{}'),
     ]
 
 
 def _gains(arena_name: str, title: str, unit: str, results: Path, name: str, **others: str) -> Gains:
     """The figures of an arena whose rows are called so, but for others."""
-    keys = {'teacher': 'teacher', **{key: others.get(key, name.format(key)) for key in METHODS}}
+    keys = {'teacher': 'teacher', **{key: name.format(key) for key in METHODS}, **others}
     arena = read_arena(arena_name)
     scores: dict[str, list[float]] = {}
     for result in Results(results / CPU / f'{arena_name}.jsonl').read().values():

@@ -162,10 +162,10 @@ LEVERS = [
 def pretrained() -> Table:
     """The student begins from ImageNet weights as well; only its pyramid and head are narrower than the teacher's."""
     length = {'train_cfg.max_epochs': 12}
-    best = Row('alone-pre', 'Student alone', 'baselines/gfl_mobilenet-v2-n16_bccd', length, teacher=None)
+    best = Row('alone-pre', 'Student alone', 'baselines/gfl_mobilenet-v2-n32_bccd', length, teacher=None)
     longer = Row('alone24-pre', 'Student alone, 24 epochs', best.config, {'train_cfg.max_epochs': 24}, (0,), None)
     methods = rows(
-        'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n16_bccd', ('kd', 'featurekd', 'sskd'), length, name='{}-pre'
+        'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n32_bccd', ('kd', 'featurekd', 'sskd'), length, name='{}-pre'
     )
     heading = 'A student that is pretrained too, 12 epochs'
     return Table(heading, [TEACHER, best, longer, *methods], best.key)

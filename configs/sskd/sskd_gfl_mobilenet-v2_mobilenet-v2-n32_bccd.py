@@ -1,5 +1,5 @@
 """SSKD on blood cells (BCCD): both GFLs have a pretrained MobileNetV2, the student a narrow head. Train the teacher first."""
-_base_ = '../baselines/gfl_mobilenet-v2-n16_bccd.py'
+_base_ = '../baselines/gfl_mobilenet-v2-n32_bccd.py'
 model = dict(
     _delete_=True,
     type='mmkd.SSKD',

@@ -26,8 +26,8 @@ from mmkd.utils.random_state import own_randomness
 class FeatureKD(Distiller):
     """The student's own loss and, beside it, distances of its features or scores to the teacher's, from the start.
 
-    It has the options of :class:`SSKD`, and the same objectives, without stages that learn first. Where the schedule
-    has single stages, the two are the same. Any number of named terms may stand beside the student's own loss.
+    It has the options of :class:`SSKD` but ``alpha``, which is a term here, without stages that learn first. Where the
+    schedule has single stages, the two are the same. Any number of named terms may stand beside the student's own loss.
 
     Args:
         student (dict): The student's model config.

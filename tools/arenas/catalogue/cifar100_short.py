@@ -38,6 +38,7 @@ CONTROLS = [
     ),
 ]
 ONE_LOSS = {'model.mimic_loss.type': 'mmkd.FeatureMimicLoss'}
+SOFT = {**METHODS['featurekd-soft'][1], 'model.terms.soft.weight': 1.0}
 FINETUNED = ORDER.format(",'all'")
 LEVERS = [
     lever(
@@ -83,6 +84,14 @@ LEVERS = [
         TOGETHER.format(",'all'"),
         '[10,10]',
     ),
+    Row(
+        'sskd-soft',
+        'SSKD with soft targets',
+        SSKD,
+        {**SOFT, f'{STAGES}.stages': ORDER.format(",'all'")},
+        (0,),
+    ),
+    Row('featurekd-soft', 'FeatureKD with soft targets', SSKD, SOFT, (0,)),
     *rows(SSKD, ['bfloat16']),
     Row('featurekd1', 'FeatureKD, weight 1', SSKD, {**METHODS['featurekd'][1], 'model.weight': 1.0}),
     Row('stages-featurekd', 'SSKD, weight 1', SSKD, {'model.weight': 1.0}, (0,)),

@@ -90,8 +90,9 @@ class Ranges:
         self.put(distiller.teacher, 'pad', Part.TEACHER)
         self.put(distiller.teacher.network, 'forward', Part.TEACHER)
         self.put(distiller.teacher.network, 'extract_feat', Part.TEACHER)
-        if 'task' in vars(distiller):
-            self.put(distiller.task, 'teacher_outcome', Part.TEACHER)
+        task = vars(distiller).get('task')
+        if task is not None:
+            self.put(task, 'teacher_outcome', Part.TEACHER)
 
     def _put_on_extras(self, distiller: Distiller) -> None:
         """Mark the extras; extras that are not trained are the teacher's heads."""

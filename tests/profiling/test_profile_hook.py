@@ -115,6 +115,14 @@ def test_work_shows_up_in_its_part_of_other_methods(distil, monkeypatch, model):
     check_naps(rows, ORDER)
 
 
+@pytest.mark.parametrize('model', [dict(type='mmkd.FeatureKD'), dict(type='mmkd.SSKD', alpha=1.0)])
+def test_methods_that_may_compare_scores(distil, model):
+    runner = distil(hook=dict(stages=['all'], lengths=[8], score_teacher=False), model=model, **PROFILE)
+    runner.train()
+    [rows] = tables(runner).values()
+    assert {Part.TEACHER, Part.TRAINED, Part.LOSSES, Part.BACKWARD} <= rows.keys()
+
+
 def test_work_shows_up_in_its_part_of_a_plain_training(plain, tmp_path, monkeypatch):
     cfg = in_place(copy.deepcopy(plain), tmp_path / 'run', **PROFILE)
     cfg.model.backbone.frozen_stages = 1

@@ -16,6 +16,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
         {f'{STAGES}.unfreeze_last': False, 'model.head_from_teacher': False},
     ),
     'soft': ('**SSKD with soft targets** (`alpha=1.0`)', {'model.type': 'mmkd.SSKD', 'model.alpha': 1.0}),
+    'less-soft': ('The same, `alpha=0.3`', {'model.type': 'mmkd.SSKD', 'model.alpha': 0.3}),
     'featurekd-soft': (
         'FeatureKD with soft targets',
         {

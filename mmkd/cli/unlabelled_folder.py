@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmkd.errors import UserError
 
 OPTIONS = {
-    'sskd': ['alpha=1.0,'],
+    'sskd': ['alpha=0.3,'],
     'feature-kd': ['weight=2.0,', "terms=dict(soft=dict(loss=dict(type='mmkd.SoftTargetLoss'), places='scores')),"],
 }
 """By method, lines of the model: with them the student learns classes from these images, too."""

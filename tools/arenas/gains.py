@@ -50,7 +50,7 @@ def gains_of(results: Path) -> list[Gains]:
             '{}50',
             teacher='few-teacher',
             featurekd='featurekd-soft50',
-            sskd='soft50',
+            sskd='less-soft50',
         ),
         _gains('cifar100_short', 'CIFAR-100, 20 epochs', 'top-1 %', results, '{}'),
     ]

@@ -15,8 +15,8 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
         "SSKD as the paper has it: the backbone frozen while the student's own head learns",
         {f'{STAGES}.unfreeze_last': False, 'model.head_from_teacher': False},
     ),
-    'soft': ('**SSKD with soft targets** (`alpha=1.0`)', {'model.type': 'mmkd.SSKD', 'model.alpha': 1.0}),
-    'less-soft': ('The same, `alpha=0.3`', {'model.type': 'mmkd.SSKD', 'model.alpha': 0.3}),
+    'less-soft': ('**SSKD with soft targets**, `alpha=0.3`', {'model.type': 'mmkd.SSKD', 'model.alpha': 0.3}),
+    'soft': ('The same, `alpha=1.0`', {'model.type': 'mmkd.SSKD', 'model.alpha': 1.0}),
     'featurekd-soft': (
         'FeatureKD with soft targets',
         {
@@ -30,7 +30,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
     'labels': ('SSKD, labels alone in the last phase (`weight=0`)', {'model.weight': 0}),
 }
 
-FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'soft'
+FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', 'soft'
 """The methods of tables with few labels, as changes of KD's config."""
 
 

@@ -43,11 +43,7 @@ def few_labels() -> Table:
     student = f'resnet18-w16_cifar10-64px-{LABELS}-labels'
     alone = Row(f'alone{LABELS}', 'Student alone', f'baselines/{student}', longer, teacher=None)
     kd = f'kd/kd_mobilenet-v2_{student}'
-    options, more = {**longer, **others}, dict(name=f'{{}}{LABELS}', teacher=teacher.key)
-    methods = [
-        *rows(kd, FEW_LABELS, options, HEADS, **more),
-        *rows(kd, ['less-soft'], options, **more, seeds=(0,)),
-    ]
+    methods = rows(kd, FEW_LABELS, {**longer, **others}, HEADS, f'{{}}{LABELS}', teacher=teacher.key)
     heading = f'{LABELS} labels a class for teacher and student; the other images, without labels, for the student'
     return Table(heading, [teacher, alone, *methods], alone.key)
 

@@ -34,7 +34,7 @@ def table(labels: int | None, seeds: tuple[int, ...]) -> Table:
         options = {**options, 'unlabelled_dataloader': None}
     elif options:
         options = {**options, 'unlabelled_dataloader.dataset.per_class': f'({labels},None)'}
-    keys = ['kd', 'mhkd', 'featurekd', 'sskd', *(['soft'] if labels else []), 'paper']
+    keys = ['kd', 'mhkd', 'featurekd', 'sskd', *(['less-soft', 'soft'] if labels else []), 'paper']
     methods = rows(SSKD, keys, options, NARROW, name, seeds=seeds)
     heading = f'{labels} labels a class' if labels else 'All labels (about 143 a class)'
     return Table(heading, [TEACHER, plain, *methods, NO_LABEL], alone)

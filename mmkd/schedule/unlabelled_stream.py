@@ -87,7 +87,7 @@ def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, 
     learns_head = any(distiller.plan.head.name in phase for phase in schedule.phases)
     if learns_head and not distiller.compares_scores and kind_of(distiller.student) is Classification:
         runner.logger.warning(
-            'Only the labelled images teach classes here. Where few have labels, soft targets gained 3 to 5 points '
+            'Only the labelled images teach classes here. Where few have labels, soft targets gained 3 to 4 points '
             '(model.alpha=0.3 in mmkd.SSKD; docs/few_labels.md).'
         )
     return UnlabelledImages(loader, distiller)

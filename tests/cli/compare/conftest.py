@@ -1,18 +1,9 @@
-import pytest
+from functools import partial
 
-from mmkd_command.main import main
+import pytest
 
 
 @pytest.fixture
-def compare(monkeypatch):
-    """Run the command in this process and return its exit message, None for success."""
-
-    def run(*args: object) -> str | None:
-        monkeypatch.setattr('sys.argv', ['mmkd', 'compare', *map(str, args)])
-        try:
-            main()
-        except SystemExit as stop:
-            return str(stop.code)
-        return None
-
-    return run
+def compare(mmkd):
+    """Run ``mmkd compare``."""
+    return partial(mmkd, 'compare')

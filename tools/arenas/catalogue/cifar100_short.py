@@ -38,7 +38,6 @@ CONTROLS = [
     ),
 ]
 ONE_LOSS = {'model.mimic_loss.type': 'mmkd.FeatureMimicLoss'}
-SOFT = {**METHODS['featurekd-soft'][1], 'model.terms.soft.weight': 1.0}
 FINETUNED = ORDER.format(",'all'")
 LEVERS = [
     lever(
@@ -88,10 +87,10 @@ LEVERS = [
         'sskd-soft',
         'SSKD with soft targets',
         SSKD,
-        {**SOFT, f'{STAGES}.stages': ORDER.format(",'all'")},
+        {**METHODS['featurekd-soft'][1], f'{STAGES}.stages': FINETUNED},
         (0,),
     ),
-    Row('featurekd-soft', 'FeatureKD with soft targets', SSKD, SOFT, (0,)),
+    *rows(SSKD, ['featurekd-soft'], seeds=(0,)),
     *rows(SSKD, ['bfloat16']),
     Row('featurekd1', 'FeatureKD, weight 1', SSKD, {**METHODS['featurekd'][1], 'model.weight': 1.0}),
     Row('stages-featurekd', 'SSKD, weight 1', SSKD, {'model.weight': 1.0}, (0,)),

@@ -16,9 +16,8 @@ pytest.importorskip('sklearn')
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='gloo on CPUs is what is tested')
 
 LEARNED = [['layer1'], ['layer2', 'layer3'], 'head']
-WIDE = dict(stages=['layer1', 'layer2', 'head'], lengths=[1, 1, 2], score_teacher=False)
 SCHEDULE = dict(stages=LEARNED, lengths=[1, 1, 2], score_teacher=False)
-FEW = dict(stages=['layer1', 'head'], lengths=[1, 3], score_teacher=False)  # each is compiled for seconds
+FEW = dict(stages=['layer1', 'head'], lengths=[1, 3], score_teacher=False)  # compiled for seconds each; one fit
 TERMS = dict(  # what a loss learns idles after two of four epochs, and DDP waits for all gradients
     type='mmkd.FeatureKD',
     terms=dict(
@@ -59,8 +58,8 @@ def runs(plain, tmp_path_factory):  # noqa: F811
         group_norm=case(**{norm: dict(type='GN', num_groups=4)}),
         no_norm=case(**{norm: dict(type='NoNorm'), 'optim_wrapper.optimizer.lr': 0.01}),
         fixed_batch_norm=case(**{'model.student.backbone.norm_eval': True, 'load_from': str(learned)}),
-        # the first stages have far more positions than channels: with few, a fit multiplies rounding by a thousand
-        wider=case(WIDE, dict(teacher=wider_teacher(plain)), **{norm: dict(type='GN', num_groups=4)}),
+        # layer1 has far more positions than channels; a fit of layer2 after it multiplies rounding to 3e-2 on some CPUs
+        wider=case(FEW, dict(teacher=wider_teacher(plain)), **{norm: dict(type='GN', num_groups=4)}),
         kd=case(dict(score_teacher=False), dict(type='mmkd.KD'), **{norm: dict(type='GN', num_groups=4)}),
         unlabelled=case(**unlabelled),
         kd_unlabelled=case(dict(score_teacher=False), dict(type='mmkd.KD'), **unlabelled),
@@ -117,7 +116,7 @@ def same(one: dict, two: dict, names) -> bool:
 
 
 # float32 sums in another order: 2e-6 was seen, with more images in a batch 2e-5; a least-squares fit multiplies this by
-# its condition: 2e-4, and 2e-5 with a ridge a hundred times larger (statistics of each process alone gave 7e-2)
+# its condition: 6e-6 to 6e-4 with six seeds (sums of each process alone gave 6e-3 to 1e-1)
 LIMITS = {'wider': 1e-3, 'unlabelled': 1e-4, 'kd_unlabelled': 1e-4, 'terms': 3e-4}
 SAME = ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled']
 SAME += ['unlabelled', 'kd_unlabelled', 'terms']

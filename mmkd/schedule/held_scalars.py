@@ -7,6 +7,8 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import Tensor
 
+from mmkd.schedule.long_history import LongHistory
+
 MOST = 1000  # number of held values; a run that logs nothing must not keep all of them
 
 
@@ -14,7 +16,8 @@ class HeldScalars(MessageHub):
     """mmengine's message hub, but tensors stay on their device until a log, a checkpoint or a hook reads them.
 
     mmengine's own hub copies each scalar in each iteration, and each copy waits until the GPU has done all its work.
-    Here all tensors are copied at once, stacked. Values, their order and what is saved are mmengine's own.
+    Here all tensors are copied at once, stacked, and histories are long ones. Values, their order and what is saved are
+    mmengine's own.
     """
 
     held: dict[str, list[tuple[Tensor, int]]]  # values and counts, by key
@@ -25,9 +28,10 @@ class HeldScalars(MessageHub):
             if key in self.held:
                 self.settle()
             super().update_scalar(key, value, count, resumed)
+            self._lengthen(key)
             return
         self._set_resumed_keys(key, resumed)
-        self._log_scalars.setdefault(key, HistoryBuffer())  # the log orders keys by their first values
+        self._log_scalars.setdefault(key, LongHistory())  # the log orders keys by their first values
         self.held.setdefault(key, []).append((value.detach(), count))
         if sum(map(len, self.held.values())) >= MOST:
             self.settle()
@@ -52,12 +56,19 @@ class HeldScalars(MessageHub):
     def settle(self) -> None:
         """Move the held tensors into the histories."""
         held, self.held = self.held, {}
-        updates = [(key, value, count) for key, pairs in held.items() for value, count in pairs]
-        for (key, _, count), value in zip(updates, _read([value for _, value, _ in updates])):
-            if len(self._log_scalars[key].data[0]):
-                self._log_scalars[key].update(value, count)
+        values = iter(_read([value for pairs in held.values() for value, _ in pairs]))
+        for key, pairs in held.items():
+            updates = [(next(values), count) for _, count in pairs]
+            history = self._lengthen(key)
+            if len(history.data[0]):
+                for value, count in updates:
+                    history.update(value, count)
             else:
-                self._log_scalars[key] = HistoryBuffer([value], [count])
+                self._log_scalars[key] = LongHistory(*zip(*updates))  # an empty history would turn counts into floats
+
+    def _lengthen(self, key: str) -> LongHistory:
+        self._log_scalars[key] = history = LongHistory.of(self._log_scalars[key])
+        return history
 
 
 def hold_scalars(hub: MessageHub) -> None:

@@ -116,8 +116,8 @@ def same(one: dict, two: dict, names) -> bool:
 
 
 # float32 sums in another order: 2e-6 was seen, with more images in a batch 2e-5; a least-squares fit multiplies this by
-# its condition: 6e-6 to 6e-4 with six seeds (sums of each process alone gave 6e-3 to 1e-1)
-LIMITS = {'wider': 1e-3, 'unlabelled': 1e-4, 'kd_unlabelled': 1e-4, 'terms': 3e-4}
+# its condition: 6e-6 to 6e-4 with six seeds (sums of each process alone gave 6e-3 to 1e-1); terms: to 4e-4
+LIMITS = {'wider': 1e-3, 'unlabelled': 1e-4, 'kd_unlabelled': 1e-4, 'terms': 1e-3}
 SAME = ['group_norm', 'no_norm', 'fixed_batch_norm', 'wider', 'kd', 'steps', 'compiled']
 SAME += ['unlabelled', 'kd_unlabelled', 'terms']
 

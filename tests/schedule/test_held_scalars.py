@@ -8,6 +8,7 @@ import torch
 from mmengine.logging import MessageHub
 
 from mmkd.schedule.held_scalars import MOST, HeldScalars, hold_scalars
+from mmkd.schedule.long_history import LongHistory
 from tests.distil import distil, plain, teacher  # noqa: F401  (fixtures)
 from tests.pretended import pretend_cuda
 
@@ -143,3 +144,12 @@ def _scalars(folder) -> list[dict]:
     (file,) = folder.glob('*/vis_data/scalars.json')
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     return [{key: value for key, value in line.items() if not key.endswith('time')} for line in lines]
+
+
+def test_all_histories_are_long_ones_after_a_resume_too():
+    hub = hub_of_its_own(False)
+    feed(hub)
+    hold_scalars(hub)
+    hub.load_state_dict(copy.deepcopy(hub.state_dict()))
+    feed(hub)
+    assert {type(history) for history in hub.log_scalars.values()} == {LongHistory}

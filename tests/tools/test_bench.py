@@ -404,7 +404,7 @@ def test_mistakes_are_told(bench, speed, monkeypatch, tmp_path):
         run(bench, monkeypatch, tmp_path, 'loading')
     with pytest.raises(bench.UserError, match='--rounds: quartiles need 2 or more'):
         run(bench, monkeypatch, tmp_path, 'loading', '--rounds', '1')
-    with pytest.raises(bench.UserError, match='speed is no part; take some of: startup, loading, verification'):
+    with pytest.raises(bench.UserError, match='speed is no part; take some of: startup, loading, histories, verif'):
         run(bench, monkeypatch, tmp_path, 'speed')
     assert page.read_text() == text
     assert not (tmp_path / 'benchmarks.cpu.json').exists()
@@ -571,3 +571,28 @@ def test_the_host_s_table(speed):
     ]
     text = '\n'.join(host.table(dict(host=rows)))
     assert '| KD, a | 11.40 | 1.14 (1.14-1.14) | 1.43 (1.43-1.43) | 12 | 9 |' in text
+
+
+def test_histories_are_as_long_as_said_and_mmengine_s_own_are_measured_beside(bench, speed, monkeypatch, tmp_path):
+    histories = speed('histories')
+    monkeypatch.setattr(histories, 'DONE', (0, 3000))
+    monkeypatch.setattr(histories, 'PAIRS', {histories.NAME: speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])})
+    blocks, found = histories.block, []
+
+    def watched(step):
+        buffers = step.__self__.runner.message_hub.log_scalars
+        found.append({(type(buffer).__name__, len(buffer.data[0]) >= 3000) for buffer in buffers.values()})
+        return blocks(step)
+
+    monkeypatch.setattr(histories, 'block', watched)
+    text, figures = run(bench, monkeypatch, tmp_path, 'histories')
+    for long in (False, True):
+        assert {('LongHistory', long)} in found
+        assert {('HistoryBuffer', long)} in found
+    assert [row['phase'] for row in figures['histories']] == ['after 0 iterations', 'after 3,000 iterations']
+    assert re.search(r'\n\| after 3,000 iterations \| \d+\.\d \| \d+\.\d \|\n', text)
+
+
+def test_the_table_of_histories(speed):
+    rows = [dict(phase='after 9 iterations', seconds=dict(mmkd=[0.02, 0.0211, 0.05], mmengine=[0.03, 0.0312, 0.04]))]
+    assert speed('histories').table(dict(histories=rows))[2:] == ['| after 9 iterations | 21.1 | 31.2 |']

@@ -17,6 +17,7 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 import compiled
+import histories
 import host
 import iteration_tables
 import iterations
@@ -33,12 +34,13 @@ from torchdistill_process import install
 from mmkd.errors import UserError
 
 METHODS = ('SSKD', 'KD', 'MHKD')
-SHORT = {'startup': startup, 'loading': loading, 'verification': verification}
+SHORT = {'startup': startup, 'loading': loading, 'histories': histories, 'verification': verification}
 METHODS_OF = {'methods': methods.CLASSIFIERS, 'detectors': methods.DETECTORS}
 OF_A_PAIR = {'kept': kept_features, 'compiled': compiled}
 TABLES = {
     'startup': startup.table,
     'loading': loading.table,
+    'histories': histories.table,
     'verification': verification.table,
     **{part: methods.table(part) for part in METHODS_OF},
     'iterations': iteration_tables.table,

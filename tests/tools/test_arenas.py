@@ -293,6 +293,27 @@ def test_other_metrics_have_a_column(small, lab, tmp_path):
     assert '| SSKD |  | not run |  |  |  |  |  |' in lines
 
 
+def test_a_teacher_that_was_trained_again_stands_below_the_table(small, lab):
+    """A figure that is printed alike is none of another teacher, and another metric is not compared."""
+    small = replace(small, metric='a.b/top1', options={})
+    score = 'a-b/top1 5.0, a.b/top1 {}, a.b/top5 9.0'.format
+    lines = [
+        line('alone', 0, 6.0),
+        line('kd', 1, 6.5, teacher_score=score(6.75)),
+        line('kd', 0, 6.5, teacher_score=score(6.75)),
+        line('kd', 2, 6.5, teacher_score=score(7.004)),
+        line('kd', 3, None, teacher_score=score(6.75)),
+        line('kd', 4, 6.5, teacher_score='a.b/top5 6.75'),
+        line('sskd', 5, 6.5, teacher_score=score(7.2)),
+    ]
+    told = (
+        'The teacher was trained again on another machine and had 67.5 for KD (seeds 0, 1), and 72.0 for SSKD (seed 5).'
+    )
+    assert printed(lab, small, line('teacher', 7, 7.0), *lines)[-3:-1] == [told, '']
+    for teachers in ([], [line('teacher', 7, None)]):  # without the recorded one there is nothing to compare with
+        assert 'trained again' not in '\n'.join(printed(lab, small, *teachers, *lines))
+
+
 @pytest.mark.parametrize(
     ('teacher', 'alone', 'said'),
     [

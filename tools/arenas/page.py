@@ -12,6 +12,7 @@ from arena import Arena, Row, Table, arenas, read_arena
 from files import write_whole
 from intros import INTRO
 from results import CPU, Results
+from teachers import trained_again
 from training import DIVERGED, FINISHED
 
 from mmkd.errors import UserError
@@ -106,7 +107,8 @@ class Printed:
         lines += [f'| {" | ".join(row)} |' for row in rows]
         for letter, ((device, commit), dates) in zip(_letters(), self.where.items()):
             lines += ['', f'{letter}: {device}, commit {commit}, {_range(dates)}.']
-        return lines
+        again = trained_again(self.arena, self.table.rows, self.found)
+        return [*lines, '', again] if again else lines
 
     def scores(self, key: str) -> list[float]:
         """The figures of a row's seeds."""

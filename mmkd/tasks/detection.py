@@ -97,8 +97,8 @@ class Detection(Task):
         classes = self.num_classes(self.student)
         if classes is not None and classes <= FEW:
             print_log(
-                f'Class scores alone gained nothing for a detector of {FEW} classes, features did; consider '
-                'mmkd.FeatureKD or mmkd.SSKD (docs/mhkd.md, "When class scores pay").',
+                f'Class scores alone gained nothing for a detector of {FEW} classes from scratch, features did; '
+                'consider mmkd.FeatureKD or mmkd.SSKD (docs/mhkd.md, "When class scores pay").',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -21,5 +21,5 @@ def test_class_scores_of_few_classes_are_said_to_teach_little(monkeypatch, netwo
     monkeypatch.setattr('mmkd.tasks.detection.print_log', lambda text, **_: said.append(text))
     Detection(SimpleNamespace(**network), teacher=None).check_options(gamma=1.0)
     assert [text.partition(';')[0] for text in said] == [
-        'Class scores alone gained nothing for a detector of 3 classes, features did'
+        'Class scores alone gained nothing for a detector of 3 classes from scratch, features did'
     ] * told

@@ -107,7 +107,7 @@ class Printed:
         lines += [f'| {" | ".join(row)} |' for row in rows]
         for letter, ((device, commit), dates) in zip(_letters(), self.where.items()):
             lines += ['', f'{letter}: {device}, commit {commit}, {_range(dates)}.']
-        again = trained_again(self.arena, self.table.rows, self.found)
+        again = trained_again(self.arena, [(row, self.of(row.key)) for row in self.table.rows], self.found)
         return [*lines, '', again] if again else lines
 
     def scores(self, key: str) -> list[float]:

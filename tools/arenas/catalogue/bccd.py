@@ -159,16 +159,31 @@ LEVERS = [
 ]
 
 
-def pretrained() -> Table:
+PRETRAINED = 'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n32_bccd'
+TWELVE = {'train_cfg.max_epochs': 12}
+
+
+def pretrained() -> list[Row]:
     """The student begins from ImageNet weights as well; only its pyramid and head are narrower than the teacher's."""
-    length = {'train_cfg.max_epochs': 12}
-    best = Row('alone-pre', 'Student alone', 'baselines/gfl_mobilenet-v2-n32_bccd', length, teacher=None)
+    best = Row('alone-pre', 'Student alone', 'baselines/gfl_mobilenet-v2-n32_bccd', TWELVE, teacher=None)
     longer = Row('alone24-pre', 'Student alone, 24 epochs', best.config, {'train_cfg.max_epochs': 24}, (0,), None)
-    methods = rows(
-        'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n32_bccd', ('kd', 'featurekd', 'sskd'), length, name='{}-pre'
-    )
-    heading = 'A student that is pretrained too, 12 epochs'
-    return Table(heading, [TEACHER, best, longer, *methods], best.key)
+    return [TEACHER, best, longer, *rows(PRETRAINED, ('kd', 'featurekd', 'sskd'), TWELVE, name='{}-pre')]
+
+
+def why_pretrained_loses() -> list[Row]:
+    """What costs SSKD its lead there: the last phase's half of the epochs, or what its stages do to the backbone."""
+    half = {'train_cfg.max_epochs': 6, 'train_cfg.val_interval': 6}
+    neck = {**TWELVE, f'{STAGES}.stages': "['neck','all']"}
+    return [
+        Row('featurekd6-pre', 'FeatureKD, 6 epochs: as long as the last phase of SSKD', PRETRAINED, {**FKD, **half}),
+        Row(
+            'neck6-pre',
+            'SSKD, of its stages only the pyramid: 6 epochs, then 6',
+            PRETRAINED,
+            {**neck, f'{STAGES}.lengths': '[6,6]'},
+        ),
+        Row('neck2-pre', 'The same, 2 epochs, then 10', PRETRAINED, {**neck, f'{STAGES}.lengths': '[2,10]'}),
+    ]
 
 
 def prepare() -> None:
@@ -194,7 +209,13 @@ in per cent at the end. The set is small: a point is within the spread of seeds.
     prepare=prepare,
     tables=[
         Table('A student from scratch', [*MAIN, *OTHERS], 'alone24'),
-        pretrained(),
+        Table('A student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),
         Table('', [*MAIN, *OTHERS, *LEVERS], 'alone24', 'levers'),
+        Table(
+            'A student that is pretrained too, 12 epochs',
+            [*pretrained(), *why_pretrained_loses()],
+            'alone-pre',
+            'levers',
+        ),
     ],
 )

@@ -40,7 +40,8 @@ BEST = Row(
     teacher=None,
 )
 ALONE = Row('alone', 'Student alone', 'baselines/gfl_r18-w8_bccd', teacher=None)
-MAIN = [TEACHER, BEST, ALONE, *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)]
+LONGER = Row('alone72', 'Student alone, 72 epochs', ALONE.config, {'train_cfg.max_epochs': 72}, teacher=None)
+MAIN = [TEACHER, BEST, ALONE, LONGER, *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)]
 
 
 def term(key: str, title: str, places: str = "['neck']", **loss: object) -> Row:

@@ -17,6 +17,7 @@ from mmkd.acceleration.cuda_graph import CudaGraph, Graph
 from mmkd.errors import UserError, in_one_line
 
 WARM_UP = 3  # plain iterations of one kind before a capture; libraries and optimizers allocate their state in them
+SELDOM_ALIKE = 20  # iterations among which no few in a row were alike: time to say so
 _WITHOUT = 'all iterations run without a graph'
 
 
@@ -58,6 +59,7 @@ class GraphedIterations:
         self.captured: CapturedIteration | None = None
         self.last: Hashable = None  # the kind of the last iteration
         self.alike = 0  # consecutive iterations of that kind
+        self.without = 0  # iterations since the drop that could have had a graph
 
     def takes(self, wrapper: OptimWrapper, reason: str = '') -> bool:
         """Whether graphs are possible; if not, the reason is logged once.
@@ -93,16 +95,22 @@ class GraphedIterations:
             self.updates = False
             self._say("the optimizer's step stays outside, since more than its learning rate changes.")
             self.drop()
-        if self.captured is not None and self.captured.kind == kind:
-            return self.captured.step(batch, wrapper)
-        if self.captured is not None:
-            self._say('iterations whose batch has another size than most run without a graph.')
-            return _plain(model, batch, wrapper)
         self.alike = self.alike + 1 if kind == self.last else 1
         self.last = kind
-        if kind in self.failed:
+        if self.captured is not None and self.captured.kind == kind:
+            return self.captured.step(batch, wrapper)
+        if self.captured is not None and self.alike > WARM_UP:  # that kind has come to stay
+            self.captured = None
+            self.alike = 1
+        if self.captured is not None or kind in self.failed:
+            if self.captured is not None and self.captured.kind[1] != size:
+                self._say('iterations whose batch has another size than most run without a graph.')
             return _plain(model, batch, wrapper)
         if self.alike <= WARM_UP:
+            self.without += 1
+            if self.without == SELDOM_ALIKE:
+                alike = 'batches of one size and losses of one weight'
+                self._say(f'{_WITHOUT} as long as no {WARM_UP + 1} in a row have {alike}.')
             with self.make().warm_up():
                 return _plain(model, batch, wrapper)
         if not self._capture(model, batch, wrapper, kind):

@@ -133,11 +133,17 @@ class Distiller(BaseModel):
     def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch as mmengine does, or by replaying a graph."""
         graphs = self.acceleration.graphs
-        aside = 'images without labels lie beside the batch' if self.unlabelled is not None else ''
-        if graphs is None or not graphs.takes(optim_wrapper, aside):
+        if graphs is None or not graphs.takes(optim_wrapper, self._beside_batch):
             return super().train_step(data, optim_wrapper)
         choices = self.objective(self.current).choices(self.current, self.progress)
         return graphs.train_step(self, data, optim_wrapper, (self.current, choices))
+
+    @property
+    def _beside_batch(self) -> str:
+        """What an iteration reads beside its images and labels; a graph would read the first batch's for ever."""
+        if self.unlabelled is not None:
+            return 'images without labels lie beside the batch'
+        return "a loss asks for images' places in the training set" if self.networks.reads_places else ''
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The losses of the current phase."""

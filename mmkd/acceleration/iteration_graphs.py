@@ -76,21 +76,21 @@ class GraphedIterations:
             self._say(f'{_WITHOUT}, since {reason}.')
         return not reason
 
-    def train_step(self, model: BaseModel, data: Any, wrapper: OptimWrapper, kind: Hashable) -> dict[str, Tensor]:
+    def train_step(self, model: BaseModel, data: Any, wrapper: OptimWrapper, choices: Hashable) -> dict[str, Tensor]:
         """Run one iteration and return the values to log.
 
         Args:
             model: The networks with their losses.
             data: A batch of the loader.
             wrapper: The optimizer.
-            kind: What decides on the host about the loss, besides the batch.
+            choices: What decides on the host about the loss, besides the batch.
         """
         batch = model.data_preprocessor(data, True)
         size = shape_of(batch)
         if size is None:
             self._say(f'{_WITHOUT}, since samples hold more than labels, as those of detectors do.')
             return _plain(model, batch, wrapper)
-        kind = (kind, size)
+        kind: tuple[Hashable, Hashable] = (choices, size)
         if self.captured is not None and self.captured.update is not None and self.captured.update.is_stale:
             self.updates = False
             self._say("the optimizer's step stays outside, since more than its learning rate changes.")
@@ -118,7 +118,7 @@ class GraphedIterations:
         assert self.captured is not None
         return self.captured.step(batch, wrapper)
 
-    def _capture(self, model: BaseModel, batch: dict, wrapper: OptimWrapper, kind: Hashable) -> bool:
+    def _capture(self, model: BaseModel, batch: dict, wrapper: OptimWrapper, kind: tuple[Hashable, Hashable]) -> bool:
         """Capture a graph, or say why not."""
         update = CapturedStep(wrapper) if self.updates and CapturedStep.is_possible(wrapper) else None
         try:

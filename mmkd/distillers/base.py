@@ -132,6 +132,7 @@ class Distiller(BaseModel):
 
     def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch as mmengine does, or by replaying a graph."""
+        self.speed_ups.begin_iteration()
         graphs = self.acceleration.graphs
         if graphs is None or not graphs.takes(optim_wrapper, self._beside_batch):
             return super().train_step(data, optim_wrapper)

@@ -191,6 +191,10 @@ class Distiller(BaseModel):
         """The default schedule."""
         return [ALL]
 
+    def left_out(self) -> tuple[str, ...]:
+        """Stages that have no phase of their own by default where everything learns in the last one."""
+        return ()
+
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the ``extras`` that these phases need."""
         for objective in self.objectives:

@@ -17,11 +17,12 @@ HEADS = {
         'model.heads.center_sampling': True,
     }
 }
+TWELVE = {'train_cfg.max_epochs': 12, 'train_cfg.val_interval': 4}
 TEACHER = Row(
     'teacher',
     'Teacher, 12 epochs, ImageNet weights',
     'baselines/gfl_mobilenet-v2_coco-subset-person',
-    {'train_cfg.max_epochs': 12, 'train_cfg.val_interval': 4},
+    TWELVE,
     (0,),
     None,
 )
@@ -32,6 +33,13 @@ METHODS = rows(
     ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
     changes=HEADS,
 )
+
+
+def pretrained() -> list[Row]:
+    """The student begins from ImageNet weights as well; only its pyramid and head are narrower than the teacher's."""
+    alone = Row('alone-pre', ALONE.title, 'baselines/gfl_mobilenet-v2-n32_coco-subset-person', TWELVE, teacher=None)
+    config = 'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n32_coco-subset-person'
+    return [TEACHER, alone, *rows(config, ('kd', 'featurekd', 'sskd'), TWELVE, name='{}-pre')]
 
 
 def prepare() -> None:
@@ -65,5 +73,8 @@ better; hence the teacher above. SSKD's loss is no chance: its stages kept half 
         'default_hooks.checkpoint.interval': 4,
     },
     prepare=prepare,
-    tables=[Table('', [TEACHER, ALONE, LONGER, *METHODS])],
+    tables=[
+        Table('A student from scratch', [TEACHER, ALONE, LONGER, *METHODS]),
+        Table('A student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),
+    ],
 )

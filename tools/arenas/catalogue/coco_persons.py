@@ -75,6 +75,6 @@ better; hence the teacher above. SSKD's loss is no chance: its stages kept half 
     prepare=prepare,
     tables=[
         Table('A student from scratch', [TEACHER, ALONE, LONGER, *METHODS]),
-        Table('A student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),
+        Table('Persons by a student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),
     ],
 )

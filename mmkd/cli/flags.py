@@ -59,8 +59,9 @@ def apply_training(cfg: Config, args: Namespace) -> None:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         if args.amp_dtype:
             cfg.optim_wrapper.dtype = args.amp_dtype
-        needs_no_scale = cfg.optim_wrapper.get('dtype') == 'bfloat16'  # its range is that of float32
-        cfg.optim_wrapper.setdefault('loss_scale', dict(enabled=False) if needs_no_scale else 'dynamic')
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper':  # the range of bfloat16 is that of float32
+        wrapper.setdefault('loss_scale', dict(enabled=False) if wrapper.get('dtype') == 'bfloat16' else 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError(

@@ -24,9 +24,8 @@ def labels(samples: Sequence[Any]) -> Tensor:
 
 def indices(samples: Sequence[Any]) -> Tensor:
     """The place of each image in the training set."""
-    device = samples[0].gt_label.device
-    places = torch.tensor([sample.sample_idx for sample in samples], pin_memory=device.type == 'cuda')
-    return places.to(device, non_blocking=True)
+    places = torch.tensor([sample.sample_idx for sample in samples])
+    return places.to(samples[0].gt_label.device, non_blocking=True)
 
 
 def boxes(samples: Sequence[Any]) -> list[Tensor]:

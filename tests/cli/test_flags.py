@@ -106,6 +106,20 @@ def test_amp_keeps_the_configs_own_loss_scale():
         assert cfg.optim_wrapper.loss_scale == expected
 
 
+@pytest.mark.parametrize(
+    ('own', 'scale'),
+    [
+        (dict(dtype='bfloat16'), dict(enabled=False)),  # otherwise fifty bad losses would pass
+        (dict(dtype='bfloat16', loss_scale=512.0), 512.0),
+        (dict(dtype='float16'), 'dynamic'),
+    ],
+)
+def test_a_config_that_asks_for_bfloat16_itself_needs_no_scale_either(own, scale):
+    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', **own)))
+    flags.apply_training(cfg, training())
+    assert cfg.optim_wrapper == {**dict(type='AmpOptimWrapper', loss_scale=scale), **own}
+
+
 def test_auto_scale_lr():
     cfg = Config(dict(auto_scale_lr=dict(base_batch_size=256)))
     flags.apply_training(cfg, training(auto_scale_lr=True))

@@ -23,6 +23,7 @@ SHORT = {
 SGD = dict(type='SGD', lr=0.05, momentum=0.9)
 HEADS = dict(type='mmkd.AuxiliaryHead', width=8)
 KD = dict(type='mmkd.KD')
+CRD = dict(loss=dict(type='mmkd.CRDLoss', negatives=8), places=['embedding'])
 CLIPPED = dict(type='OptimWrapper', optimizer=SGD, clip_grad=dict(max_norm=1))
 
 
@@ -80,6 +81,8 @@ CASES: dict[str, dict | Callable[[dict, Path], dict]] = {
         'hook': dict(stages=['layer4', 'head'], lengths=[2, 4]),
         'default_hooks.cache': dict(type='mmkd.FeatureCacheHook', views=2),
     },
+    'SimKD': dict(model=dict(type='mmkd.SimKD'), hook=dict(stages=None, lengths=None)),
+    'FeatureKD, CRD': dict(model=dict(type='mmkd.FeatureKD', weight=0.0, terms=dict(hint=CRD))),
     'SSKD, averaged weights': dict(
         hook=dict(stages=['layer1', 'layer4', 'head'], lengths=[1, 1, 4]), custom_hooks=[dict(type='EMAHook')]
     ),

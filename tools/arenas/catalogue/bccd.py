@@ -100,6 +100,15 @@ LEVERS = [
         SSKD,
         {f'{STAGES}.lengths': '[114,114,141,167,130,666]'},
     ),
+    Row(
+        'no-neck',
+        'SSKD, the pyramid is no stage: 4 + 5 + 4 + 5 epochs, everything for 18',
+        SSKD,
+        {
+            f'{STAGES}.stages': "['layer1','layer2','layer3','layer4','all']",
+            f'{STAGES}.lengths': '[4,5,4,5,18]',
+        },
+    ),
     Row('random', 'Control: the head learns on a random frozen backbone and neck, 18 epochs', SSKD, HEAD, (0,)),
     Row(
         'teachers',

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from missing import require
+from needed_data import require
 
 DATA = Path('data/cifar100.npz')
 

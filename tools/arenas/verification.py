@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
-from missing import require
+from needed_data import require
 
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from arena import Arena, Row, Table
 from methods import METHODS, STAGES, rows
-from missing import require
+from needed_data import require
 
 SSKD = 'sskd/sskd_gfl_mobilenet-v2_r18-w8_bccd'
 FKD = METHODS['featurekd'][1]

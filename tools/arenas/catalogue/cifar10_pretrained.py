@@ -4,7 +4,7 @@ from functools import partial
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
 from methods import FEW_LABELS, rows
-from missing import require
+from needed_data import require
 
 TEACHER = Row(
     'teacher',

@@ -4,7 +4,7 @@ from functools import partial
 
 from arena import Arena, Row, Table
 from methods import rows
-from missing import require
+from needed_data import require
 
 STUDENT = 'baselines/gfl_r18-w16_coco-subset-person'
 HEADS = {

@@ -24,7 +24,7 @@ bench: $(VENV)/.demo $(TEACHER)  ## what mmkd costs, against the floor and other
 counts: $(VENV)/.dev  ## what an iteration would ask of a GPU, counted without one; writes tests/pretended/bounds.md
 	MMKD_COUNTS=1 $(RUN) -m pytest -q tests/pretended
 
-device: $(VENV)/.dev  ## checks, speed and, if an arena is named, trainings on this machine's GPU, within minutes
+device: $(VENV)/.dev  ## checks, speed and trainings on this machine's GPU, within minutes
 	PYTHON=$(RUN) tools/device_run.sh $(DEVICE_ARGS)
 
 test: $(VENV)/.dev  ## the test suite, without the long ones

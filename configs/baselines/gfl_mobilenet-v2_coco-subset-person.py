@@ -7,4 +7,4 @@ model = dict(
         out_indices=(2, 4, 6),
         init_cfg=dict(type='Pretrained', prefix='backbone.', checkpoint='data/mobilenet-v2_imagenet.pth')),
     neck=dict(in_channels=[32, 96, 320], start_level=0))
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=12, val_interval=4)

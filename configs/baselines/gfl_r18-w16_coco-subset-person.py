@@ -8,3 +8,4 @@ _base_ = [
 model = dict(bbox_head=dict(num_classes=1))
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)
+train_cfg = dict(max_epochs=24, val_interval=6)

@@ -9,3 +9,4 @@ model = dict(
         checkpoint='work_dirs/gfl_r18-w32_coco-subset-person/epoch_20.pth'),
     heads=dict(
         type='mmdet.FCOSHead', feat_channels=64, stacked_convs=1, norm_on_bbox=True, center_sampling=True))
+train_cfg = dict(max_epochs=10, val_interval=5)

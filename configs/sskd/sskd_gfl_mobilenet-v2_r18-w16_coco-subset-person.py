@@ -6,4 +6,4 @@ model = dict(
     student={{_base_.model}},
     teacher=dict(
         config='mmkd::baselines/gfl_mobilenet-v2_coco-subset-person.py',
-        checkpoint='work_dirs/gfl_mobilenet-v2_coco-subset-person/epoch_20.pth'))
+        checkpoint='work_dirs/gfl_mobilenet-v2_coco-subset-person/epoch_12.pth'))

@@ -7,3 +7,4 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/gfl_r18-w32_coco-subset-person.py',
         checkpoint='work_dirs/gfl_r18-w32_coco-subset-person/epoch_20.pth'))
+train_cfg = dict(max_epochs=10, val_interval=5)

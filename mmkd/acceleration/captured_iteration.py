@@ -24,7 +24,14 @@ class CapturedIteration:
         update: The optimizer's step, where it is in the graph, too.
     """
 
-    def __init__(self, graph: Graph, model: BaseModel, batch: dict, kind: Hashable, update: CapturedStep | None = None):
+    def __init__(
+        self,
+        graph: Graph,
+        model: BaseModel,
+        batch: dict,
+        kind: tuple[Hashable, Hashable],
+        update: CapturedStep | None = None,
+    ):
         self.graph, self.kind, self.update = graph, kind, update
         samples = batch['data_samples']
         self.inputs = torch.empty_like(batch['inputs'])

@@ -17,6 +17,7 @@ from mmkd.acceleration.cuda_graph import CudaGraph, Graph
 from mmkd.errors import UserError, in_one_line
 
 WARM_UP = 3  # plain iterations of one kind before a capture; libraries and optimizers allocate their state in them
+SELDOM_ALIKE = 20  # iterations among which no few in a row were alike: time to say so
 _WITHOUT = 'all iterations run without a graph'
 
 
@@ -58,6 +59,7 @@ class GraphedIterations:
         self.captured: CapturedIteration | None = None
         self.last: Hashable = None  # the kind of the last iteration
         self.alike = 0  # consecutive iterations of that kind
+        self.without = 0  # iterations since the drop that could have had a graph
 
     def takes(self, wrapper: OptimWrapper, reason: str = '') -> bool:
         """Whether graphs are possible; if not, the reason is logged once.
@@ -74,35 +76,41 @@ class GraphedIterations:
             self._say(f'{_WITHOUT}, since {reason}.')
         return not reason
 
-    def train_step(self, model: BaseModel, data: Any, wrapper: OptimWrapper, kind: Hashable) -> dict[str, Tensor]:
+    def train_step(self, model: BaseModel, data: Any, wrapper: OptimWrapper, choices: Hashable) -> dict[str, Tensor]:
         """Run one iteration and return the values to log.
 
         Args:
             model: The networks with their losses.
             data: A batch of the loader.
             wrapper: The optimizer.
-            kind: What decides on the host about the loss, besides the batch.
+            choices: What decides on the host about the loss, besides the batch.
         """
         batch = model.data_preprocessor(data, True)
         size = shape_of(batch)
         if size is None:
             self._say(f'{_WITHOUT}, since samples hold more than labels, as those of detectors do.')
             return _plain(model, batch, wrapper)
-        kind = (kind, size)
+        kind: tuple[Hashable, Hashable] = (choices, size)
         if self.captured is not None and self.captured.update is not None and self.captured.update.is_stale:
             self.updates = False
             self._say("the optimizer's step stays outside, since more than its learning rate changes.")
             self.drop()
-        if self.captured is not None and self.captured.kind == kind:
-            return self.captured.step(batch, wrapper)
-        if self.captured is not None:
-            self._say('iterations whose batch has another size than most run without a graph.')
-            return _plain(model, batch, wrapper)
         self.alike = self.alike + 1 if kind == self.last else 1
         self.last = kind
-        if kind in self.failed:
+        if self.captured is not None and self.captured.kind == kind:
+            return self.captured.step(batch, wrapper)
+        if self.captured is not None and self.alike > WARM_UP:  # that kind has come to stay
+            self.captured = None
+            self.alike = 1
+        if self.captured is not None or kind in self.failed:
+            if self.captured is not None and self.captured.kind[1] != size:
+                self._say('iterations whose batch has another size than most run without a graph.')
             return _plain(model, batch, wrapper)
         if self.alike <= WARM_UP:
+            self.without += 1
+            if self.without == SELDOM_ALIKE:
+                alike = 'batches of one size and losses of one weight'
+                self._say(f'{_WITHOUT} as long as no {WARM_UP + 1} in a row have {alike}.')
             with self.make().warm_up():
                 return _plain(model, batch, wrapper)
         if not self._capture(model, batch, wrapper, kind):
@@ -110,7 +118,7 @@ class GraphedIterations:
         assert self.captured is not None
         return self.captured.step(batch, wrapper)
 
-    def _capture(self, model: BaseModel, batch: dict, wrapper: OptimWrapper, kind: Hashable) -> bool:
+    def _capture(self, model: BaseModel, batch: dict, wrapper: OptimWrapper, kind: tuple[Hashable, Hashable]) -> bool:
         """Capture a graph, or say why not."""
         update = CapturedStep(wrapper) if self.updates and CapturedStep.is_possible(wrapper) else None
         try:

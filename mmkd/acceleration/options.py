@@ -85,6 +85,11 @@ class SpeedUps:
             if self.options is not None:
                 torch.compiler.reset()
 
+    def begin_iteration(self) -> None:
+        """Call this before each forward: graphs of ``mode='reduce-overhead'`` may then write over the last one's."""
+        if self.options is not None:
+            torch.compiler.cudagraph_mark_step_begin()
+
     def renew(self) -> None:
         """Call this when weights, or what is trained, may have changed."""
         if self.low_precision is not None:

@@ -132,12 +132,19 @@ class Distiller(BaseModel):
 
     def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch as mmengine does, or by replaying a graph."""
+        self.speed_ups.begin_iteration()
         graphs = self.acceleration.graphs
-        aside = 'images without labels lie beside the batch' if self.unlabelled is not None else ''
-        if graphs is None or not graphs.takes(optim_wrapper, aside):
+        if graphs is None or not graphs.takes(optim_wrapper, self._beside_batch):
             return super().train_step(data, optim_wrapper)
         choices = self.objective(self.current).choices(self.current, self.progress)
         return graphs.train_step(self, data, optim_wrapper, (self.current, choices))
+
+    @property
+    def _beside_batch(self) -> str:
+        """What an iteration reads beside its images and labels; a graph would read the first batch's for ever."""
+        if self.unlabelled is not None:
+            return 'images without labels lie beside the batch'
+        return "a loss asks for images' places in the training set" if self.networks.reads_places else ''
 
     def loss(self, inputs: Tensor, data_samples: list | None) -> dict:
         """The losses of the current phase."""
@@ -183,6 +190,10 @@ class Distiller(BaseModel):
     def default_phases(self) -> list:
         """The default schedule."""
         return [ALL]
+
+    def left_out(self) -> tuple[str, ...]:
+        """Stages that have no phase of their own by default where everything learns in the last one."""
+        return ()
 
     def build_extras(self, phases: Sequence[Phase]) -> None:
         """Build the ``extras`` that these phases need."""

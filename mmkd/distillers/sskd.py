@@ -13,6 +13,7 @@ from mmkd.objectives.own_loss import OwnLoss
 from mmkd.objectives.soft_targets import SoftTargets
 from mmkd.registry import MODELS
 from mmkd.tasks import task_of
+from mmkd.teacher.pretrained import has_weights
 from mmkd.utils.random_state import own_randomness
 
 
@@ -83,3 +84,10 @@ class SSKD(Distiller):
     def default_phases(self) -> list:
         """One stage after the other, then the head (and all with it, see ``unfreezes_last``)."""
         return [stage.name for stage in self.plan if not self.networks.is_frozen(stage)]
+
+    def left_out(self) -> tuple[str, ...]:
+        """Those of a backbone with pretrained weights, where a neck learns from features as well."""
+        free = [stage for stage in self.plan.stages if not self.networks.is_frozen(stage)]
+        inside = tuple(stage.name for stage in free if stage.end.startswith('backbone.'))
+        has_others = len(inside) < len(free)
+        return inside if has_others and has_weights('model.student', self.student) else ()

@@ -24,7 +24,9 @@ def labels(samples: Sequence[Any]) -> Tensor:
 
 def indices(samples: Sequence[Any]) -> Tensor:
     """The place of each image in the training set."""
-    return torch.tensor([sample.sample_idx for sample in samples], device=labels(samples).device)
+    device = samples[0].gt_label.device
+    places = torch.tensor([sample.sample_idx for sample in samples], pin_memory=device.type == 'cuda')
+    return places.to(device, non_blocking=True)
 
 
 def boxes(samples: Sequence[Any]) -> list[Tensor]:
@@ -138,6 +140,7 @@ def check_given(key: str, loss: nn.Module, networks: Networks, known: Sequence[s
             f'{key}: {kind} needs a teacher whose head is one linear layer behind pooled features, and a '
             f'{type(network).__name__} has none such; take another loss.'
         )
+    networks.reads_places |= 'indices' in needs_of(loss)
     if networks.training_set is None:
         return
     asked = [name for name in needs_of(loss) if name not in known]

@@ -54,6 +54,7 @@ class Networks:
     """
 
     training_set: TrainingSet | None = None  # the schedule sets it
+    reads_places = False  # whether a loss asks for images' places in the training set, which only the host knows
     epochs: float | None = None  # of the phase in which the head learns, if the training counts epochs; set likewise
     teacher_stages: dict[str, Stage]  # the teacher's stages by the names of the student's; see pair_stages
 

@@ -10,11 +10,19 @@ from mmkd.errors import UserError
 HEAD_SHARE = 0.5  # of the budget, by default; the other stages share the rest equally
 
 
-def default_fractions(names: Sequence[str], has_head: bool) -> list[float]:
-    """Half of the budget for the head, which comes last, and equal parts for the stages before it."""
+def default_fractions(names: Sequence[str], has_head: bool, left_out: int = 0) -> list[float]:
+    """Half of the budget for the head, which comes last, and equal parts for the stages before it.
+
+    Args:
+        names: The phases, in their order.
+        has_head: Whether the last one has the head.
+        left_out: Stages without a phase of their own, whose parts go to the last phase.
+    """
     if not has_head or len(names) == 1:
         return [1 / len(names)] * len(names)
-    return [(1 - HEAD_SHARE) / (len(names) - 1)] * (len(names) - 1) + [HEAD_SHARE]
+    before = len(names) - 1
+    part = (1 - HEAD_SHARE) / (before + left_out)
+    return [part] * before + [1 - before * part]
 
 
 def split_budget(total: int, names: Sequence[str], fractions: Sequence[float], unit: str) -> list[int]:

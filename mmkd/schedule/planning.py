@@ -38,13 +38,11 @@ class PlanOptions:
             iterations: Of the budget.
         """
         stages = tuple(stage.name for stage in distiller.plan)
-        unfreezes = distiller.unfreezes_last and self.stages is None
-        phases = plan_phases(
-            self.stages or distiller.default_phases(),
-            stages,
-            distiller.teachable,
-            unfreezes if self.unfreeze_last is None else self.unfreeze_last,
-        )
+        by_default = self.stages is None
+        unfreezes = distiller.unfreezes_last and by_default if self.unfreeze_last is None else self.unfreeze_last
+        left_out = distiller.left_out() if by_default and unfreezes else ()
+        wanted = self.stages or [name for name in distiller.default_phases() if name not in left_out]
+        phases = plan_phases(wanted, stages, distiller.teachable, unfreezes)
         names = [phase_name(phase, stages) for phase in phases]
         for name in self.overrides:
             check_name(name, names, 'default_hooks.stages.overrides')
@@ -54,7 +52,7 @@ class PlanOptions:
                 total, unit = iterations, 'iterations'
             lengths = check_lengths(total, names, self.lengths, unit, iterations)
         else:
-            fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1])
+            fractions = self.fractions or default_fractions(names, stages[-1] in phases[-1], len(left_out))
             lengths = split_budget(total, names, fractions, unit)
         return Schedule(phases, tuple(lengths), unit, stages)
 
@@ -85,4 +83,8 @@ def _learns_from(distiller: Distiller, stage: Stage, schedule: Schedule) -> str:
     if stage is networks.plan.head:
         learns = any(stage.name in phase for phase in schedule.phases)
         return 'learns the task' if learns else 'does not learn'
-    return "is frozen by the student's config" if networks.is_frozen(stage) else 'has no loss of its own'
+    if networks.is_frozen(stage):
+        return "is frozen by the student's config"
+    if stage.name in distiller.left_out() and not any(stage.name in phase for phase in schedule.phases[:-1]):
+        return 'starts from pretrained weights, learns in the last phase'
+    return 'has no loss of its own'

@@ -6,7 +6,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
 from mmkd.acceleration.cuda_graph import CudaGraph
-from mmkd.acceleration.iteration_graphs import WARM_UP, GraphedIterations, iteration_graphs
+from mmkd.acceleration.iteration_graphs import SELDOM_ALIKE, WARM_UP, GraphedIterations, iteration_graphs
 from mmkd.errors import UserError
 from tests.acceleration.recorded_graph import RecordedGraph
 from tests.acceleration.twins import Network, Twins, batch
@@ -36,11 +36,30 @@ def test_a_batch_of_another_size_goes_the_plain_way():
     assert sum(bool(graph.calls) for graph in twins.made) == 1
 
 
-def test_batches_that_always_differ_are_never_captured():
+@pytest.mark.parametrize('sizes', [[6, 4], [6, 6, 6, 4], [6, 4, 5]])
+def test_batches_that_always_differ_are_never_captured_and_the_log_says_so(sizes, said_in_the_log):
     twins = Twins()
-    for index, count in enumerate([6, 4] * (WARM_UP + 2)):
-        twins.check(twins.step(batch(index, count)))
+    for index in range(SELDOM_ALIKE + 8):
+        assert not said_in_the_log() or index >= SELDOM_ALIKE
+        twins.check(twins.step(batch(index, sizes[index % len(sizes)])))
     assert not twins.is_captured
+    (sentence,) = said_in_the_log()
+    assert 'all iterations run without a graph as long as no 4 in a row have batches of one size' in sentence
+
+
+def test_a_kind_that_has_come_to_stay_has_its_own_graph(said_in_the_log):
+    """Such as when a loss ends in the middle of a phase; the memory of the first graph is free again."""
+    twins = Twins()
+    for index in range(4 * WARM_UP + 4):
+        if index == 2 * WARM_UP:
+            for network in (twins.plain, twins.ours):
+                network.factor = 0.5
+        twins.check(twins.step(batch(index), kind='half' if index >= 2 * WARM_UP else 'whole'))
+        if index == 2 * WARM_UP + WARM_UP - 1:
+            assert twins.graphs.captured.kind[0] == 'whole'
+    assert twins.graphs.captured.kind[0] == 'half'
+    assert sum(bool(graph.calls) for graph in twins.made) == 2
+    assert not said_in_the_log()  # it was no batch of another size
 
 
 def test_another_number_of_labels_is_another_size():

@@ -73,6 +73,25 @@ def test_a_training_is_the_same_to_the_last_bit_also_when_it_is_resumed(distil, 
     assert same(resumed.model.student.state_dict(), plain.model.student.state_dict())
 
 
+@pytest.mark.parametrize(('model', 'marks'), [({}, 0), (COMPILE, 1)])
+def test_each_iteration_says_that_it_begins(distil, monkeypatch, model, marks):
+    """Graphs of mode='reduce-overhead' otherwise keep, or overwrite, what the iteration before has put out."""
+    told, per_iteration = [], []
+    monkeypatch.setattr(torch.compiler, 'cudagraph_mark_step_begin', lambda: told.append(1))
+    runner = distil(model=model, **{'train_cfg.max_epochs': 2}, hook=dict(stages=['layer4', 'head']))
+
+    class Count(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            told.clear()
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            per_iteration.append(len(told))
+
+    runner.register_hook(Count())
+    runner.train()
+    assert set(per_iteration) == {marks}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize('method', ['KD', 'MHKD'])
 def test_other_methods_train_the_same(method, distil):

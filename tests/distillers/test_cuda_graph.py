@@ -26,6 +26,17 @@ CASES = {  # an epoch has 4 iterations; the first 3 after a validation are warm-
         custom_hooks=[dict(type='EMAHook')],
         optim_wrapper=dict(type='OptimWrapper', optimizer=SGD, clip_grad=dict(max_norm=1)),
     ),
+    'terms that warm up and end': {  # a share of the weight that grows is another one in each iteration
+        'model': dict(
+            type='mmkd.FeatureKD',
+            terms=dict(
+                hint=dict(loss=dict(type='mmkd.ATLoss'), places=['layer2'], weight=30.0, warm_up=0.3),
+                soft=dict(loss=dict(type='mmkd.SoftTargetLoss'), places='scores', warm_up=0.2, until=0.65),
+            ),
+        ),
+        'hook': dict(stages=['all']),
+        'train_cfg.val_interval': 8,
+    },
     "the optimizer's step inside": {
         'hook': dict(stages=['layer2', 'layer4', 'head'], lengths=[2, 2, 4]),
         'optim_wrapper': dict(type='OptimWrapper', optimizer=dict(SGD, lr=0.0625, fused=True)),
@@ -103,6 +114,21 @@ def test_whoever_changes_weights_drops_the_graph(distil):  # noqa: F811
     distiller.acceleration.graphs.captured = object()
     distiller.train(True)  # every epoch does this
     assert distiller.acceleration.graphs.captured is not None
+
+
+def test_a_loss_that_asks_for_places_of_images_goes_the_plain_way(distil, monkeypatch):  # noqa: F811
+    """Only the host knows them; a graph would read those of the first batch for ever."""
+    said = []
+    monkeypatch.setattr('mmkd.acceleration.iteration_graphs.print_log', lambda text, **_: said.append(text))
+    crd = dict(loss=dict(type='mmkd.CRDLoss', negatives=8), places=['embedding'])
+    runner = distil(hook=dict(stages=['all']), model=dict(type='mmkd.FeatureKD', terms=dict(hint=crd)))
+    runner.model.acceleration.graphs = GraphedIterations(RecordedGraph)
+    watch = Watch()
+    runner.register_hook(watch)
+    runner.train()
+    assert not watch.replayed
+    (sentence,) = said
+    assert "since a loss asks for images' places in the training set" in sentence
 
 
 def test_images_without_labels_go_the_plain_way(distil, monkeypatch):  # noqa: F811

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ FREE = {f'aten::{name}' for name in ('detach', 'alias', 'lift_fresh', '_unsafe_v
 FREE |= {f'aten::{name}' for name in ('empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided')}
 FREE |= {f'aten::{name}' for name in ('resize_', 'record_stream')}
 INDEXING = {'aten::index', 'aten::index_put', 'aten::index_put_', 'aten::_index_put_impl_'}
+ROOT = Path(__file__).resolve().parents[2]
 _HIDDEN = ('/torch/', '/torchvision/', *(f'/pretended/{name}.py' for name in ('tensor', 'calls', 'gpu', 'machine')))
 
 
@@ -126,7 +128,7 @@ def _asked_by() -> str:
     while frame is not None and len(lines) < 2:
         name = frame.f_code.co_filename
         if not name.startswith('<') and not any(part in name for part in _HIDDEN):
-            lines.append(f'{"/".join(name.split("site-packages/")[-1].split("/")[-3:])}:{frame.f_lineno}')
+            lines.append(f'{name.split("site-packages/")[-1].removeprefix(f"{ROOT}/")}:{frame.f_lineno}')
         frame = frame.f_back
     return ' < '.join(lines)
 

@@ -35,6 +35,7 @@ def test_default_is_half_for_the_head():
     assert default_fractions(('a', 'b', 'c', 'd', 'head'), has_head=True) == [0.125] * 4 + [0.5]
     assert default_fractions(('a', 'b', 'c', 'd'), has_head=False) == [0.25] * 4
     assert default_fractions(('head',), has_head=True) == [1]
+    assert default_fractions(('c', 'd', 'head'), has_head=True, left_out=2) == [0.125, 0.125, 0.75]
 
 
 @given(st.integers(1, 10), st.booleans())

@@ -168,6 +168,23 @@ def test_what_never_validated_has_no_result(small, lab):
     assert trainer(lab, Silent())(small.trainings(['alone'])[0]).startswith('FAILED: it was never validated')
 
 
+@pytest.mark.parametrize('loss', ['NaN', 'Infinity'])
+def test_a_baseline_without_a_finite_loss_has_diverged(small, lab, loss):
+    """No schedule of stages stops it, so it ends and is validated like others."""
+
+    class Diverging(Scripts):
+        def __call__(self, training) -> list[str]:
+            command = super().__call__(training)
+            lines = ['{"loss": 2.5, "step": 4}', f'{{"loss": {loss}, "acc": 3.0, "step": 5}}']
+            lines.append('{"accuracy/top1": 1.0, "step": 1}')
+            (training.folder / 'now' / 'vis_data' / 'scalars.json').write_text('\n'.join(lines))
+            return command
+
+    run = trainer(lab, Diverging())
+    assert run(small.trainings(['alone'])[0]).startswith('diverged')
+    assert run.results.read()['alone_s0']['state'] == 'diverged'
+
+
 def test_without_its_teacher_no_student_is_distilled(small, lab):
     scripts = Scripts(teacher='raise SystemExit(1)')
     lab.run.run_side_by_side(small.trainings(['kd'], [0]), 1, trainer(lab, scripts))
@@ -319,10 +336,10 @@ def test_the_table_says_what_was_trained_where_and_what_not(small, lab):
         line('kd', 1, None, state='diverged', commit='b'),
     )
     assert 'The teacher has 70.0, the student alone 61.0: a lead of 9.0 points (± 1.0).' in lines
-    assert '| Teacher | 7 | 70.0 | +9.0 |  | 90 | a |' in lines
-    assert '| Student alone | 0, 1 | 61.0 (60.0 to 62.0) |  |  | 90 | a |' in lines
-    assert '| KD | 0 | 65.0; seed 1 diverged | +4.0 | 0.90 0.75 | not measured | a |' in lines
-    assert '| SSKD |  | not run |  |  |  |  |' in lines
+    assert '| Teacher | 7 | 70.0 | +9.0 |  |  | 90 | a |' in lines
+    assert '| Student alone | 0, 1 | 61.0 (60.0 to 62.0) |  |  |  | 90 | a |' in lines
+    assert '| KD | 0 | 65.0; seed 1 diverged | +4.0 |  | 0.90 0.75 | not measured | a |' in lines
+    assert '| SSKD |  | not run |  |  |  |  |  |' in lines
     assert 'a: CPU, 2 cores, torch 1, commit abc, 2026-01-02.' in lines
     assert '### Few' in lines
 
@@ -343,10 +360,11 @@ def test_other_metrics_have_a_column(small, lab, tmp_path):
     one, two = line('kd', 0, 6.5, also={'tar': 40.0}), line('kd', 1, 6.5, also={'tar': 42.0})
     lines = printed(lab, replace(small, also={'tar': 'TAR at FAR 0.1'}), one, two)
     assert (
-        '|  | Seeds | Last epoch | Against alone | TAR at FAR 0.1 | R2 of the stages | Core-seconds | Where |' in lines
-    )
-    assert '| KD | 0, 1 | 65.0 (65.0 to 65.0) |  | 41.0 (40.0 to 42.0) |  | 90 | a |' in lines
-    assert '| SSKD |  | not run |  |  |  |  |  |' in lines
+        '|  | Seeds | Last epoch | Against alone | In as many core-seconds | TAR at FAR 0.1 | R2 of the stages '
+        '| Core-seconds | Where |'
+    ) in lines
+    assert '| KD | 0, 1 | 65.0 (65.0 to 65.0) |  |  | 41.0 (40.0 to 42.0) |  | 90 | a |' in lines
+    assert '| SSKD |  | not run |  |  |  |  |  |  |' in lines
 
 
 def test_a_teacher_that_was_trained_again_stands_below_the_table(small, lab):
@@ -365,7 +383,9 @@ def test_a_teacher_that_was_trained_again_stands_below_the_table(small, lab):
     told = (
         'The teacher was trained again on another machine and had 67.5 for KD (seeds 0, 1), and 72.0 for SSKD (seed 5).'
     )
-    assert printed(lab, small, line('teacher', 7, 7.0), *lines)[-3:-1] == [told, '']
+    told_lines = printed(lab, small, line('teacher', 7, 7.0), *lines)
+    assert told in told_lines
+    assert 'The teacher has 67.5 to 72.0, the student alone 60.0: a lead of 7.5 to 12.0 points.' in told_lines
     for teachers in ([], [line('teacher', 7, None)]):  # without the recorded one there is nothing to compare with
         assert 'trained again' not in '\n'.join(printed(lab, small, *teachers, *lines))
 
@@ -387,6 +407,53 @@ def test_a_teacher_that_is_not_ahead_stands_above_the_table(small, lab, teacher,
     (lead,) = (each for each in lines if each.startswith('The teacher has'))
     assert said in lead
     assert lead.endswith('distillation.**' if '**' in said else said)
+
+
+def test_what_the_lead_lacks_stands_in_its_place(small, lab):
+    no_alone = printed(lab, small, line('teacher', 7, 7.0), line('kd', 0, 6.5))
+    assert "The teacher's lead is not known here: the student alone was not run." in no_alone
+    no_teacher = printed(lab, small, line('alone', 0, 6.5))
+    assert "The teacher's lead is not known here: the teacher was not run." in no_teacher
+
+
+def test_the_student_alone_in_as_many_core_seconds(small, lab):
+    """The best of its lengths up to the first that took as long, to a tenth; the cheapest seed tells the cost."""
+    row = lab.arena.Row
+    table = small.tables[0]
+    config = table.rows[1].config
+    longer = [row(f'alone{n}', f'Alone, {n}', config, teacher=None) for n in (2, 3, 4)]
+    small = replace(small, tables=[replace(table, rows=[*table.rows, *longer])])
+    lines = printed(
+        lab,
+        small,
+        line('teacher', 7, 9.0, core_seconds=10.0),
+        line('alone', 0, 6.0, core_seconds=50.0),
+        line('alone2', 0, 6.6, core_seconds=90.0),
+        line('alone2', 1, 6.8, core_seconds=500.0),  # a slower machine
+        line('alone3', 0, 6.1, core_seconds=130.0),
+        line('alone4', 0, 9.9, core_seconds=None),
+        line('kd', 0, 7.0, core_seconds=144.0),
+        line('kd', 1, 7.0, core_seconds=400.0),
+        line('sskd', 5, 6.5, core_seconds=145.0),
+    )
+    assert '| KD | 0, 1 | 70.0 (70.0 to 70.0) | +10.0 | +3.0 |  | 272 | a |' in lines
+    assert '| SSKD | 5 | 65.0 | +5.0 |  |  | 145 | a |' in lines
+    assert '| Alone, 2 | 0, 1 | 67.0 (66.0 to 68.0) | +7.0 |  |  | 295 | a |' in lines
+    lines = printed(lab, small, line('alone', 0, 6.0, core_seconds=50.0), line('sskd', 5, 6.5, core_seconds=55.0))
+    assert '| SSKD | 5 | 65.0 | +5.0 | +5.0 |  | 55 | a |' in lines
+
+
+def test_what_is_missing_stands_below_the_tables(small, lab):
+    found = [line('teacher', 7, 7.0), line('alone', 0, None, state='diverged'), line('kd', 1, None, state='cut')]
+    text = ' '.join(printed(lab, small, *found))
+    assert (
+        'Not run yet: 4 of 6 trainings (rows and their seeds: `kd` 0, 1; `alone` 1; `sskd` 5). '
+        '`make results ARENA=small` goes on with them.'
+    ) in text
+    none = ' '.join(printed(lab, small, line('other', 0, 7.0)))
+    assert 'None of 6 trainings was run yet; `make results ARENA=small` begins.' in none
+    found = [line(training.row.key, training.seed, 7.0) for training in small.trainings()]
+    assert 'All 6 trainings were run, by `make results ARENA=small`.' in ' '.join(printed(lab, small, *found))
 
 
 def test_each_machine_has_its_table(small, lab):

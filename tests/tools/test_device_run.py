@@ -50,11 +50,45 @@ def test_the_dry_run_does_every_step(tmp_path):
     assert {'test_every_way_to_train', 'test_one_process_of_several', 'test_nms', 'test_roi_align'} <= passed
     phases = [line for line in lines(tmp_path / 'speed.jsonl') if 'phase' in line]
     assert [line['phase'] for line in phases] == ['layer1', 'layer2', 'layer3', 'layer4', 'head']
-    assert set(phases[0]['ms']) == {'mmkd', 'frozen_dtype', 'graphs', 'graphs with the step', 'floor', 'run everything'}
+    ways = {'mmkd', 'frozen_dtype', 'graphs', 'graphs with the step', 'channels first', 'floor', 'run everything'}
+    assert all(set(line['ms']) == ways and 'errors' not in line for line in phases)
     teacher, student = lines(tmp_path / 'cpu' / 'dry_run.jsonl')
     assert (teacher['state'], student['state']) == ('finished', 'finished')
     assert student['stages'][0].startswith('stage')
     assert (tmp_path / 'dry_run_teacher_s0.pth').is_file()
+
+
+def test_the_speeds_become_a_page(run_tool, tmp_path):
+    """Ways that failed are told; a phase whose floor failed has no ratio."""
+    shared = dict(pair='a -> b', method='KD', size=16, batch=128, device='GPU X', versions='torch 9', commit='abc')
+    times = dict(median=12.5, least=11.0, most=14.25, images_per_s=10240)
+    measured = [
+        dict(shared, phase='all', date='2026-01-02', mib=dict(mmkd=900), errors=dict(graphs='RuntimeError: no'))
+        | dict(ms=dict(mmkd=times, floor=dict(times, median=10.0))),
+        dict(shared, phase='head', size=[8, 6], mib={}, ms=dict(mmkd=times)),
+        dict(shared, way='compiled', error='OutOfMemoryError: much'),
+    ]
+    (tmp_path / 'speed.jsonl').write_text('\n'.join(map(json.dumps, measured)))
+    assert run_tool('device/tables.py', tmp_path / 'speed.jsonl', tmp_path / 'page.md') is None
+    text = (tmp_path / 'page.md').read_text()
+    assert '# Speed on GPU X\n\ntorch 9; commit abc; 2026-01-02.' in text
+    assert '## a -> b, KD: all, 128 images of 16x16' in text
+    assert '| mmkd | 12.5 (11-14.25) | 10,240 | 1.25 | 900 |' in text
+    assert '\ngraphs: not measured, RuntimeError: no' in text
+    assert '## a -> b, KD: head, 128 images of 8x6' in text
+    assert '| mmkd | 12.5 (11-14.25) | 10,240 |  |  |' in text
+    assert 'a -> b, KD (compiled): not measured, OutOfMemoryError: much' in text
+
+
+@pytest.mark.parametrize(
+    ('content', 'told'),
+    [(None, 'does not exist; tools/device_run.sh speed'), ('', 'is empty'), ('{"pair', 'is no file of lines of JSON')],
+)
+def test_no_speeds_no_page(run_tool, tmp_path, content, told):
+    if content is not None:
+        (tmp_path / 'speed.jsonl').write_text(content)
+    assert told in run_tool('device/tables.py', tmp_path / 'speed.jsonl', tmp_path / 'page.md')
+    assert not (tmp_path / 'page.md').exists()
 
 
 def test_a_step_that_fails_or_hangs_is_ended_with_all_that_it_started(device, tmp_path):
@@ -95,7 +129,6 @@ def test_images_are_carried_without_loss(run_tool, tmp_path, capsys):
     ('arguments', 'told'),
     [
         (['nothing'], 'error: nothing is no step; take some of: checks, speed, arena.'),
-        (['arena'], 'error: arena: say what to train with --arena NAME (tools/arenas/catalogue holds them).'),
     ],
 )
 def test_mistakes_are_told(run_tool, tmp_path, arguments, told):

@@ -8,11 +8,23 @@ import numpy as np
 from needed_data import require
 
 DATA = Path('data/cifar100.npz')
+LOADERS = 'train_dataloader', 'val_dataloader', 'test_dataloader'
+RESIDENT: dict[str, object] = {  # the images stay on the device
+    f'{loader}.{key}': value
+    for loader in LOADERS
+    for key, value in {
+        'dataset.type': 'mmkd.ResidentArrayDataset',
+        'num_workers': 0,
+        'persistent_workers': False,
+        'pin_memory': False,
+    }.items()
+}
 
 
 def options(epochs: int, side: int, classes: int, data: Path) -> dict[str, object]:
     """What makes a config for CIFAR-100 one for such images, with the rate cut at the same parts of the run."""
     changes: dict[str, object] = {
+        **RESIDENT,
         **length(epochs),
         'train_dataloader.dataset.pipeline.0.crop_size': side,
         'train_dataloader.dataset.pipeline.0.padding': side // 8,
@@ -21,11 +33,8 @@ def options(epochs: int, side: int, classes: int, data: Path) -> dict[str, objec
         'default_hooks.logger.interval': 150,
         'default_hooks.checkpoint.interval': 5,
     }
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        changes[f'{loader}.dataset.type'] = 'mmkd.ResidentArrayDataset'
+    for loader in LOADERS:
         changes[f'{loader}.dataset.ann_file'] = str(data)
-        changes[f'{loader}.num_workers'] = 0
-        changes[f'{loader}.persistent_workers'] = changes[f'{loader}.pin_memory'] = False
     return changes
 
 

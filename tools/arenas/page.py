@@ -1,23 +1,25 @@
 """docs/results.md, docs/levers.md and docs/ablations.md from the arenas' results."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from textwrap import fill
 
 from arena import Arena, Row, Table, arenas, read_arena
+from as_costly import as_costly
 from files import write_whole
 from intros import INTRO
+from missing import missing
 from results import CPU, Results
-from teachers import trained_again
+from teachers import lead, scores_had, trained_again
 from training import DIVERGED, FINISHED
 
 from mmkd.errors import UserError
 
 COLUMNS = ('', 'Seeds', 'Last epoch', 'Against alone')
+AS_COSTLY = 'In as many core-seconds'
 
 
 def write_pages(results: Path, docs: Path) -> None:
@@ -73,8 +75,7 @@ def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) ->
             heading = ', '.join(said for said in (table.heading, where) if said)
             lines += [f'### {heading[0].upper()}{heading[1:]}', ''] if heading else []
             lines += [*part.lines(is_first=part is printed[0]), '']
-    command = f'`make results ARENA={arena.name}` trains all of it, and goes on where it was interrupted.'
-    return '\n'.join([*lines, command, ''])
+    return '\n'.join([*lines, *(missing(arena, found) if page == 'results' else []), ''])
 
 
 @dataclass
@@ -102,7 +103,8 @@ class Printed:
         lists_all = is_first and self.table.page == 'results'
         rows = [self.row(row) for row in self.table.rows if lists_all or self.of(row.key)]
         time = 'Core-seconds' if self.machine == CPU else 'Seconds'
-        columns = [*COLUMNS, *self.arena.also.values(), 'R2 of the stages', time, 'Where']
+        equal = [AS_COSTLY] if self.machine == CPU else []
+        columns = [*COLUMNS, *equal, *self.arena.also.values(), 'R2 of the stages', time, 'Where']
         lines = [*self.lead(), f'| {" | ".join(columns)} |', '|---' * len(columns) + '|']
         lines += [f'| {" | ".join(row)} |' for row in rows]
         for letter, ((device, commit), dates) in zip(_letters(), self.where.items()):
@@ -121,18 +123,12 @@ class Printed:
 
     def lead(self) -> list[str]:
         """How far the teacher is ahead of the student alone."""
-        teachers = [row for row in self.table.rows if row.teacher is None and row.key.endswith('teacher')]
-        taught, alone = (self.scores(key) for key in (teachers[0].key, self.table.alone))
-        if not taught or not alone:
-            return []
-        ahead, error = mean(taught) - mean(alone), standard_error(alone)
-        text = f'The teacher has {mean(taught):.1f}, the student alone {mean(alone):.1f}'
-        if ahead > 0:
-            text += f': a lead of {ahead:.1f} points' + (f' (± {error:.1f})' if error is not None else '')
-        if ahead < max(1.0, 2 * (error or 0)):
-            hardly = 'hardly' if ahead > 0 else 'not'
-            text += f'. **The teacher is {hardly} ahead, so these rows show little of distillation.**'
-        return [text if text.endswith('*') else f'{text}.', '']
+        teacher = next(row for row in self.table.rows if row.teacher is None and row.key.endswith('teacher'))
+        taught = [result for row in self.table.rows if row.teacher == teacher.key for result in self.of(row.key)]
+        recorded = self.scores(teacher.key)
+        exact = {f'{figure:.1f}': figure for figure in recorded}
+        had = [exact.get(figure, float(figure)) for figure in scores_had(self.arena, taught)]
+        return [lead(recorded, had, self.scores(self.table.alone)), '']
 
     def row(self, row: Row) -> list[str]:
         """A line of the table."""
@@ -141,14 +137,18 @@ class Printed:
         diverged = [str(result['seed']) for result in results if result['state'] == DIVERGED]
         said = [f'seed {", ".join(diverged)} diverged'] if diverged else []
         if not done:
-            return [row.title, '', *(said or ['cut' if results else 'not run']), '', *[''] * (3 + len(self.arena.also))]
+            blank = 4 + (self.machine == CPU) + len(self.arena.also)
+            return [row.title, '', *(said or ['cut' if results else 'not run']), *[''] * blank]
         alone = self.scores(self.table.alone)
         is_other = row.key != self.table.alone
+        equal = as_costly(self.table, row, {each.key: self.of(each.key) for each in self.table.rows})
+        difference = '' if equal is None else f'{mean(scores) - self.arena.factor * equal:+.1f}'
         return [
             row.title,
             ', '.join(str(result['seed']) for result in done),
             '; '.join([spread(scores), *said]),
             f'{mean(scores) - mean(alone):+.1f}' if alone and is_other else '',
+            *([difference] if self.machine == CPU else []),
             *(spread([result['also'][name] for result in done]) for name in self.arena.also),
             explained(done[0]),
             seconds(done, 'core_seconds' if self.machine == CPU else 'seconds'),
@@ -165,11 +165,6 @@ class Printed:
 def spread(values: Sequence[float]) -> str:
     """Mean, and the lowest and highest of several."""
     return f'{mean(values):.1f}' + (f' ({min(values):.1f} to {max(values):.1f})' if len(values) > 1 else '')
-
-
-def standard_error(values: Sequence[float]) -> float | None:
-    """Of their mean; unknown of a single one."""
-    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def explained(result: dict) -> str:

@@ -114,6 +114,10 @@ def _state(code: int | None, told: dict, log: Path) -> str:
     lines = log.read_text(errors='replace').strip().splitlines() or ['nothing in its log']
     if code:
         return DIVERGED if 'is NaN or infinite' in lines[-1] else f'{FAILED} with {code}: {lines[-1][:300]}'
+    if 'loss' not in told.get(
+        'losses', {'loss': 0.0}
+    ):  # only finite losses are told; a baseline does not stop at others
+        return DIVERGED
     return FINISHED if 'last' in told else f'{FAILED}: it was never validated'
 
 

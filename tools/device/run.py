@@ -37,7 +37,9 @@ def main() -> None:
     parser.add_argument('--dry-run', action='store_true', help='every step at a tiny size, on the CPU')
     default = os.environ.get('OUT', 'work_dirs/device')
     parser.add_argument('--out', type=Path, default=Path(default), help='[$OUT, or work_dirs/device]')
-    parser.add_argument('--arena', help='what is trained: a name of tools/arenas/catalogue, or a Python file')
+    parser.add_argument(
+        '--arena', default='cifar100_quick', help='a name of tools/arenas/catalogue, or a Python file [%(default)s]'
+    )
     parser.add_argument('--rows', nargs='+', default=[], metavar='ROW', help='of the arena [all]')
     parser.add_argument('--seeds', nargs='+', default=[], metavar='SEED', help="[the arena's]")
     parser.add_argument('--at-once', type=int, default=12, help='trainings side by side [12]')
@@ -45,10 +47,6 @@ def main() -> None:
     if unknown := [step for step in args.steps if step not in LIMITS]:
         raise UserError(f'{unknown[0]} is no step; take some of: {", ".join(LIMITS)}.')
     steps = args.steps or list(LIMITS)
-    if 'arena' in steps and args.arena is None and not args.dry_run:
-        if args.steps:
-            raise UserError('arena: say what to train with --arena NAME (tools/arenas/catalogue holds them).')
-        steps.remove('arena')
     if args.dry_run:
         os.environ.update(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
     else:

@@ -80,9 +80,10 @@ class OutOfTimeError(Exception):
     """The time for measuring is over."""
 
 
-def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: float) -> None:
-    """Measure all phases and write each line at once; a way or rival that fails gets a line, too."""
+def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: float) -> list[str]:
+    """Measure all phases and write each line at once; return the ways and rivals that fail, which get a line, too."""
     shared = dict(pair=what.pair, method=what.method, size=pair.size, batch=pair.batch[GPU])
+    failed = []
     with ExitStack() as stack:
         runs = {}
         for way in ('mmkd', *what.ways):
@@ -91,12 +92,16 @@ def measure(what: Measurement, pair: Pair, rounds: int, lines: Lines, deadline: 
                 keep_on_device(runs[way])
             except Exception as error:
                 lines.add(**shared, way=way, error=first_line(error))
+                failed.append(f'{what.pair}, {what.method}, {way}')
         if 'mmkd' not in runs:
-            return
+            return failed
         for phase in runs['mmkd'].phases:
             if time.monotonic() > deadline:
                 raise OutOfTimeError
-            lines.add(**shared, phase=phase, **of_phase(what, phase, runs, rounds, pair.batch[GPU]))
+            told = of_phase(what, phase, runs, rounds, pair.batch[GPU])
+            lines.add(**shared, phase=phase, **told)
+            failed += [f'{what.pair}, {what.method}, {phase}, {who}' for who in told.get('errors', ())]
+    return failed
 
 
 def of_phase(what: Measurement, phase: str, runs: dict[str, MmkdTraining], rounds: int, batch: int) -> dict:
@@ -176,23 +181,27 @@ def main() -> None:
     lines = Lines(args.out / 'speed.jsonl', surroundings())
     pairs = {**SMALL, **PAIRS, **DRY}
     plan = (
-        (Measurement('digits', 'SSKD', ('graphs', 'graphs with the step', 'frozen_dtype', 'bfloat16')),)
+        (Measurement('digits', 'SSKD', ('graphs', 'graphs with the step', 'frozen_dtype', 'channels first')),)
         if args.dry_run
         else PLAN
     )
+    failed = []
     try:
         for what in plan:
             try:
-                measure(what, pairs[what.pair], 2 if args.dry_run else args.rounds, lines, deadline)
+                failed += measure(what, pairs[what.pair], 2 if args.dry_run else args.rounds, lines, deadline)
             except Exception as error:
                 if isinstance(error, OutOfTimeError):
                     raise
                 lines.add(pair=what.pair, method=what.method, error=first_line(error))
+                failed.append(f'{what.pair}, {what.method}')
             gc.collect()
             if GPU:
                 torch.cuda.empty_cache()
     except OutOfTimeError:
         print('the time was up', flush=True)
+    if failed:
+        sys.exit(f'error: these could not be measured: {"; ".join(failed)}')
 
 
 if __name__ == '__main__':

@@ -19,7 +19,8 @@ def _iou_with(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     """Indices of the kept boxes, best first."""
     boxes = at_least_fp32(boxes)
-    boxes = boxes + boxes.new_tensor([0, 0, offset, offset])  # an inclusive pixel grid is one pixel wider
+    if offset:  # an inclusive pixel grid is one pixel wider
+        boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], 1)
     return torchvision.ops.nms(boxes, scores.to(boxes.dtype), iou_threshold)
 
 

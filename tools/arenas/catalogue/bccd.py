@@ -39,7 +39,8 @@ BEST = Row(
     teacher=None,
 )
 ALONE = Row('alone', 'Student alone', 'baselines/gfl_r18-w8_bccd', teacher=None)
-MAIN = [TEACHER, BEST, ALONE, *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)]
+LONGER = Row('alone72', 'Student alone, 72 epochs', ALONE.config, {'train_cfg.max_epochs': 72}, teacher=None)
+MAIN = [TEACHER, BEST, ALONE, LONGER, *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)]
 
 
 def term(key: str, title: str, places: str = "['neck']", **loss: object) -> Row:
@@ -170,14 +171,21 @@ def pretrained() -> list[Row]:
 
 
 def why_pretrained_loses() -> list[Row]:
-    """What costs SSKD its lead there: the last phase's half of the epochs, or what its stages do to the backbone."""
+    """What cost SSKD its lead there as long as it had a stage for each part of the backbone, and half the epochs."""
     half = {'train_cfg.max_epochs': 6, 'train_cfg.val_interval': 6}
     neck = {**TWELVE, f'{STAGES}.stages': "['neck','all']"}
+    stages = {f'{STAGES}.stages': "['layer2','layer3','layer5','conv2','neck','all']"}
     return [
+        Row(
+            'stages-pre',
+            "SSKD with stages of the backbone as well: 1 + 1 + 2 + 1 and the pyramid's 1, then 6",
+            PRETRAINED,
+            {**TWELVE, **stages, f'{STAGES}.lengths': '[1,1,2,1,1,6]'},
+        ),
         Row('featurekd6-pre', 'FeatureKD, 6 epochs: as long as the last phase of SSKD', PRETRAINED, {**FKD, **half}),
         Row(
             'neck6-pre',
-            'SSKD, of its stages only the pyramid: 6 epochs, then 6',
+            'SSKD, only the pyramid: 6 epochs, then 6',
             PRETRAINED,
             {**neck, f'{STAGES}.lengths': '[6,6]'},
         ),

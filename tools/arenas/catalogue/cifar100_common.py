@@ -1,7 +1,7 @@
 """CIFAR-100 as everybody trains it to compare distillation, for a GPU."""
 
 from arena import Arena, Row, Table
-from cifar import DATA, maker
+from cifar import DATA, RESIDENT, maker
 from methods import rows
 
 COLUMNS = ('teacher', 'student alone', 'KD', 'FitNet', 'AT', 'RKD', 'CRD', 'DKD')
@@ -9,16 +9,6 @@ PAIRS = {  # the figures that the benchmark's authors have published
     'resnet56_resnet20': (72.34, 69.06, 70.66, 69.21, 70.55, 69.61, 71.16, 71.97),
     'wrn40-2_wrn16-2': (75.61, 73.26, 74.92, 73.58, 74.08, 73.35, 75.48, 76.23),
     'resnet32x4_resnet8x4': (79.42, 72.50, 73.33, 73.50, 73.44, 71.90, 75.51, 76.32),
-}
-RESIDENT = {
-    f'{loader}.{key}': value
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
-    for key, value in {
-        'dataset.type': 'mmkd.ResidentArrayDataset',
-        'num_workers': 0,
-        'persistent_workers': False,
-        'pin_memory': False,
-    }.items()
 }
 
 

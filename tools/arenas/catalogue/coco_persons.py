@@ -16,11 +16,12 @@ HEADS = {
         'model.heads.center_sampling': True,
     }
 }
+TWELVE = {'train_cfg.max_epochs': 12, 'train_cfg.val_interval': 4}
 TEACHER = Row(
     'teacher',
     'Teacher, 12 epochs, ImageNet weights',
     'baselines/gfl_mobilenet-v2_coco-subset-person',
-    {'train_cfg.max_epochs': 12, 'train_cfg.val_interval': 4},
+    TWELVE,
     (0,),
     None,
 )
@@ -31,6 +32,13 @@ METHODS = rows(
     ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
     changes=HEADS,
 )
+
+
+def pretrained() -> list[Row]:
+    """The student begins from ImageNet weights as well; only its pyramid and head are narrower than the teacher's."""
+    alone = Row('alone-pre', ALONE.title, 'baselines/gfl_mobilenet-v2-n32_coco-subset-person', TWELVE, teacher=None)
+    config = 'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n32_coco-subset-person'
+    return [TEACHER, alone, *rows(config, ('kd', 'featurekd', 'sskd'), TWELVE, name='{}-pre')]
 
 
 ARENA = Arena(
@@ -57,5 +65,8 @@ better; hence the teacher above. SSKD's loss is no chance: its stages kept half 
         'default_hooks.checkpoint.interval': 4,
     },
     prepare=partial(require, 'data/coco_subset/annotations/person_train.json', 'data/mobilenet-v2_imagenet.pth'),
-    tables=[Table('', [TEACHER, ALONE, LONGER, *METHODS])],
+    tables=[
+        Table('A student from scratch', [TEACHER, ALONE, LONGER, *METHODS]),
+        Table('Persons by a student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),
+    ],
 )

@@ -1,0 +1,12 @@
+"""FeatureKD on the persons of the COCO subset: both GFLs have a pretrained MobileNetV2.
+
+The student has a narrow pyramid and head. Train the teacher first.
+"""
+_base_ = '../baselines/gfl_mobilenet-v2-n32_coco-subset-person.py'
+model = dict(
+    _delete_=True,
+    type='mmkd.FeatureKD',
+    student={{_base_.model}},
+    teacher=dict(
+        config='mmkd::baselines/gfl_mobilenet-v2_coco-subset-person.py',
+        checkpoint='work_dirs/gfl_mobilenet-v2_coco-subset-person/epoch_12.pth'))

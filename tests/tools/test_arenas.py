@@ -3,6 +3,7 @@
 import fcntl
 import json
 import re
+import shlex
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from mmkd.errors import UserError
 from tests.conftest import ROOT
+from tests.docs.commands import COMMANDS
 
 GOOD = "sum(range(10**7)); print('Stage layer1 ends: well')"
 WHERE = dict(device='CPU, 2 cores', versions='torch 1', commit='abc', date='2026-01-02')
@@ -232,10 +234,9 @@ def test_mistakes_are_told(small, lab, tmp_path, run_tool):
     with pytest.raises(Exception, match='defines no ARENA'):
         lab.arena.read_arena(str(tmp_path / 'empty.py'))
     said = run_tool('arenas/run.py', 'cifar100_short')
-    assert said.startswith('error: data/cifar100.npz does not exist; docs/data.md, "CIFAR-100 and CIFAR-10", says how')
-    said = run_tool('arenas/run.py', 'olivetti')
-    assert said.startswith('error: data/olivetti/train.txt does not exist; docs/faces.md, "A small run", says how')
-    assert run_tool('arenas/run.py', 'bccd').startswith('error: data/bccd320/train.json does not exist; docs/data.md')
+    assert said == (
+        'error: data/cifar100.npz does not exist; get it with: python tools/dataset_converters/download_npz.py cifar100'
+    )
 
 
 def test_the_catalogue_names_configs_that_exist(lab):
@@ -245,16 +246,71 @@ def test_the_catalogue_names_configs_that_exist(lab):
         assert all(training.config.is_file() for training in trainings)
 
 
-def test_missing_data_name_the_section_that_says_how_to_get_them(lab):
+def missing(lab, arena: str) -> tuple[str, list[list[str]]]:
+    """The file that an arena misses, and the commands that get it."""
+    with pytest.raises(UserError) as told:
+        lab.arena.read_arena(arena).prepare()
+    path, way = re.fullmatch(r'(\S+) does not exist; get it with: (.*)', str(told.value)).groups()
+    return path, [shlex.split(command) for command in way.split(' && ')]
+
+
+def make(path: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).touch()
+
+
+def test_missing_data_name_the_commands_that_get_them(lab):
+    """They are those of the docs, and the last one makes what is missing."""
+    documented = {command.words for command in COMMANDS}
     without = [name for name in lab.arena.arenas() if name != 'digits']  # whose images come with scikit-learn
+    found = []
     for name in without:
-        with pytest.raises(UserError) as told:
-            lab.arena.read_arena(name).prepare()
-        path, page, section = re.fullmatch(
-            r'(\S+) does not exist; (\S+), "(.*)", says how .*\.', str(told.value)
-        ).groups()
-        assert path.startswith('data/')
-        assert f'\n## {section}\n' in (ROOT / page).read_text()
+        path, commands = missing(lab, name)
+        found.append(path)
+        assert {tuple(words) for words in commands} <= documented
+        last = commands[-1][-1]
+        assert path.startswith((last, f'data/{last}.npz'))
+    assert len(set(found)) == 6
+
+
+def test_images_and_weights_are_missed_apart(lab):
+    for name, images, weights in (
+        ('bccd', 'data/bccd320/train.json', 'data/mobilenet-v2_imagenet.pth'),
+        ('coco_persons', 'data/coco_subset/annotations/person_train.json', 'data/mobilenet-v2_imagenet.pth'),
+        ('cifar10_pretrained', 'data/cifar10.npz', 'data/mobilenet-v2_mmpretrain.pth'),
+    ):
+        assert missing(lab, name)[0] == images
+        make(images)
+        path, commands = missing(lab, name)
+        assert path == weights
+        assert [words[0] for words in commands] == ['curl', 'python']
+        assert weights in commands[1]
+        make(weights)
+        lab.arena.read_arena(name).prepare()
+        Path(weights).unlink()
+
+
+def test_what_is_there_is_not_got_again(lab):
+    def programs(name: str) -> list[str]:
+        return [words[0] if words[0] != 'python' else Path(words[1]).name for words in missing(lab, name)[1]]
+
+    assert programs('coco_persons') == ['curl', 'unzip', 'curl', 'unzip', 'coco_subset.py']
+    Path('data/coco/val2017').mkdir(parents=True)
+    assert programs('coco_persons') == ['curl', 'unzip', 'coco_subset.py']
+    make('data/coco/annotations/instances_val2017.json')
+    assert programs('coco_persons') == ['coco_subset.py']
+    assert programs('cifar100_identities') == ['download_npz.py', 'identities.py']
+    make('data/cifar100.npz')
+    assert programs('cifar100_identities') == ['identities.py']
+    assert programs('bccd') == ['git', 'bccd.py']
+    Path('data/BCCD_Dataset').mkdir()
+    Path('data/bccd320').mkdir()  # without what is needed: the command says what to do
+    assert programs('bccd') == ['bccd.py']
+
+
+def test_of_somebodys_own_data_only_the_place_is_told(lab):
+    with pytest.raises(UserError, match=r'^data/mine/train\.txt does not exist\.$'):
+        __import__('verification').arena('Mine', '', Path('data/mine'), [], [0]).prepare()
 
 
 def line(key: str, seed: int, last: float | None, **more) -> dict:

@@ -64,7 +64,10 @@ def test_mistakes_are_told(run_tool, tmp_path, content):
     said = run_tool('dataset_converters/identities.py', 'olivetti', tmp_path / 'o.npz', tmp_path / 'x')
     assert 'does not hold the arrays that are needed' in said
     said = run_tool('dataset_converters/identities.py', 'olivetti', tmp_path / 'none.npz', tmp_path / 'x')
-    assert said == f'error: {tmp_path / "none.npz"} does not exist.'
+    assert said == (
+        f'error: {tmp_path / "none.npz"} does not exist; '
+        'get it with: python tools/dataset_converters/download_npz.py olivetti'
+    )
     olivetti(tmp_path / 'o.npz')
     said = run_tool('dataset_converters/identities.py', 'olivetti', tmp_path / 'o.npz', tmp_path)
     assert said == f'error: {tmp_path} exists already; delete it first if it is to be made again.'

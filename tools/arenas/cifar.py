@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-from mmkd.errors import UserError
+from needed_data import require
 
 DATA = Path('data/cifar100.npz')
 LOADERS = 'train_dataloader', 'val_dataloader', 'test_dataloader'
@@ -57,15 +56,14 @@ def unlabelled(side: int, data: Path) -> dict[str, object]:
     }
 
 
-def maker(data: Path, side: int, classes: int = 100, source: Path = DATA) -> Callable[[], None]:
+def maker(data: Path, side: int, classes: int = 100) -> Callable[[], None]:
     """A function that makes the arena's own data file, unless it is there."""
 
     def make() -> None:
         if data.is_file():
             return
-        if not source.is_file():
-            raise UserError(f'{source} does not exist; docs/data.md, "CIFAR-100 and CIFAR-10", says how to get it.')
-        with np.load(source, allow_pickle=False) as arrays:
+        require(str(DATA))
+        with np.load(DATA, allow_pickle=False) as arrays:
             reduced = reduce(dict(arrays), classes, side)
         part = data.with_name(f'.{os.getpid()}.npz')
         np.savez(part, **reduced)

@@ -1,11 +1,11 @@
 """What the arenas of verification share: the metrics, the methods, and images that no other process loads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
-
-from mmkd.errors import UserError
+from needed_data import require
 
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 
@@ -42,13 +42,5 @@ def arena(title: str, text: str, data: Path, tables: Sequence[Table], seeds: Seq
             'default_hooks.checkpoint.max_keep_ckpts': 1,
         },
         seeds=seeds,
-        prepare=_checker(data / 'train.txt'),
+        prepare=partial(require, str(data / 'train.txt')),
     )
-
-
-def _checker(path: Path) -> Callable[[], None]:
-    def prepare() -> None:
-        if not path.is_file():
-            raise UserError(f'{path} does not exist; docs/faces.md, "A small run", says how to get it.')
-
-    return prepare

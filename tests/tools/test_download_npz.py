@@ -1,5 +1,6 @@
 """The converter of small images, with stand-ins for what downloads them."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,3 +80,10 @@ def test_without_a_network_it_says_so(run_tool, tmp_path, monkeypatch, name, pla
     told = run_tool(TOOL, name, tmp_path)
     assert told.startswith(f'error: {name} cannot be downloaded {said}')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_faces_need_scikit_learn(run_tool, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'sklearn', None)
+    said = run_tool(TOOL, 'olivetti', tmp_path)
+    assert said == 'error: olivetti: scikit-learn is not installed; pip install scikit-learn.'
+    assert not list(tmp_path.iterdir())

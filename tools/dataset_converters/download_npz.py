@@ -16,12 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 
 try:
     import numpy as np
-    from sklearn import datasets as scikit
     from torchvision import datasets as vision
 
     from mmkd.errors import UserError, in_one_line
 except ImportError as error:
     sys.exit(f'error: {error}')
+try:
+    from sklearn import datasets as scikit
+except ImportError:  # only one of the sets needs it
+    scikit = None
 
 CIFAR = dict(cifar10='cifar-10-python.tar.gz', cifar100='cifar-100-python.tar.gz')
 GREYS = 242  # the brightest pixel, which scikit-learn makes 1
@@ -39,6 +42,8 @@ def cifar(name: str, folder: Path) -> Arrays:
 
 def olivetti(folder: Path) -> Arrays:
     """Grey photos, and whose they are."""
+    if scikit is None:
+        raise UserError('olivetti: scikit-learn is not installed; pip install scikit-learn.')
     photos = scikit.fetch_olivetti_faces(data_home=str(folder))
     return dict(faces=np.rint(photos.images * GREYS).astype(np.uint8), person=photos.target)
 

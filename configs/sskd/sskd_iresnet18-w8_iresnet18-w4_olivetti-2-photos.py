@@ -3,6 +3,7 @@ _base_ = ['../baselines/iresnet18-w4_olivetti-2-photos.py', '../_base_/datasets/
 model = dict(
     _delete_=True,
     type='mmkd.SSKD',
+    alpha=0.3,  # soft targets teach people from the photos without labels
     student={{_base_.model}},
     teacher=dict(
         config='mmkd::baselines/iresnet18-w8_olivetti.py',

@@ -3,6 +3,7 @@ _base_ = '../baselines/resnet18-w16_digits-5-labels.py'
 model = dict(
     _delete_=True,
     type='mmkd.SSKD',
+    alpha=0.3,  # soft targets teach classes from the images without labels
     student={{_base_.model}},
     teacher=dict(
         config='mmkd::baselines/resnet18-w32_digits.py',

@@ -40,8 +40,8 @@ def gains_of(results: Path) -> list[Gains]:
     """What was trained on a CPU in the arenas that README shows."""
     return [
         _gains('bccd', 'Blood cells', 'box AP', results, '{}', alone='alone24'),
-        _gains('digits', 'Digits, 5 labels a class', 'top-1 %', results, '{}5', nolabels='nolabels'),
-        _gains('olivetti', 'Faces, 2 photos a person', 'accuracy %', results, '{}2'),
+        _gains('digits', 'Digits, 5 labels a class', 'top-1 %', results, '{}5', nolabels='nolabels', sskd='less-soft5'),
+        _gains('olivetti', 'Faces, 2 photos a person', 'accuracy %', results, '{}2', sskd='less-soft2'),
         _gains(
             'cifar10_pretrained',
             'CIFAR-10, 50 labels a class',

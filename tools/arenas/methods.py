@@ -13,7 +13,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
     'sskd': ('**SSKD**', {'model.type': 'mmkd.SSKD'}),
     'paper': (
         "SSKD as the paper has it: the backbone frozen while the student's own head learns",
-        {f'{STAGES}.unfreeze_last': False, 'model.head_from_teacher': False},
+        {'model.type': 'mmkd.SSKD', f'{STAGES}.unfreeze_last': False, 'model.head_from_teacher': False},
     ),
     'less-soft': ('**SSKD with soft targets**, `alpha=0.3`', {'model.type': 'mmkd.SSKD', 'model.alpha': 0.3}),
     'soft': ('The same, `alpha=1.0`', {'model.type': 'mmkd.SSKD', 'model.alpha': 1.0}),
@@ -26,8 +26,8 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
             'model.terms.soft.places': 'scores',
         },
     ),
-    'bfloat16': ('SSKD, what is frozen in bfloat16', {'model.frozen_dtype': 'bfloat16'}),
-    'labels': ('SSKD, labels alone in the last phase (`weight=0`)', {'model.weight': 0}),
+    'bfloat16': ('SSKD, what is frozen in bfloat16', {'model.type': 'mmkd.SSKD', 'model.frozen_dtype': 'bfloat16'}),
+    'labels': ('SSKD, labels alone in the last phase (`weight=0`)', {'model.type': 'mmkd.SSKD', 'model.weight': 0}),
 }
 
 FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', 'soft'

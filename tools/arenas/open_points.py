@@ -61,7 +61,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, object]]]] = {  # config: key, ti
         ('l1', 'Loss L1', mimicry(type=MIMIC, kind='l1')),
         ('cosine', 'Loss 1 - cosine', mimicry(type=MIMIC, kind='cosine')),
     ],
-    f'sskd/sskd_{PAIR}-5-labels': [
+    f'kd/kd_{PAIR}-5-labels': [  # with SSKD's type
         ('sskd', '**SSKD**: half for the stages, half for everything', {}),
         ('quarter', 'A quarter for the stages', {f'{STAGES}.lengths': '[12,13,12,13,150]'}),
         ('three-quarters', 'Three quarters for the stages', {f'{STAGES}.lengths': '[37,38,37,38,50]'}),
@@ -105,11 +105,17 @@ ROWS: dict[str, list[tuple[str, str, dict[str, object]]]] = {  # config: key, ti
 def rows() -> list[Row]:
     """The student alone with that budget, and all of these."""
     alone = Row('short-alone', 'Student alone', 'baselines/resnet18-w16_digits-5-labels', BUDGET, teacher=None)
-    changes = {'mhkd': {'unlabelled_dataloader': None}}
+    changes = {'mhkd': {'unlabelled_dataloader': None}, 'kd': {'model.type': 'mmkd.SSKD'}}
     return [
         alone,
         *(
-            Row(f'short-{key}', title, config, {**BUDGET, **changes.get(config[:4], {}), **options}, (0, 1))
+            Row(
+                f'short-{key}',
+                title,
+                config,
+                {**BUDGET, **changes.get(config.partition('/')[0], {}), **options},
+                (0, 1),
+            )
             for config, some in ROWS.items()
             for key, title, options in some
         ),

@@ -5,7 +5,8 @@ from arena import Arena, Row, Table
 from methods import STAGES, rows
 from open_points import PAIR
 
-SSKD = f'sskd/sskd_{PAIR}-5-labels'
+KD = f'kd/kd_{PAIR}-5-labels'
+SSKD = {'model.type': 'mmkd.SSKD'}
 NO_LABELS = f'sskd/sskd_{PAIR}-no-labels'
 NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}  # as in MHKD's own config
 SEEDS = (0, 1, 2)
@@ -35,7 +36,7 @@ def table(labels: int | None, seeds: tuple[int, ...]) -> Table:
     elif options:
         options = {**options, 'unlabelled_dataloader.dataset.per_class': f'({labels},None)'}
     keys = ['kd', 'mhkd', 'featurekd', 'sskd', *(['less-soft', 'soft'] if labels else []), 'paper']
-    methods = rows(SSKD, keys, options, NARROW, name, seeds=seeds)
+    methods = rows(KD, keys, options, NARROW, name, seeds=seeds)
     heading = f'{labels} labels a class' if labels else 'All labels (about 143 a class)'
     return Table(heading, [TEACHER, plain, *methods, NO_LABEL], alone)
 
@@ -77,11 +78,11 @@ def levers() -> Table:
         'student.backbone.init_cfg.prefix': 'backbone.',
         'student.backbone.init_cfg.checkpoint': '{teacher}',
     }
-    slow = {'model.weight': 0, f'{STAGES}.overrides.all.lr': 0.01}
-    mimic = {'model.weight': 1, 'model.feature_loss.type': 'mmkd.FeatureMimicLoss'}
+    slow = {**SSKD, 'model.weight': 0, f'{STAGES}.overrides.all.lr': 0.01}
+    mimic = {**SSKD, 'model.weight': 1, 'model.feature_loss.type': 'mmkd.FeatureMimicLoss'}
     five = table(5, SEEDS).rows
     few = [
-        *rows(SSKD, ['labels'], name='{}5', seeds=(0, 1)),
+        *rows(KD, ['labels'], name='{}5', seeds=(0, 1)),
         Row('nolabels-rate3', 'No labels, three times the rate', NO_LABELS, fast, (0,)),
         Row(
             'nolabels-overlap',
@@ -90,9 +91,9 @@ def levers() -> Table:
             overlap,
             (0,),
         ),
-        Row('slow5', 'The same at a tenth of the rate', SSKD, slow, (0,)),
-        Row('six5', 'SSKD with weight 6', SSKD, {'model.weight': 6}, (1, 2)),
-        Row('mimic5', 'SSKD with `mmkd.FeatureMimicLoss`, weight 1', SSKD, mimic, (0,)),
+        Row('slow5', 'The same at a tenth of the rate', KD, slow, (0,)),
+        Row('six5', 'SSKD with weight 6', KD, {**SSKD, 'model.weight': 6}, (1, 2)),
+        Row('mimic5', 'SSKD with `mmkd.FeatureMimicLoss`, weight 1', KD, mimic, (0,)),
         Row('random5', 'Control: a head learns on a random frozen backbone, 400 iterations', NO_LABELS, head, (0,)),
         Row(
             'teachers5',

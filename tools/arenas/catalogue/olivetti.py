@@ -17,7 +17,7 @@ LONGER = Row(
     None,
 )
 FEW = rows(
-    'sskd/sskd_iresnet18-w8_iresnet18-w4_olivetti-2-photos',
+    'kd/kd_iresnet18-w8_iresnet18-w4_olivetti-2-photos',
     (*METHODS[:-1], 'less-soft', METHODS[-1]),
     {'unlabelled_dataloader.num_workers': 0},
     name='{}2',

@@ -88,6 +88,6 @@ class SSKD(Distiller):
     def left_out(self) -> tuple[str, ...]:
         """Those of a backbone with pretrained weights, where a neck learns from features as well."""
         free = [stage for stage in self.plan.stages if not self.networks.is_frozen(stage)]
-        inside = tuple(stage.name for stage in free if stage.end.startswith('backbone.'))
+        inside = tuple(stage.name for stage in free if stage.end.partition('.')[0] == 'backbone')
         has_others = len(inside) < len(free)
         return inside if has_others and has_weights('model.student', self.student) else ()

@@ -52,7 +52,7 @@ def gains_of(results: Path) -> list[Gains]:
             featurekd='featurekd-soft50',
             sskd='less-soft50',
         ),
-        _gains('cifar100_short', 'CIFAR-100, 20 classes, 20 epochs', 'top-1 %', results, '{}'),
+        _gains('cifar100_short', 'CIFAR-100, 20 classes', 'top-1 %', results, '{}'),
     ]
 
 

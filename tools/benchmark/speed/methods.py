@@ -24,7 +24,9 @@ def _as(pair: str, *patterns: str) -> dict[Path, Pair]:
 
 
 CLASSIFIERS = _as(
-    'resnet32x4 -> resnet8x4', 'kd/kd*_resnet32x4_resnet8x4_*.py', 'feature_kd/*_resnet32x4_resnet8x4_*.py'
+    'resnet32x4 -> resnet8x4',
+    'kd/kd*_resnet32x4_resnet8x4_cifar100.py',
+    'feature_kd/*_resnet32x4_resnet8x4_cifar100.py',
 )
 DETECTORS = _as('RetinaNet R-101 -> R-50', 'feature_kd/*_r101_r50_fpn_1x_coco.py')
 

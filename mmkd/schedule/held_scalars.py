@@ -53,6 +53,11 @@ class HeldScalars(MessageHub):
         self.settle()
         return super().state_dict()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether somebody has read the values since the last iteration: a log has been written."""
+        return not self.held
+
     def settle(self) -> None:
         """Move the held tensors into the histories."""
         held, self.held = self.held, {}

@@ -152,6 +152,8 @@ class StageScheduleHook(Hook):
         """A stage may begin with an iteration."""
         if not self.position.by_epoch:
             self._advance(runner, runner.iter)
+        if getattr(runner.message_hub, 'is_settled', False):  # the GPU has no work now, so asking costs no time
+            self.guard.check(self.position.name)
         done, length = self.position.progress(runner.iter)
         self.distiller.progress = done / length
         self.report.start()

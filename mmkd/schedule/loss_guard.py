@@ -8,18 +8,19 @@ from mmkd.errors import UserError
 
 
 class LossGuard:
-    """Raises an error if losses are not finite; it checks every few iterations, and before a checkpoint is saved.
+    """Raises an error if losses are not finite; it is asked when a log has been written or a checkpoint is to be saved.
 
-    In between it keeps the losses on their device, so training does not wait for a transfer in each iteration. A
-    gradient scaler skips the steps of bad losses, which happens whenever its scale has grown too far. With a scaler the
-    run therefore stops only when all losses between two checks were bad.
+    In between it keeps the losses on their device: training waits for no transfer but those of the log. A gradient
+    scaler skips the steps of bad losses, which happens whenever its scale has grown too far. With a scaler the run
+    therefore stops only when many losses in a row were bad.
 
     Args:
-        interval (int): Iterations between two checks.
+        interval (int): Iterations after which it checks though nobody has asked.
+        patience (int): Bad losses in a row that a scaler may skip.
     """
 
-    def __init__(self, interval: int = 50):
-        self.interval = interval
+    def __init__(self, interval: int = 500, patience: int = 50):
+        self.interval, self.patience = interval, patience
         self.losses: list[Tensor] = []  # since the last check
         self.last = 0  # the iteration of the last check
         self.bad = 0  # at the last check: losses since the first bad one; with a scaler, consecutive bad ones
@@ -39,7 +40,7 @@ class LossGuard:
             heals = self.scaled or not self.bad  # without a scaler, all losses after a bad one are useless
             self.bad = 0 if is_good and heals else self.bad + 1
         self.losses = []
-        if self.bad >= (self.interval if self.scaled else 1):
+        if self.bad >= (self.patience if self.scaled else 1):
             raise UserError(
                 f'The loss of stage {stage} is NaN or infinite since iteration {self.last - self.bad + 2} (noticed at '
                 f'{self.last + 1}); the last checkpoint is still good. Lower the learning rate or clip gradients '

@@ -142,8 +142,8 @@ def test_overflows_without_end_are_told(distil, monkeypatch, tmp_path):  # noqa:
     runner = distil(hook=STAGES, optim_wrapper=SCALED, **SHORT)
     overflowing(monkeypatch, runner, when=range(2, 8))
     (schedule,) = (hook for hook in runner.hooks if type(hook).__name__ == 'StageScheduleHook')
-    schedule.guard.interval = 5
-    with pytest.raises(UserError, match=r'since iteration 3 \(noticed at 8\).* --amp-dtype bfloat16'):
+    schedule.guard.patience = 5
+    with pytest.raises(UserError, match=r'since iteration 3 \(noticed at 7\).* --amp-dtype bfloat16'):
         watched(runner)
 
 

@@ -70,11 +70,13 @@ def test_the_device_is_asked_once_a_look():
 BAD, GOOD = float('nan'), 1.0
 
 
-def test_what_a_scaler_skips_does_not_stop_the_run():
-    guard = LossGuard(interval=3)
+@pytest.mark.parametrize('interval', [2, 5, 100])
+def test_what_a_scaler_skips_does_not_stop_the_run(interval):
+    """However often somebody asks, so many bad losses in a row do."""
+    guard = LossGuard(interval, patience=3)
     watch(guard, [BAD, BAD, GOOD, BAD, GOOD, BAD, BAD, GOOD, BAD, BAD], scaled=True)
     guard.check('layer1')
-    watch(guard, [BAD], start=10, scaled=True)
+    guard.see(torch.tensor(BAD), 'layer1', 10, scaled=True)
     with pytest.raises(UserError, match=r'since iteration 9 \(noticed at 11\).* or train with --amp-dtype bfloat16'):
         guard.check('layer1')
 

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmkd.errors import UserError
 from mmkd.hooks import StageScheduleHook
 from mmkd.schedule.hook import KEY
+from mmkd.schedule.loss_guard import LossGuard
 from mmkd.stages.phases import Schedule
 from tests.distillers.test_sskd_training import bytes_of
 
@@ -51,6 +52,21 @@ def test_by_default_the_head_gets_half_and_each_stage_sees_the_whole_policy(dist
     for steps in seen.values():
         assert [groups[0] for groups in steps] == [rates[i * 32 // len(steps)] for i in range(len(steps))]
         assert all(len(set(groups)) == 1 for groups in steps)  # the adapter's group has the same rate
+
+
+def test_the_loss_is_looked_at_after_a_log_and_at_an_end(distil, monkeypatch):
+    """Then the device's queue is empty; 60 iterations in epochs of 4, each of which ends with a log."""
+    looks = []
+    check = LossGuard.check
+
+    def looked(guard, *args):
+        looks.extend([guard.last] if guard.losses else [])
+        check(guard, *args)
+
+    monkeypatch.setattr(LossGuard, 'check', looked)
+    changes = {'train_cfg.max_epochs': 15, 'train_cfg.val_interval': 15, 'default_hooks.checkpoint': None}
+    distil(model=dict(type='mmkd.KD'), **changes, **{'default_hooks.logger.interval': 100}).train()
+    assert looks == list(range(3, 60, 4))
 
 
 def test_order_subset_fractions_and_overrides(distil):

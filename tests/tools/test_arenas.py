@@ -185,6 +185,16 @@ def test_a_baseline_without_a_finite_loss_has_diverged(small, lab, loss):
     assert run.results.read()['alone_s0']['state'] == 'diverged'
 
 
+def test_results_name_no_folder_of_the_machine(lab):
+    of = lab.training.without_place
+    assert (
+        of('/there/it/was/work_dirs/arenas/bccd/teacher_s0/epoch_12.pth')
+        == 'work_dirs/arenas/bccd/teacher_s0/epoch_12.pth'
+    )
+    assert of(f'{Path.cwd()}/data/x.npz') == 'data/x.npz'
+    assert of("['layer1','all']") == "['layer1','all']"
+
+
 def test_without_its_teacher_no_student_is_distilled(small, lab):
     scripts = Scripts(teacher='raise SystemExit(1)')
     lab.run.run_side_by_side(small.trainings(['kd'], [0]), 1, trainer(lab, scripts))

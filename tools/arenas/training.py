@@ -3,13 +3,14 @@
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from arena import ROOT, Training
+from arena import ROOT, WORK_DIR, Training
 from outcome import outcome_of
 from results import Results
 
@@ -73,10 +74,15 @@ class Trainer:
         costs.add(time.time() - begin, cores)
         told = outcome_of(training.folder, training.arena.metric, training.arena.also)
         state = _state(code, told, training.folder / 'console.log')
-        options = {key: str(value).replace(f'{Path.cwd()}/', '') for key, value in training.options().items()}
+        options = {key: without_place(str(value)) for key, value in training.options().items()}
         made = dict(config=training.row.config, seed=training.seed, options=options)
         self.results.add(name=training.name, state=state, **told, **costs.total(), **made)
         return f'{state}, {training.arena.metric} {told.get("last")}'
+
+
+def without_place(value: str) -> str:
+    """An option without the folders above the work dirs, wherever they are or were."""
+    return re.sub(rf'/[^\s\'"]*?(?={WORK_DIR}/)', '', value).replace(f'{Path.cwd()}/', '')
 
 
 class Costs:

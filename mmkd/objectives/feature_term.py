@@ -134,10 +134,6 @@ class FeatureTerm(Term):
             return False
         return self.acts_in(step.phase) and bool(self.when.share(step.progress))
 
-    def choices(self, phase: Phase, progress: float) -> tuple:
-        """Its share of the weight, which grows while it warms up."""
-        return (self.when.share(progress),)
-
     def _acting(self, phase: Phase) -> list[Compared]:
         """The calls of features that change, so none before the first stage that learns, and none without the head."""
         if self.networks.plan.head.name not in phase:

@@ -110,10 +110,6 @@ class PredictionTerm(Term):
         """In its part of the phase, where there are labels: the student's own loss says which places count."""
         return step.labelled and self.acts_in(step.phase) and bool(self.when.share(step.progress))
 
-    def choices(self, phase: Phase, progress: float) -> tuple:
-        """Its share of the weight, which grows while it warms up."""
-        return (self.when.share(progress),)
-
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
         """The distance times the weight."""
         own, theirs = student.predictions, teacher.predictions

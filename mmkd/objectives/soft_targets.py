@@ -76,10 +76,6 @@ class SoftTargets(Term):
             return False
         return self.acts_in(step.phase) and bool(self.when.share(step.progress))
 
-    def choices(self, phase: Phase, progress: float) -> tuple:
-        """Its share of the weight, which grows while it warms up."""
-        return (self.when.share(progress),)
-
     def losses(self, step: Step, student: Seen, teacher: Seen) -> dict[str, Tensor]:
         """The distance times the weight."""
         weight = self.weight * self.when.share(step.progress)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmkd.features.capture import Feature
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
+from mmkd.objectives.term_options import When
 from mmkd.stages.phases import Phase
 from mmkd.stages.plan import Stage
 from mmkd.tasks import Scores
@@ -43,6 +44,8 @@ class Term(ABC):
         networks: The student, its teacher and the extras.
     """
 
+    when = When()  # the part of a phase in which it acts
+
     def __init__(self, networks: Networks):
         self.networks = networks
 
@@ -55,8 +58,8 @@ class Term(ABC):
         return self.acts_in(step.phase)
 
     def choices(self, phase: Phase, progress: float) -> tuple:
-        """Whatever else determines which losses it has at this point of the phase."""
-        return ()
+        """Whatever else determines its losses at this point of the phase: the share of its weight, which may grow."""
+        return (self.when.share(progress),)
 
     @property
     def watched_modules(self) -> tuple[set[str], set[str]]:

@@ -1,10 +1,12 @@
 """CIFAR-100 for arenas: smaller images, fewer classes, and the images kept on the device."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from arena import Row, Table
+from methods import rows
 from needed_data import require
 
 DATA = Path('data/cifar100.npz')
@@ -42,6 +44,31 @@ def length(epochs: int) -> dict[str, object]:
     """The epochs, and where the rate is cut: at 150, 180 and 210 of 240."""
     milestones = [round(epochs * part) for part in (150 / 240, 180 / 240, 210 / 240)]
     return {'train_cfg.max_epochs': epochs, 'param_scheduler.milestones': milestones}
+
+
+def pair_table(
+    pair: str, keys: Iterable[str], heading: str = '', changes: Mapping[str, Mapping[str, object]] | None = None
+) -> Table:
+    """A teacher, the student alone, and methods, SSKD before MHKD the last of them, by the usual protocol's configs.
+
+    Args:
+        pair: The teacher's name and the student's, as in the configs'.
+        keys: Of the other methods.
+        heading: Behind what the pair is.
+        changes: As of :func:`methods.rows`; MHKD's are those of SSKD before MHKD, too.
+    """
+    taught, learning = pair.split('_')
+    teacher = Row(f'{pair}_teacher', 'Teacher', f'baselines/{taught}_cifar100', seeds=(0,), teacher=None)
+    alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', teacher=None)
+    both = Row(
+        f'{pair}_sskd-mhkd',
+        'SSKD, then MHKD',
+        f'mhkd/sskd-mhkd_{pair}_cifar100',
+        (changes or {}).get('mhkd', {}),
+        teacher=teacher.key,
+    )
+    methods = rows(f'sskd/sskd_{pair}_cifar100', keys, changes=changes, name=f'{pair}_{{}}', teacher=teacher.key)
+    return Table(f'{taught} teaches {learning}{heading}', [teacher, alone, *methods, both], alone.key)
 
 
 def unlabelled(side: int, data: Path) -> dict[str, object]:

@@ -34,6 +34,10 @@ FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', '
 """The methods of tables with few labels, as changes of KD's config."""
 
 
+NARROW: dict[str, dict[str, object]] = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
+"""Changes of :func:`rows` where MHKD's heads are for small images, as in its config for the digits."""
+
+
 def rows(
     config: str,
     keys: Iterable[str],

@@ -1,9 +1,9 @@
 """CIFAR-100 as everybody trains it to compare distillation, for a GPU."""
 
-from arena import Arena, Row, Table
-from cifar import DATA, RESIDENT, maker
-from methods import rows
+from arena import Arena, Table
+from cifar import DATA, RESIDENT, maker, pair_table
 
+METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 COLUMNS = ('teacher', 'student alone', 'KD', 'FitNet', 'AT', 'RKD', 'CRD', 'DKD')
 PAIRS = {  # the figures that the benchmark's authors have published
     'resnet56_resnet20': (72.34, 69.06, 70.66, 69.21, 70.55, 69.61, 71.16, 71.97),
@@ -14,24 +14,8 @@ PAIRS = {  # the figures that the benchmark's authors have published
 
 def table(pair: str, published: tuple[float, ...]) -> Table:
     """Every method on a pair."""
-    teacher, student = pair.split('_')
-    trained = dict(teacher=f'{pair}_teacher')
     known = ', '.join(f'{name} {figure:.2f}' for name, figure in zip(COLUMNS, published))
-    return Table(
-        f"{teacher} teaches {student} (published by the benchmark's authors: {known})",
-        [
-            Row(f'{pair}_teacher', 'Teacher', f'baselines/{teacher}_cifar100', seeds=(0,), teacher=None),
-            Row(f'{pair}_alone', 'Student alone', f'baselines/{student}_cifar100', teacher=None),
-            *rows(
-                f'sskd/sskd_{pair}_cifar100',
-                ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
-                name=f'{pair}_{{}}',
-                **trained,
-            ),
-            Row(f'{pair}_sskd-mhkd', 'SSKD, then MHKD', f'mhkd/sskd-mhkd_{pair}_cifar100', **trained),
-        ],
-        f'{pair}_alone',
-    )
+    return pair_table(pair, METHODS, f" (published by the benchmark's authors: {known})")
 
 
 ARENA = Arena(

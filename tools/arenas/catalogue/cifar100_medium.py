@@ -4,13 +4,12 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import length, maker, options, unlabelled
-from methods import FEW_LABELS, rows
+from methods import FEW_LABELS, NARROW, rows
 
 DATA = Path('data/cifar100_16px.npz')
 PAIR = 'resnet56_resnet20'
 SSKD = f'sskd/sskd_{PAIR}_cifar100'
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
-NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
 TEACHER = Row('teacher', 'Teacher, all labels, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
 
 

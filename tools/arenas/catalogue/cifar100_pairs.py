@@ -4,11 +4,10 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import length, maker, options, unlabelled
-from methods import FEW_LABELS, rows
+from methods import FEW_LABELS, NARROW, rows
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
-NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
 LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 50}  # of 1,000 images
 
 

@@ -1,29 +1,11 @@
 """CIFAR-100 in 30 epochs, for a GPU that is at hand for minutes; tools/device_run.sh trains it."""
 
-from arena import Arena, Row, Table
-from cifar import DATA, RESIDENT, length, maker
-from methods import rows
+from arena import Arena
+from cifar import DATA, RESIDENT, length, maker, pair_table
+from methods import NARROW
 
 METHODS = 'kd', 'sskd', 'featurekd', 'mhkd'
-NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
-SEEDS = (0, 1, 2)
-
-
-def table(pair: str) -> Table:
-    """A pair with the student alone and the methods."""
-    taught, learning = pair.split('_')
-    teacher = Row(f'{pair}_teacher', 'Teacher', f'baselines/{taught}_cifar100', seeds=(0,), teacher=None)
-    alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', teacher=None)
-    methods = rows(f'sskd/sskd_{pair}_cifar100', METHODS, None, NARROW, f'{pair}_{{}}', teacher=teacher.key)
-    both = Row(
-        f'{pair}_sskd-mhkd',
-        'SSKD, then MHKD',
-        f'mhkd/sskd-mhkd_{pair}_cifar100',
-        NARROW['mhkd'],
-        teacher=teacher.key,
-    )
-    return Table(f'{taught} teaches {learning}', [teacher, alone, *methods, both], alone.key)
-
+PAIRS = 'resnet56_resnet20', 'wrn40-2_wrn16-2', 'resnet32x4_resnet8x4'
 
 ARENA = Arena(
     title='CIFAR-100 in 30 epochs',
@@ -38,6 +20,6 @@ rate is cut at the same parts of the run, and MHKD's heads are 32 channels wide.
         'default_hooks.checkpoint.interval': 10,
     },
     prepare=maker(DATA, 32),
-    tables=[table(pair) for pair in ('resnet56_resnet20', 'wrn40-2_wrn16-2', 'resnet32x4_resnet8x4')],
-    seeds=SEEDS,
+    tables=[pair_table(pair, METHODS, changes=NARROW) for pair in PAIRS],
+    seeds=(0, 1, 2),
 )

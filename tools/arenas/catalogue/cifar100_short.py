@@ -4,13 +4,12 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import length, maker, options, unlabelled
-from methods import FEW_LABELS, METHODS, STAGES, rows, terms_of
+from methods import FEW_LABELS, METHODS, NARROW, STAGES, rows, terms_of
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
 SSKD = 'sskd/sskd_resnet56_resnet20_cifar100'
 ORDER = "['layer1','layer2','layer3'{}]"
 TOGETHER = "[['layer1','layer2','layer3']{}]"
-NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
 TEACHER = Row('teacher', 'Teacher, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
 ALONE = Row('alone', 'Student alone', 'baselines/resnet20_cifar100', teacher=None)
 LONGER_ALONE = Row('alone30', 'Student alone, 30 epochs', ALONE.config, length(30), teacher=None)

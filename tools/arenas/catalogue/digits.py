@@ -2,13 +2,12 @@
 
 import open_points
 from arena import Arena, Row, Table
-from methods import STAGES, rows
+from methods import NARROW, STAGES, rows
 from open_points import PAIR
 
 KD = f'kd/kd_{PAIR}-5-labels'
 SSKD = {'model.type': 'mmkd.SSKD'}
 NO_LABELS = f'sskd/sskd_{PAIR}-no-labels'
-NARROW = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}  # as in MHKD's own config
 SEEDS = (0, 1, 2)
 TEACHER = Row('teacher', 'Teacher, all labels', 'baselines/resnet18-w32_digits', seeds=(0,), teacher=None)
 NO_LABEL = Row('nolabels', "**No labels**: SSKD's stages only, then the teacher's head as it is", NO_LABELS)

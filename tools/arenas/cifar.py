@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from arena import Row, Table
-from methods import rows
+from methods import FEW_LABELS, rows
 from needed_data import require
 
 DATA = Path('data/cifar100.npz')
@@ -21,6 +21,7 @@ RESIDENT: dict[str, object] = {  # the images stay on the device
         'pin_memory': False,
     }.items()
 }
+FEW = '50 labels a class, the other images without; about as many iterations as with all labels'
 
 
 def options(epochs: int, side: int, classes: int, data: Path) -> dict[str, object]:
@@ -69,6 +70,34 @@ def pair_table(
     )
     methods = rows(f'sskd/sskd_{pair}_cifar100', keys, changes=changes, name=f'{pair}_{{}}', teacher=teacher.key)
     return Table(f'{taught} teaches {learning}{heading}', [teacher, alone, *methods, both], alone.key)
+
+
+def few_labels_table(
+    pair: str,
+    teacher: Row,
+    images: Mapping[str, object],
+    name: str,
+    heading: str = FEW,
+    longer: Mapping[str, object] | None = None,
+    changes: Mapping[str, Mapping[str, object]] | None = None,
+) -> Table:
+    """The methods with 50 labels a class, and the student alone, which has no use for the other images.
+
+    Args:
+        pair: The teacher's name and the student's, as in the configs'.
+        teacher: It has learned from all labels.
+        images: Those without labels, of :func:`unlabelled`.
+        name: What the rows' keys become.
+        heading: Of the table.
+        longer: The length, where it is not the configs'.
+        changes: As of :func:`methods.rows`.
+    """
+    longer = longer or {}
+    learning = pair.split('_')[1]
+    alone = Row(name.format('alone'), 'Student alone', f'baselines/{learning}_cifar100-50-labels', longer, teacher=None)
+    options = {**longer, **images}
+    methods = rows(f'kd/kd_{pair}_cifar100-50-labels', FEW_LABELS, options, changes, name, teacher=teacher.key)
+    return Table(heading, [teacher, alone, *methods], alone.key)
 
 
 def unlabelled(side: int, data: Path) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """CIFAR-100 as everybody trains it to compare distillation, for a GPU."""
 
 from arena import Arena, Table
-from cifar import DATA, RESIDENT, maker, pair_table
+from cifar import DATA, FEW, RESIDENT, few_labels_table, maker, pair_table, unlabelled
 
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 COLUMNS = ('teacher', 'student alone', 'KD', 'FitNet', 'AT', 'RKD', 'CRD', 'DKD')
@@ -12,10 +12,13 @@ PAIRS = {  # the figures that the benchmark's authors have published
 }
 
 
-def table(pair: str, published: tuple[float, ...]) -> Table:
-    """Every method on a pair."""
+def tables(pair: str, published: tuple[float, ...]) -> list[Table]:
+    """Every method on a pair, with all labels and with a tenth of them."""
     known = ', '.join(f'{name} {figure:.2f}' for name, figure in zip(COLUMNS, published))
-    return pair_table(pair, METHODS, f" (published by the benchmark's authors: {known})")
+    labelled = pair_table(pair, METHODS, f" (published by the benchmark's authors: {known})")
+    heading = f'{" teaches ".join(pair.split("_"))}, {FEW}'
+    few = few_labels_table(pair, labelled.rows[0], unlabelled(32, DATA), f'{pair}_{{}}50', heading)
+    return [labelled, few]
 
 
 ARENA = Arena(
@@ -25,6 +28,6 @@ ARENA = Arena(
 The data are kept on the device (`mmkd.ResidentArrayDataset`). Top-1 in per cent at the end.""",
     options=RESIDENT,
     prepare=maker(DATA, 32),
-    tables=[table(*pair) for pair in PAIRS.items()],
+    tables=[one for pair in PAIRS.items() for one in tables(*pair)],
     seeds=(0, 1, 2),
 )

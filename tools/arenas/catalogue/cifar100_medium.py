@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from arena import Arena, Row, Table
-from cifar import length, maker, options, unlabelled
-from methods import FEW_LABELS, NARROW, rows
+from cifar import few_labels_table, length, maker, options, unlabelled
+from methods import NARROW, rows
 
 DATA = Path('data/cifar100_16px.npz')
 PAIR = 'resnet56_resnet20'
 SSKD = f'sskd/sskd_{PAIR}_cifar100'
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 TEACHER = Row('teacher', 'Teacher, all labels, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
+LONGER = {**length(300), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 10}  # of 5,000 images
 
 
 def labelled() -> Table:
@@ -20,20 +21,14 @@ def labelled() -> Table:
     return Table('All labels (500 a class)', [TEACHER, alone, longer, *rows(SSKD, METHODS, changes=NARROW)])
 
 
-def few_labels() -> Table:
-    """A tenth of the labels, in as many iterations."""
-    longer = {**length(300), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 10}  # of 5,000 images
-    alone = Row('alone50', 'Student alone', 'baselines/resnet20_cifar100-50-labels', longer, teacher=None)
-    methods = rows(f'kd/kd_{PAIR}_cifar100-50-labels', FEW_LABELS, {**longer, **unlabelled(16, DATA)}, NARROW, '{}50')
-    heading = '50 labels a class, the other images without; about as many iterations as with all labels'
-    return Table(heading, [TEACHER, alone, *methods], 'alone50')
-
-
 ARENA = Arena(
     title='CIFAR-100 medium: resnet56 teaches resnet20',
     text="""All 100 classes and 50,000 training images, each square of 2x2 pixels averaged to one (16x16 pixels). 30
 epochs for every student and 40 for the teacher; the rest as in `cifar100_short`. Top-1 in per cent at the end.""",
     options=options(30, 16, 100, DATA),
     prepare=maker(DATA, 16),
-    tables=[labelled(), few_labels()],
+    tables=[
+        labelled(),
+        few_labels_table(PAIR, TEACHER, unlabelled(16, DATA), '{}50', longer=LONGER, changes=NARROW),
+    ],
 )

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from arena import Arena, Row, Table
-from cifar import length, maker, options, unlabelled
-from methods import FEW_LABELS, NARROW, rows
+from cifar import few_labels_table, length, maker, options, unlabelled
+from methods import NARROW, rows
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
@@ -18,20 +18,19 @@ def tables(pair: str) -> list[Table]:
         f'{pair}_teacher', 'Teacher, all labels, 40 epochs', f'baselines/{taught}_cifar100', length(40), (0,), None
     )
     alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', teacher=None)
-    few = Row(f'{pair}_alone50', alone.title, f'baselines/{learning}_cifar100-50-labels', LONGER, teacher=None)
     methods = rows(f'sskd/sskd_{pair}_cifar100', METHODS, changes=NARROW, name=f'{pair}_{{}}', teacher=teacher.key)
-    methods50 = rows(
-        f'kd/kd_{pair}_cifar100-50-labels',
-        FEW_LABELS,
-        {**LONGER, **unlabelled(16, DATA)},
-        NARROW,
-        f'{pair}_{{}}50',
-        teacher=teacher.key,
-    )
     heading = f'{taught} teaches {learning}'
     return [
         Table(heading, [teacher, alone, *methods], alone.key),
-        Table(f'{heading}, 50 labels a class, the other images without', [teacher, few, *methods50], few.key),
+        few_labels_table(
+            pair,
+            teacher,
+            unlabelled(16, DATA),
+            f'{pair}_{{}}50',
+            f'{heading}, 50 labels a class, the other images without',
+            LONGER,
+            NARROW,
+        ),
     ]
 
 

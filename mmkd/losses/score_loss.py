@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.losses.class_scores import ClassScores
-from mmkd.losses.common import check_above_zero, check_given, check_weight, exact
+from mmkd.losses.common import check_above_zero, check_given, check_weight, exact, times
 
 
 class ScoreLoss(nn.Module):
@@ -50,7 +50,7 @@ class ScoreLoss(nn.Module):
             own, target = exact(student), exact(teacher.detach())
             if self.standardise:
                 own, target = standardised(own), standardised(target)
-            return self.loss_weight * self.compare(own, target, **given)
+            return times(self.loss_weight, self.compare(own, target, **given))
 
     def of_detector(self, scores: ClassScores) -> Tensor:
         """A detector's scores as those of a classifier, or an error."""

@@ -19,6 +19,7 @@ from mmkd.losses.common import (
     tensors,
     times,
 )
+from mmkd.utils.autocast import without_autocast
 
 
 class FeatureLoss(nn.Module):
@@ -75,7 +76,7 @@ class FeatureLoss(nn.Module):
         check_given(self.name, self.needs, given)
         own, theirs = tensors(student), tensors(teacher)
         self._check([one.shape for one in own], [one.shape for one in theirs], vector=2)
-        with torch.autocast(own[0].device.type, enabled=False):
+        with without_autocast(own[0]):
             maps = [as_map(exact(feature)) for feature in own]
             targets = [as_map(exact(feature.detach())) for feature in theirs]
             return times(self.loss_weight, self.compare(maps, targets, **given))

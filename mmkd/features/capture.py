@@ -1,7 +1,7 @@
 """Runs a network only up to given stages, and records or replaces their outputs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -49,13 +49,11 @@ def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> li
     """
     if not all(stage.end for stage in stages):
         raise ValueError('The head ends in no feature: run the whole network instead.')
-    try:
-        with recording(network, stages, stop_early=True) as outputs:
-            network.extract_feat(inputs)  # type: ignore[operator]
-    except _StoppedEarly:
-        return [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
-    missed = next(stage for stage in stages if stage.end not in outputs)
-    raise RuntimeError(f'The forward never came to call {missed.call} of {missed.end}, which ends a stage.')
+    with recording(network, stages, stop_early=True) as outputs, suppress(_StoppedEarly):
+        network.extract_feat(inputs)  # type: ignore[operator]
+    if missed := [stage for stage in stages if stage.end not in outputs]:
+        raise RuntimeError(f'The forward never came to call {missed[0].call} of {missed[0].end}, which ends a stage.')
+    return [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
 
 
 @contextmanager

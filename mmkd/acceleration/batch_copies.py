@@ -54,9 +54,10 @@ class _SamplesAside:
         self.samples = None
         data: Any = arguments[0] if arguments else None
         samples = data.get('data_samples') if isinstance(data, dict) else None
-        if not samples or preprocessor.to_onehot or any('gt_score' in sample for sample in samples):
+        if not samples or preprocessor.to_onehot:
             return None
-        if not all(_is_ready(sample.get('gt_label'), preprocessor.device) for sample in samples):
+        device = preprocessor.device.type
+        if not all(_is_ready(sample, device) for sample in samples):
             return None
         self.samples = samples
         return {**data, 'data_samples': None}, *arguments[1:]
@@ -67,8 +68,10 @@ class _SamplesAside:
         return None if samples is None else {**output, 'data_samples': samples}
 
 
-def _is_ready(label: Any, device: torch.device) -> bool:
-    return isinstance(label, Tensor) and label.ndim == 1 and label.device.type == device.type
+def _is_ready(sample: Any, device: str) -> bool:
+    """Whether a sample has its label there, and no scores."""
+    label = sample.get('gt_label')
+    return isinstance(label, Tensor) and label.ndim == 1 and label.device.type == device and 'gt_score' not in sample
 
 
 def _bring_labels(preprocessor: Any, arguments: tuple) -> None:

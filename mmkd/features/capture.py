@@ -1,9 +1,10 @@
 """Runs a network only up to given stages, and records or replaces their outputs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -48,13 +49,11 @@ def run_to(network: nn.Module, stages: Sequence[StageEnd], inputs: Tensor) -> li
     """
     if not all(stage.end for stage in stages):
         raise ValueError('The head ends in no feature: run the whole network instead.')
-    try:
-        with recording(network, stages, stop_early=True) as outputs:
-            network.extract_feat(inputs)  # type: ignore[operator]
-    except _StoppedEarly:
-        return [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
-    missed = next(stage for stage in stages if stage.end not in outputs)
-    raise RuntimeError(f'The forward never came to call {missed.call} of {missed.end}, which ends a stage.')
+    with recording(network, stages, stop_early=True) as outputs, suppress(_StoppedEarly):
+        network.extract_feat(inputs)  # type: ignore[operator]
+    if missed := [stage for stage in stages if stage.end not in outputs]:
+        raise RuntimeError(f'The forward never came to call {missed[0].call} of {missed[0].end}, which ends a stage.')
+    return [feature_of(outputs[stage.end], len(inputs)) for stage in stages]
 
 
 @contextmanager
@@ -69,13 +68,13 @@ def recording(network: nn.Module, ends: Sequence[StageEnd], stop_early: bool = F
     outputs: dict[str, Any] = {}
     stop_at = len({end.end for end in ends}) if stop_early else None
 
-    def seen(end: StageEnd, args: Any, output: Any) -> Any:
-        outputs[end.end] = args if isinstance(end, ModuleInput) else _kept(network.get_submodule(end.end), output)
+    def seen(end: StageEnd, module: nn.Module, args: Any, output: Any) -> Any:
+        outputs[end.end] = args if isinstance(end, ModuleInput) else _kept(module, output)
         if len(outputs) == stop_at:
             raise _StoppedEarly
         return output
 
-    with _calls_replaced(network, {end: partial(seen, end) for end in ends}):
+    with calls_replaced(_changed_calls(network, [(end, partial(seen, end)) for end in ends])):
         yield outputs
 
 
@@ -88,27 +87,27 @@ def _kept(module: nn.Module, output: Any) -> Any:
 def replaced(network: nn.Module, features: Mapping[StageEnd, Feature]) -> Iterator[None]:
     """Replace the outputs of some modules in the forward that runs inside."""
 
-    def other(feature: Feature, args: Any, output: Any) -> Any:
+    def other(feature: Feature, module: nn.Module, args: Any, output: Any) -> Any:
         if not maps_in(output, len(feature[0])):
             feature = tuple(map_.flatten(1) for map_ in feature)
         return feature[0] if isinstance(output, Tensor) else type(output)(feature)
 
-    with _calls_replaced(network, {end: partial(other, feature) for end, feature in features.items()}):
+    with calls_replaced(_changed_calls(network, [(end, partial(other, feature)) for end, feature in features.items()])):
         yield
 
 
-@contextmanager
-def _calls_replaced(network: nn.Module, then: Mapping[StageEnd, Callable]) -> Iterator[None]:
-    """Pass the outputs of some module calls through a function of their arguments and output."""
-    instead: dict[nn.Module, Callable | None] = {}
-    for end in then:
-        for dot in (place for place, char in enumerate(end.end) if char == '.'):
-            instead.setdefault(network.get_submodule(end.end[:dot]))  # the modules around an end must not run compiled
-    for end, change in then.items():
-        module = network.get_submodule(end.end)
+def _changed_calls(
+    network: nn.Module, changes: Sequence[tuple[StageEnd, Callable]]
+) -> dict[nn.Module, Callable | None]:
+    """Calls of some modules that pass the module, its arguments and its output through a function.
+
+    The modules around one of them must not run compiled. Each iteration comes here, so no module is looked up twice.
+    """
+    ways = [[*accumulate(end.end.split('.'), getattr, initial=network)] for end, _ in changes]  # from the network down
+    instead: dict[nn.Module, Callable | None] = {around: None for way in ways for around in way[1:-1]}
+    for (*_, module), (end, change) in zip(ways, changes):
         instead[module] = _changed(module, end, change)
-    with calls_replaced(instead):
-        yield
+    return instead
 
 
 def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
@@ -120,7 +119,7 @@ def _changed(module: nn.Module, end: StageEnd, change: Callable) -> Callable:
         nonlocal calls
         calls += 1
         output = run(*args, **kwargs)
-        return change(args, output) if calls == end.call else output
+        return change(module, args, output) if calls == end.call else output
 
     return call
 

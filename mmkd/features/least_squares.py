@@ -5,6 +5,8 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from mmkd.utils.autocast import without_autocast
+
 _RIDGE = 1e-4  # relative to the mean variance: avoids large weights for channels that are nearly alike or always 0
 _LONGEST = 0.98  # the mean over batches forgets at least 1/50 per batch
 
@@ -36,7 +38,7 @@ class LeastSquares(nn.Module):
     @torch.no_grad()
     def observe(self, rows: Tensor, targets: Tensor) -> None:
         """Add (rows, width) and their targets (rows, new_width) to the fit."""
-        with torch.autocast(rows.device.type, enabled=False):
+        with without_autocast(rows):
             pairs = torch.cat([rows.float(), targets.float()], dim=1)
             ones = pairs.new_ones(len(pairs), 1)
             sums = torch.cat([pairs, ones], dim=1).sum(0)

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from mmkd.errors import UserError
 from mmkd.losses.common import check_above_zero, check_weight
 from mmkd.registry import MODELS
+from mmkd.utils.autocast import without_autocast
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class ClassScoreLoss(nn.Module):
                 f"ClassScoreLoss: the student's scores of shape {tuple(student.logits.shape)} and the teacher's of "
                 f'shape {tuple(teacher.logits.shape)} differ; both must score the same places in the same way.'
             )
-        with torch.autocast(student.logits.device.type, enabled=False):
+        with without_autocast(student.logits):
             with torch.no_grad():
                 confidence = teacher.confidence()
             divergence = self._divergence(student, teacher)

@@ -1,6 +1,5 @@
 """Predictions of the teacher's head from the student's features (CrossKD, Wang et al., arXiv 2306.11369)."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torchvision.ops import generalized_box_iou_loss
@@ -10,6 +9,7 @@ from mmkd.losses.class_scores import ClassScores
 from mmkd.losses.common import check_weight, exact
 from mmkd.losses.pkd import standardised
 from mmkd.registry import MODELS
+from mmkd.utils.autocast import without_autocast
 
 
 @MODELS.register_module()
@@ -41,7 +41,7 @@ class CrossKDClassLoss(nn.Module):
                 'take mmkd.ClassScoreLoss.'
             )
         student, teacher = (x.logits if isinstance(x, ClassScores) else x for x in (student, teacher))
-        with torch.autocast(student.device.type, enabled=False):
+        with without_autocast(student):
             own, target = exact(student), exact(teacher.detach()).sigmoid()
             focus = (own.sigmoid() - target).abs() ** self.beta
             losses = focus * F.binary_cross_entropy_with_logits(own, target, reduction='none')

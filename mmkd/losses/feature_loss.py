@@ -7,7 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
-from mmkd.losses.common import Feature, Shape, as_map, check_given, check_weight, exact, in_words, map_shape, tensors
+from mmkd.losses.common import (
+    Feature,
+    Shape,
+    as_map,
+    check_given,
+    check_weight,
+    exact,
+    in_words,
+    map_shape,
+    tensors,
+    times,
+)
+from mmkd.utils.autocast import without_autocast
 
 
 class FeatureLoss(nn.Module):
@@ -64,10 +76,10 @@ class FeatureLoss(nn.Module):
         check_given(self.name, self.needs, given)
         own, theirs = tensors(student), tensors(teacher)
         self._check([one.shape for one in own], [one.shape for one in theirs], vector=2)
-        with torch.autocast(own[0].device.type, enabled=False):
+        with without_autocast(own[0]):
             maps = [as_map(exact(feature)) for feature in own]
             targets = [as_map(exact(feature.detach())) for feature in theirs]
-            return self.loss_weight * self.compare(maps, targets, **given)
+            return times(self.loss_weight, self.compare(maps, targets, **given))
 
     def compare(self, student: list[Tensor], teacher: list[Tensor], *args: Any, **given: Any) -> Tensor:
         """The distance of all tensors."""
@@ -79,6 +91,8 @@ class FeatureLoss(nn.Module):
 
     def _check(self, student: Sequence[Shape], teacher: Sequence[Shape], vector: int) -> None:
         """Refuse shapes that cannot be compared; those of vectors have this many axes."""
+        if list(student) == list(teacher):  # in nearly every iteration
+            return
         sizes = [[map_shape(shape[vector - 1 :])[1:] for shape in shapes] for shapes in (student, teacher)]
         differ = {'shapes': list(student) != list(teacher), 'sizes': sizes[0] != sizes[1], 'nothing': False}
         if differ[self.alike]:

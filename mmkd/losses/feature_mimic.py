@@ -36,7 +36,7 @@ LARGEST = 128.0
 
 def by_tensor(teacher: Tensor, variance_of: Callable[[Tensor], Tensor]) -> Tensor:
     """The root of the teacher's variance, or of its channels' summed one over LARGEST, where that is above 1."""
-    largest = variance_of(teacher.flatten()[None]).squeeze()
+    largest = variance_of(teacher.reshape(1, -1)).squeeze()
     if teacher.shape[1] > LARGEST:  # fewer channels cannot vary more, relative to it, than the tensor
         largest = torch.maximum(largest, variance_of(teacher.movedim(1, 0).flatten(1)).sum() / LARGEST)
     return largest.clamp(min=1).sqrt()
@@ -85,7 +85,7 @@ class FeatureMimicLoss(FeatureLoss):
 
     def compare(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         """The mean over the tensors."""
-        return super().compare(student, teacher) / len(student)
+        return torch.stack([self.pair(own, target) for own, target in zip(student, teacher)]).mean()
 
     def pair(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The mean distance over batch and positions."""

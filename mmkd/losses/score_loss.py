@@ -2,12 +2,12 @@
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.losses.class_scores import ClassScores
-from mmkd.losses.common import check_above_zero, check_given, check_weight, exact
+from mmkd.losses.common import check_above_zero, check_given, check_weight, exact, times
+from mmkd.utils.autocast import without_autocast
 
 
 class ScoreLoss(nn.Module):
@@ -46,11 +46,11 @@ class ScoreLoss(nn.Module):
                 f"{self.name}: the student's scores of shape {tuple(student.shape)} and the teacher's of shape "
                 f'{tuple(teacher.shape)} differ; both must score the same classes.'
             )
-        with torch.autocast(student.device.type, enabled=False):
+        with without_autocast(student):
             own, target = exact(student), exact(teacher.detach())
             if self.standardise:
                 own, target = standardised(own), standardised(target)
-            return self.loss_weight * self.compare(own, target, **given)
+            return times(self.loss_weight, self.compare(own, target, **given))
 
     def of_detector(self, scores: ClassScores) -> Tensor:
         """A detector's scores as those of a classifier, or an error."""

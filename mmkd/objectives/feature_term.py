@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmkd.features.adapters import AdapterSet, build_adapter, module_key
 from mmkd.features.capture import Feature
 from mmkd.features.layout import Layout
+from mmkd.losses.common import times
 from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples, norm_at
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
@@ -159,7 +160,7 @@ class FeatureTerm(Term):
         for call in self._acting(step.phase):
             pairs = [self._pair(place, student, teacher) for place in call.places]
             own, theirs = (tuple(tensor for pair in pairs for tensor in pair[side]) for side in (0, 1))
-            losses[call.logged] = weight * self.loss_of(call)(own, theirs, **more)
+            losses[call.logged] = times(weight, self.loss_of(call)(own, theirs, **more))
         return losses
 
     def _pair(self, place: Place, student: Seen, teacher: Seen) -> tuple[Feature, Feature]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.features.least_squares import LeastSquares
+from mmkd.losses.common import times
 from mmkd.objectives.given import boxes, build_loss, elsewhere
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
@@ -116,7 +117,7 @@ class PredictionTerm(Term):
         pair = [own.through(theirs, self.convs, self._maps) if self.crosses else own, theirs]
         more = self._weights(own, theirs, step) if self.is_weighed else ()
         weight = self.options.weight * self.when.share(step.progress)
-        return {self.logged: weight * self.loss(*(getattr(said, self.form) for said in pair), *more)}
+        return {self.logged: times(weight, self.loss(*(getattr(said, self.form) for said in pair), *more))}
 
     @property
     def _maps(self) -> Any:

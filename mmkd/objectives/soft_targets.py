@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from mmkd.losses.common import times
 from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_of, needs_samples, try_on
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
@@ -80,7 +81,7 @@ class SoftTargets(Term):
         """The distance times the weight."""
         weight = self.weight * self.when.share(step.progress)
         more = given(self.loss, self.networks, step, dict(labels=student.labels) if self.task.tells_labels else None)
-        return {self.logged: weight * self.loss(student.scores, teacher.scores, **more)}
+        return {self.logged: times(weight, self.loss(student.scores, teacher.scores, **more))}
 
     def learns_from_images(self, phase: Phase) -> bool:
         """Scores need no labels, but some losses do."""

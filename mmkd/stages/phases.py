@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -28,7 +29,7 @@ class Schedule:
     unit: str
     stages: Phase
 
-    @property
+    @cached_property
     def starts(self) -> list[int]:
         """The start of each phase."""
         return [0, *accumulate(self.lengths)][:-1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmkd.features.capture import Feature
 from mmkd.losses import ClassScores
+from mmkd.losses.common import times
 from mmkd.stages.attachment import Attachment
 from mmkd.stages.plan import Stage, StagePlan
 from mmkd.teacher.network import Teacher
@@ -149,11 +150,11 @@ class Task(ABC):
 
 def weighted(losses: dict, weight: float) -> dict:
     """The student's own losses times a weight; values that are only logged stay."""
-    return {name: _times(weight, value) if 'loss' in name else value for name, value in losses.items()}
+    return {name: _all_times(weight, value) if 'loss' in name else value for name, value in losses.items()}
 
 
-def _times(weight: float, value: Any) -> Any:
-    return weight * value if isinstance(value, Tensor) else [weight * part for part in value]
+def _all_times(weight: float, value: Any) -> Any:
+    return times(weight, value) if isinstance(value, Tensor) else [times(weight, part) for part in value]
 
 
 def total(losses: dict) -> Tensor:

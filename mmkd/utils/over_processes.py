@@ -10,7 +10,6 @@ def variance(rows: Tensor) -> Tensor:
     return rows.var(1, correction=0)
 
 
-@torch.no_grad()
 def shared_variance(rows: Tensor) -> Tensor:
     """The variance of each row over all processes, which must all call this equally often."""
     if get_world_size() == 1:

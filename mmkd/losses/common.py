@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
@@ -53,6 +54,11 @@ def check_given(loss: str, needs: Sequence[str], given: Mapping[str, object]) ->
 def exact(tensor: Tensor) -> Tensor:
     """In float32 at least."""
     return tensor if tensor.element_size() > 4 else tensor.float()
+
+
+def weighted_sum(levels: Tensor, weights: Sequence[float]) -> Tensor:
+    """The sum of terms (levels, terms), each times its weight; no weight has to be copied to the device."""
+    return torch.stack([weight * term for weight, term in zip(weights, levels.sum(0), strict=True)]).sum()
 
 
 def tensors(feature: Feature) -> list[Tensor]:

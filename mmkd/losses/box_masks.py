@@ -17,12 +17,13 @@ def masks(boxes: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]], like:
     rows, columns = (torch.arange(side, device=like.device) for side in (height, width))
     weights = []
     for image, size in zip(boxes, image_sizes, strict=True):
-        scale = image.new_tensor([width / size[1], height / size[0]]).repeat(2)
-        cells = image * scale
-        first, last = cells[:, :2].floor(), cells[:, 2:].ceil()
-        within = [(line >= first[:, [axis]]) & (line <= last[:, [axis]]) for axis, line in enumerate((columns, rows))]
+        within, lengths = [], []
+        for axis, (line, scale) in enumerate(((columns, width / size[1]), (rows, height / size[0]))):
+            first, last = (image[:, axis, None] * scale).floor(), (image[:, axis + 2, None] * scale).ceil()
+            within.append((line >= first) & (line <= last))
+            lengths.append(last - first + 1)
         inside = within[1][:, :, None] & within[0][:, None]
-        weight = inside / (last - first + 1).prod(1)[:, None, None]
+        weight = inside / (lengths[0] * lengths[1])[:, :, None]
         weights.append(torch.cat([weight.new_zeros(1, height, width), weight]).amax(0))
     objects = torch.stack(weights)[:, None].to(like)
     background = (objects == 0).to(like)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
@@ -58,6 +59,11 @@ def exact(tensor: Tensor) -> Tensor:
 def times(weight: float, loss: Tensor) -> Tensor:
     """A loss times its weight; with a weight of 1 as it is, which spares a launch here and one in the backward pass."""
     return loss if weight == 1 else weight * loss
+
+
+def weighted_sum(levels: Tensor, weights: Sequence[float]) -> Tensor:
+    """The sum of terms (levels, terms), each times its weight; no weight has to be copied to the device."""
+    return torch.stack([weight * term for weight, term in zip(weights, levels.sum(0), strict=True)]).sum()
 
 
 def tensors(feature: Feature) -> list[Tensor]:

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
-from torchvision.ops import generalized_box_iou_loss
 
 from mmkd.errors import UserError
+from mmkd.losses.box_overlap import generalised_iou
 from mmkd.losses.class_scores import ClassScores
 from mmkd.losses.common import check_weight, exact
 from mmkd.losses.pkd import standardised
@@ -64,7 +64,7 @@ class CrossKDBoxLoss(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor, weights: Tensor, divisor: Tensor | float) -> Tensor:
         """The loss, weighted place by place, as a scalar."""
-        losses = generalized_box_iou_loss(exact(student), exact(teacher.detach()))
+        losses = 1 - generalised_iou(exact(student), exact(teacher.detach()))
         return self.loss_weight * (weights * losses).sum() / divisor
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmkd.errors import UserError
 from mmkd.losses.attention import NonLocal, attention
-from mmkd.losses.common import Shape, check_above_zero, check_count, check_weight, map_shape
+from mmkd.losses.common import Shape, check_above_zero, check_count, check_weight, map_shape, weighted_sum
 from mmkd.losses.feature_loss import LearnedFeatureLoss
 from mmkd.registry import MODELS
 
@@ -90,4 +90,4 @@ class FBKDLoss(LearnedFeatureLoss):
     def compare(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         """The four norms of all levels, weighted."""
         norms = [part(own, target) for part, own, target in zip(self.parts, student, teacher, strict=True)]
-        return (torch.stack(norms) * norms[0].new_tensor(self.weights)).sum()
+        return weighted_sum(torch.stack(norms), self.weights)

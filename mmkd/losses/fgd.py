@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmkd.losses.attention import Context, attention
 from mmkd.losses.box_masks import masks
-from mmkd.losses.common import check_above_zero, check_weight
+from mmkd.losses.common import check_above_zero, check_weight, weighted_sum
 from mmkd.losses.feature_loss import LearnedFeatureLoss
 from mmkd.registry import MODELS
 
@@ -76,9 +76,8 @@ class FGDLoss(LearnedFeatureLoss):
         image_sizes: Sequence[tuple[int, int]],
     ) -> Tensor:
         """The four terms of all levels, weighted."""
-        weights = teacher[0].new_tensor(self.weights)
         terms = []
         for part, own, target in zip(self.parts, student, teacher, strict=True):
             objects, background = masks(boxes, image_sizes, target)
             terms.append(part(own, target, self.tau, objects, background))
-        return (torch.stack(terms) * weights).sum()
+        return weighted_sum(torch.stack(terms), self.weights)

@@ -62,16 +62,15 @@ class Predictions:
     @property
     def boxes(self) -> Tensor:
         """In pixels: (places, 4)."""
-        head, levels = self.head, []
+        head, priors, levels = self.head, [], []
         for level, prior, stride in zip(self.output[1], self.priors, head.prior_generator.strides):
-            images = len(level)
             if has_bins(head):
-                sides = head.integral(_rows([level], 4 * (head.reg_max + 1))) * stride[0]
+                levels.append(head.integral(_rows([level], 4 * (head.reg_max + 1))) * stride[0])
                 prior = head.anchor_center(prior)
             else:
-                sides = _rows([level], 4)
-            levels.append(head.bbox_coder.decode(prior.repeat(images, 1), sides))
-        return torch.cat(levels)
+                levels.append(_rows([level], 4))
+            priors.append(prior.repeat(len(level), 1))
+        return head.bbox_coder.decode(torch.cat(priors), torch.cat(levels))  # which copies its settings to the device
 
     @property
     def priors(self) -> list[Tensor]:

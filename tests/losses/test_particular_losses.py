@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.ops import generalized_box_iou_loss
 
 from mmkd.errors import UserError
 from mmkd.losses import (
@@ -189,6 +190,17 @@ def test_cross_kd_of_boxes_by_hand():
     assert loss.item() == pytest.approx(2 * 3 * 0.75 / 5, rel=1e-5)
     loss.backward()
     assert student.grad[0].abs().sum() > 0
+
+
+def test_cross_kd_of_boxes_is_torchvision_s_loss_where_they_overlap_touch_or_do_not():
+    corners = torch.randint(6, (200, 2, 2), generator=torch.Generator().manual_seed(0)).double()
+    sides = torch.randint(5, (200, 2, 2), generator=torch.Generator().manual_seed(1)).double()
+    student, teacher = torch.cat([corners, corners + sides], 2).unbind(1)
+    boxes = [student.clone().requires_grad_() for _ in range(2)]
+    values = CrossKDBoxLoss()(boxes[0], teacher, torch.ones(200), 1.0), generalized_box_iou_loss(boxes[1], teacher)
+    gradients = [torch.autograd.grad(value.sum(), box)[0] for value, box in zip(values, boxes)]
+    torch.testing.assert_close(values[0], values[1].sum())
+    torch.testing.assert_close(*gradients)
 
 
 def test_cross_kd_of_classes_is_0_where_both_agree():

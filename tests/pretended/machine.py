@@ -30,6 +30,7 @@ def pretend_cuda() -> Iterator[Gpu]:
             stack.enter_context(patch.object(torch.accelerator, 'current_stream', lambda *_: _Stream))
         stack.enter_context(patch.object(mmengine_device, 'DEVICE', 'cuda'))
         stack.enter_context(patch('torch.utils.data._utils.pin_memory.pin_memory', _pinned))
+        stack.enter_context(patch('torch.autograd._engine_run_backward', _seen(torch.autograd._engine_run_backward)))
         kinds = [torch.Tensor, torch.nn.Parameter, OnGpu]
         stack.enter_context(patch('torch.optim.optimizer._foreach_supported_types', kinds))
         stack.enter_context(
@@ -92,6 +93,16 @@ def _for_cpu(function):
 def _pinned(data, device=None):
     tree_map(lambda x: refuse_pinning(x) if isinstance(x, torch.Tensor) else None, data)
     return data
+
+
+def _seen(run):
+    """While a mode handles ``backward()`` it is off, so what Python does in a backward pass would go unseen."""
+
+    def run_backward(*args, **kwargs):
+        with Calls():
+            return run(*args, **kwargs)
+
+    return run_backward
 
 
 def _on_gpu(group):

@@ -1,33 +1,71 @@
 """Detectors on a pretended GPU: all tensors lie on one device, and only mmdet's code waits for it."""
 
 import pytest
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
+from tests.configs.test_detector_methods_train import CONFIGS, distillation
 from tests.distil_detectors import config_of, distil, few_digits, kind, plain, teacher  # noqa: F401  (fixtures)
 from tests.pretended.bounds import compare
-from tests.pretended.trainings import count_phases
-
-CHANGES = {
-    'train_cfg.max_epochs': 6,
-    'train_cfg.val_interval': 6,
-    'default_hooks.checkpoint': None,
-    'default_hooks.logger': dict(type='LoggerHook', interval=100),
-}
-
+from tests.pretended.trainings import by_flag, count_phases, short
 
 NMS = 'mmkd/compat/mmcv_ops/nms.py'  # in place of mmcv's, which waits for the number of boxes that it keeps, too
-WHOLE = dict(stages=['all'], lengths=[6])
+WHOLE = dict(stages=['all'], lengths=[2])
+KD, MHKD = (dict(model=dict(type=f'mmkd.{method}'), hook=WHOLE) for method in ('KD', 'MHKD'))
+BRAIN, HALF = (by_flag(dtype, lr=0.01) for dtype in ('bfloat16', 'float16'))
+CASES: dict[str, dict] = {
+    'SSKD': dict(hook=dict(lengths=[1, 1, 1])),
+    'KD': KD,
+    'MHKD': MHKD,
+    'SSKD, frozen_dtype, channels_last': dict(model=dict(frozen_dtype='bfloat16', channels_last=True)),
+    'SSKD, --amp-dtype bfloat16': dict(optim_wrapper=BRAIN),
+    'SSKD, --amp-dtype float16, clipped gradients, averaged weights': dict(
+        optim_wrapper=dict(HALF, clip_grad=dict(max_norm=10)), custom_hooks=[dict(type='EMAHook')]
+    ),
+    'KD, --amp-dtype bfloat16': dict(KD, optim_wrapper=BRAIN),
+    'KD, frozen_dtype, --amp-dtype float16': dict(
+        KD, model=dict(type='mmkd.KD', frozen_dtype='bfloat16'), optim_wrapper=HALF
+    ),
+    'MHKD, --amp-dtype bfloat16': dict(MHKD, optim_wrapper=BRAIN),
+    'MHKD, --amp-dtype float16': dict(MHKD, optim_wrapper=HALF),
+}
+QUICK = {('SSKD', 'FasterRCNN'), *((case, 'RetinaNet') for case in CASES if case.startswith('SSKD'))}
+QUICK_METHODS = ('ld_gfl', 'cross-kd_atss', 'fgd_retinanet')
 
 
-@pytest.mark.parametrize('kind', ['RetinaNet', 'FasterRCNN'], indirect=True, scope='session')
-@pytest.mark.parametrize(
-    'method', ['SSKD', pytest.param('KD', marks=pytest.mark.long), pytest.param('MHKD', marks=pytest.mark.long)]
-)
-def test_phases(distil, tmp_path, kind, method):  # noqa: F811
-    changes = CHANGES if method == 'SSKD' else dict(CHANGES, hook=WHOLE)
-    phases = count_phases(distil, work_dir=tmp_path, model=dict(type=f'mmkd.{method}'), **changes)
+def marked(is_quick: bool, *values: object):
+    return pytest.param(*values, marks=() if is_quick else pytest.mark.long)
+
+
+def check(case: str, phases: dict) -> None:
+    """Only what mmdet waits for remains."""
     assert phases
-    for phase, counted in phases.items():  # mmdet's own waits remain
+    for phase, counted in phases.items():
         ours = {line for line in (*counted.waits, *counted.blocking) if line.startswith('mmkd/')}
         assert not {line for line in ours if not line.startswith(NMS)}, phase
         assert not any(line.startswith(NMS) for line in counted.blocking), phase
-    compare(f'{method}, {kind}', phases)
+    compare(case, phases)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'case'),
+    [marked((case, name) in QUICK, name, case) for name in ('RetinaNet', 'FasterRCNN') for case in CASES],
+    indirect=['kind'],
+    scope='session',
+)
+def test_phases(distil, tmp_path, kind, case):  # noqa: F811
+    changes = {'hook': dict(stages=['neck', 'head'], lengths=[1, 1]), **CASES[case]}
+    sizes = {key: value for key, value in short(changes).items() if 'dataset' not in key}
+    check(f'{case}, {kind}', count_phases(distil, work_dir=tmp_path, **{**sizes, **changes}))
+
+
+@pytest.mark.parametrize(
+    'path', [marked(path.stem.startswith(QUICK_METHODS), path) for path in CONFIGS], ids=lambda path: path.stem
+)
+def test_methods(few_digits, tmp_path, path):  # noqa: F811
+    pytest.importorskip('mmdet')
+    init_default_scope('mmdet')
+    cfg, _ = distillation(path, few_digits, tmp_path)
+    cfg.train_cfg.max_iters = 3
+    cfg.default_hooks.checkpoint, cfg.default_hooks.logger.interval = None, 100
+    check(' '.join(path.stem.split('_')[:2]), count_phases(lambda: Runner.from_cfg(cfg)))

@@ -136,6 +136,28 @@ def test_what_waits_for_nothing_is_not_counted(gpu, name):
     assert not gpu.blocking
 
 
+class Asks(torch.autograd.Function):
+    """Reads numbers of the GPU in its backward pass, and copies one there."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * gradient.cpu().max().to(gradient.device)
+
+
+@pytest.mark.parametrize('start', [lambda y, x: y.backward(), torch.autograd.grad])
+def test_what_python_does_in_a_backward_pass_is_counted(gpu, start):
+    x = torch.ones(3).to('cuda').requires_grad_()
+    y = Asks.apply(x).sum()
+    gpu.reset()
+    start(y, x)
+    assert (gpu.waits.total(), gpu.blocking.total()) == (1, 1)
+    assert all(line.startswith(HERE) for line in (*gpu.waits, *gpu.blocking))
+
+
 def test_launches_are_counted_but_for_views(gpu):
     x = torch.ones(3, 2).to('cuda').requires_grad_()
     gpu.reset()

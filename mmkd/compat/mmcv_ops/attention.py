@@ -16,7 +16,8 @@ def ms_deform_attn_forward(
     """The attended values."""
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
-    return multi_scale_deformable_attn_pytorch(value, spatial_shapes, sampling_locations, attention_weights)
+    shapes = spatial_shapes.cpu()  # it reads each number several times: on a GPU each time is a wait
+    return multi_scale_deformable_attn_pytorch(value, shapes, sampling_locations, attention_weights)
 
 
 def ms_deform_attn_backward(

@@ -175,6 +175,13 @@ def test_two_trainings_may_begin_in_the_same_second(speed, monkeypatch):
             ours.enter('all')
 
 
+def test_no_time_is_spent_on_the_layout_of_configs(speed, monkeypatch):
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', None)
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
+    with speed('iterations').training(pair, 'KD', 4) as ours:
+        ours.enter('all')
+
+
 def test_only_the_phase_is_learned(speed, tmp_path):
     pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
     ours = speed('mmkd_training').MmkdTraining(pair, 'SSKD', tmp_path, 4)

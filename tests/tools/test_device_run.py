@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -31,19 +32,25 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def processor_seconds() -> float:
+    """Of all programs that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_the_dry_run_does_every_step(tmp_path):
     """An arena among them, whose teacher and distilled student are trained for real."""
     pytest.importorskip('mmpretrain')
     pytest.importorskip('mmdet')
     command = [ROOT / 'tools' / 'device_run.sh', '--dry-run', '--minutes', '9', '--out', tmp_path]
     environment = dict(os.environ, PYTHON=sys.executable)
+    before = processor_seconds()
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=560)
     assert run.returncode == 0, run.stdout + run.stderr
+    assert processor_seconds() - before < 120, 'two cores need more than a minute'
     about, *steps = lines(tmp_path / 'steps.jsonl')
     assert about['dry_run'] is True
-    assert [(step['step'], step['outcome']) for step in steps] == [
-        (name, 'done') for name in ('checks', 'speed', 'arena')
-    ]
+    assert {step['step']: step['outcome'] for step in steps} == dict.fromkeys(('checks', 'speed', 'arena'), 'done')
     passed = {
         line['test'].partition('[')[0] for line in lines(tmp_path / 'checks.jsonl') if line['outcome'] == 'passed'
     }
@@ -105,6 +112,34 @@ def test_a_step_that_fails_or_hangs_is_ended_with_all_that_it_started(device, tm
     else:
         os.kill(pid, signal.SIGKILL)
         pytest.fail('what the step had started still runs')
+
+
+ALONE = """
+import os, sys, time
+from pathlib import Path
+
+here, seconds = Path(sys.argv[0]).parent, {seconds}
+mine = here / f'{{os.getpid()}}.on'
+mine.touch()
+end = time.monotonic() + seconds
+while (alone := len(list(here.glob('*.on'))) == 1) and time.monotonic() < end:
+    time.sleep(0.05)
+time.sleep(0.5)  # for the other one to see it
+mine.unlink()
+sys.exit(alone is not {expected})
+"""
+
+
+@pytest.mark.parametrize('dry', [True, False])
+def test_only_the_steps_of_a_dry_run_run_side_by_side(device, tmp_path, monkeypatch, dry):
+    run = device('run')
+    (tmp_path / 'alone.py').write_text(ALONE.format(seconds=30 if dry else 0.5, expected=not dry))
+    monkeypatch.setattr(run, 'PROGRAMS', dict.fromkeys(run.LIMITS, tmp_path / 'alone.py'))
+    monkeypatch.setattr(run, 'check_gpu', lambda: None)
+    monkeypatch.setattr(os, 'environ', os.environ.copy())
+    monkeypatch.setattr(sys, 'argv', ['run.py', 'checks', 'speed', '--out', str(tmp_path), *['--dry-run'] * dry])
+    run.main()
+    assert [step['outcome'] for step in lines(tmp_path / 'steps.jsonl')[1:]] == ['done', 'done']
 
 
 def test_images_are_carried_without_loss(run_tool, tmp_path, capsys):

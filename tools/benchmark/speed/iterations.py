@@ -15,6 +15,7 @@ from torch import nn
 from torchdistill_process import TorchDistill
 
 from mmkd.distillers.base import Distiller
+from tests.quick_start import quick_start
 
 MORE = 1 if GPU else 8  # images for memory per timed image: with few images, the weights dominate the memory
 LOW = dict(frozen_dtype='bfloat16')
@@ -29,7 +30,10 @@ def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[Mm
     """A training of mmkd that is ready to be measured."""
     heads = dict(heads=pair.heads) if method == 'MHKD' else {}
     with tempfile.TemporaryDirectory() as work_dir:
-        yield MmkdTraining(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
+        with quick_start():  # of a GPU's minutes, many would be spent on starts
+            ours = MmkdTraining(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
+        yield ours
+        del ours
     gc.collect()
 
 

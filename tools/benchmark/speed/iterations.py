@@ -25,6 +25,12 @@ ALSO_TORCHDISTILL = {  # the phases that torchdistill can train as well
 }
 
 
+def rivals_of(method: str) -> dict[str, type[Rival]]:
+    """What a method is compared with."""
+    alone = {'student alone': StudentAlone} if method == 'KD' else {}
+    return {'floor': Floor, 'run everything': RunEverything, **alone}
+
+
 @contextmanager
 def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[MmkdTraining]:
     """A training of mmkd that is ready to be measured."""
@@ -55,11 +61,9 @@ def measure_seconds(name: str, pair: Pair, method: str, rounds: int, torchdistil
             for own in (ours, low):
                 own.enter(phase)
             steps = {'mmkd': ours.step, 'frozen_dtype': low.step}
-            steps |= {'floor': Floor(ours).step, 'run everything': RunEverything(ours).step}
-            if method == 'KD':
-                steps['student alone'] = StudentAlone(ours).step
+            steps |= {rival: kind(ours).step for rival, kind in rivals_of(method).items()}
             asked = ALSO_TORCHDISTILL.get((name, method, phase))
-            others = {'torchdistill': TorchDistill(torchdistill_at, asked, batch)} if torchdistill_at and asked else {}
+            others = {'torchdistill': TorchDistill(asked, batch, torchdistill_at)} if torchdistill_at and asked else {}
             steps |= {other: process.step for other, process in others.items()}
             found[phase] = alternate(steps, rounds)
             for process in others.values():

@@ -1,9 +1,7 @@
 import os
 import runpy
 import sys
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 if 'PYTEST_XDIST_WORKER' in os.environ:  # before torch: with several workers, each must not use all cores
     os.environ['OMP_NUM_THREADS'] = '1'
@@ -11,43 +9,15 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # before torch: with several workers, e
 import pytest
 
 import mmkd  # noqa: F401  (the stand-in must be offered before mmdet is imported)
+from tests.quick_start import quick_start
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True, scope='session')
-def no_layout():
-    """Do not format configs for the log: this took three quarters of a small run's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
-        yield
-
-
-@pytest.fixture(autouse=True, scope='session')
-def no_collection():
-    """Skip mmengine's garbage collection for each data set: a third of a second, most of a small run's start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmengine.dataset.base_dataset.gc', SimpleNamespace(collect=lambda: 0))
-        yield
-
-
-@pytest.fixture(autouse=True, scope='session')
-def one_look_around():
-    """Describe the machine once: for each Runner, mmengine starts compilers to ask for their versions."""
-    from mmengine.runner import runner
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, 'collect_env', cache(runner.collect_env))
-        yield
-
-
-@pytest.fixture(autouse=True, scope='session')
-def each_metafile_once():
-    """For each config that inherits from a toolbox, mmengine reads all of that toolbox's metafiles."""
-    from mmengine.config import utils
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(utils, '_get_cfg_metainfo', cache(utils._get_cfg_metainfo))
+def sooner():
+    """Begin small trainings sooner."""
+    with quick_start():
         yield
 
 

@@ -175,6 +175,13 @@ def test_two_trainings_may_begin_in_the_same_second(speed, monkeypatch):
             ours.enter('all')
 
 
+def test_no_time_is_spent_on_the_layout_of_configs(speed, monkeypatch):
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', None)
+    pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
+    with speed('iterations').training(pair, 'KD', 4) as ours:
+        ours.enter('all')
+
+
 def test_only_the_phase_is_learned(speed, tmp_path):
     pair = speed('pairs').Pair(batch=(4, 4), **PAIRS['classifier'])
     ours = speed('mmkd_training').MmkdTraining(pair, 'SSKD', tmp_path, 4)
@@ -266,7 +273,7 @@ def test_the_page_and_the_figures_are_written(bench, speed, monkeypatch, tmp_pat
         assert f'\n| {row} | ' in text
     assert re.search(r'\n\| small \| \d\S+ \| - \| \d\S+ \| \d\S+ \| - \| \d\S+ \|\n', text)  # KD was not measured
     assert re.search(r'\n\| small \| \d\S+ \| \d\S+ \| \d\S+ \| \d\S+ \|\n', text)  # a schedule with kept features
-    assert '\n| **small** | 4 images of 16 pixels, MiB of 32 |' in text
+    assert '\n| **small** | 4 images of 16 pixels, MiB of 32 | | | | |' in text
     rows = figures['iterations']
     assert [row['phase'] for row in rows] == ['layer1', 'layer2', 'layer3', 'layer4', 'head', 'all']
     assert all(set(row['seconds']) == {'mmkd', 'frozen_dtype', 'floor', 'run everything'} for row in rows)
@@ -340,7 +347,7 @@ def test_compiled_is_measured_apart(bench, speed, monkeypatch, tmp_path):
     )
     text, figures = run(bench, monkeypatch, tmp_path, 'compiled')
     assert text.startswith(''.join(place(part) for part in bench.TABLES if part != 'compiled'))
-    assert re.search(r'\n\| small \| layer1 \d.*, layer4 \d.*, head \d.* \| \d+-\d+ \| -?\d+ \|\n', text)
+    assert re.search(r'\n\| small, SSKD \| layer1 \d.*, layer4 \d.*, head \d.* \| \d+-\d+ \| -?\d+ \|\n', text)
     assert all(set(row['seconds']) == {'mmkd', 'compiled'} for row in figures['compiled'])
 
 
@@ -479,7 +486,7 @@ def test_what_is_measured_is_kept_when_what_comes_next_fails(bench, speed, monke
         run(bench, monkeypatch, tmp_path, 'iterations')
     rows = json.loads((tmp_path / 'benchmarks.cpu.json').read_text())['iterations']
     assert [row['phase'] for row in rows] == ['layer1', 'head']
-    assert '\n| SSKD, head | 1.000 |' in (tmp_path / 'benchmarks.md').read_text()
+    assert '\n| SSKD, head | 1.00 | 1.00 | 1.00 | 1.00 | 1 |' in (tmp_path / 'benchmarks.md').read_text()
     monkeypatch.setattr(speed('iteration_tables'), 'line', None)  # tables that cannot be made leave both as they are
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(TypeError):
@@ -517,7 +524,75 @@ def test_the_floor_in_a_sentence(speed):
     rows = [row_of('a', 'KD', 'all'), row_of('b', 'SSKD', 'layer1')]
     rows[1]['seconds']['mmkd'] = [1.06] * 3
     sentence = speed('iteration_tables').against_floor(rows)
-    assert sentence == 'An iteration takes 1.00 to 1.06 of the time of the floor, the most in b, SSKD, layer1.'
+    assert sentence == ['An iteration takes 1.00 to 1.06 of the time of the floor, the most in b, SSKD, layer1.']
+
+
+def test_what_was_not_measured_has_no_figures(speed):
+    tables = speed('iteration_tables')
+    rows = [row_of('a', 'SSKD', phase) for phase in ('layer1', 'head')]
+    del rows[0]['seconds']['floor'], rows[0]['bytes']['mmkd']
+    rows[0]['seconds']['graphs'] = [0.5] * 3
+    assert tables.line(rows[0]) == '| SSKD, layer1 | 1.00 | 1.00 | 1.00 | - | - |'
+    assert tables.line(rows[0], 'graphs') == '| SSKD, layer1, graphs | 0.500 | 2.00 | 2.00 | - | - |'
+    text = tables.table(dict(iterations=rows))
+    assert text[1] == '| a | 1.00 | - | - | 1.00 | - | - |'
+    rows[1]['seconds'] = {}  # cut off: without the head there is no mean over the phases
+    rows.append(dict(rows[1], pair='b', phase=None))
+    text = tables.table(dict(iterations=rows))
+    assert text[1:3] == ['| a | - | - | - | - | - | - |', '']
+    assert text[-2:] == [tables.line(rows[0]), tables.line(rows[0], 'graphs')]
+    del rows[0]['seconds']['run everything']
+    assert not any('quartiles' in line or 'of the floor' in line for line in tables.table(dict(iterations=rows)))
+    kept = [dict(pair='a', seconds=dict(images=[1.0], kept=[0.05], filling=[1.0]))]
+    assert speed('schedules').table(rows, kept)[2] == '| a | - | - | - | - |'
+
+
+def test_numbers_have_three_digits(speed):
+    figure = speed('iteration_tables').figure
+    assert [figure(x) for x in (0.00512, 1.6, 17.94, 99.9, 123.4, 12345.6)] == [
+        *('0.00512', '1.60', '17.9', '99.9', '123', '12,346')
+    ]
+
+
+def test_what_was_measured_stays_and_what_was_not_gives_way(speed):
+    page = speed('benchmark_page')
+    done = row_of('a', 'KD', 'all')
+    cut = dict(done, seconds={}, errors=dict(mmkd='the time was up'))
+    whole = dict(cut, phase=None)
+    assert page._merged([whole, cut, done]) == page._merged([done, whole, cut]) == [done]
+    failed = dict(cut, errors=dict(mmkd='no memory'))
+    assert page._merged([whole, cut, failed]) == [failed]
+    assert page._merged([whole]) == [whole]
+    others = [dict(method='a', pair='b', seconds=[1.0]), dict(group='c', program='d', seconds=[1.0])]
+    assert page._merged(others) == others
+
+
+def test_failures_of_several_phases_are_one_line(speed):
+    rows = [row_of('a', 'SSKD', phase) for phase in ('layer1', 'layer2', 'head')]
+    for row in rows[:2]:
+        row['errors'] = dict(graphs='no graph')
+    rows.append(dict(row_of('a', 'KD', None), errors=dict(mmkd='the time was up')))
+    assert speed('benchmark_page').not_measured(rows) == [
+        *('', 'Not measured:', '', '- a, SSKD, layer1, layer2; graphs: no graph', '- a, KD; mmkd: the time was up')
+    ]
+    assert speed('benchmark_page').not_measured(rows[2:3]) == []
+
+
+def test_short_steps_are_timed_several_at_once(speed, monkeypatch):
+    measuring = speed('measuring')
+    clock, steps = [0.0], []
+    monkeypatch.setattr(measuring, '_now', lambda: clock[0])
+
+    def step(name, seconds):
+        steps.append(name)
+        clock[0] += seconds
+
+    acts = {name: lambda name=name, s=s: step(name, s) for name, s in dict(short=0.25, long=8.0).items()}
+    assert measuring.in_blocks(acts, 1, block=1.0) == dict(short=[0.25], long=[8.0])
+    assert ''.join(name[0] for name in steps[6:]) == 'ssss' + 'l' + 'l' + 'ssss'
+    steps.clear()
+    measuring.in_blocks(acts, 1, block=0.0)
+    assert len(steps) == 10
 
 
 def test_torchdistill_takes_a_step_when_it_is_told_to(speed, monkeypatch, tmp_path):
@@ -528,7 +603,7 @@ def test_torchdistill_takes_a_step_when_it_is_told_to(speed, monkeypatch, tmp_pa
         "for i, _ in enumerate(sys.stdin):\n    print('done' if i < 2 else 'out of memory', flush=True)\n"
     )
     monkeypatch.setattr(torchdistill, 'WORKER', worker)
-    rival = torchdistill.TorchDistill(tmp_path, 'kd', 4)
+    rival = torchdistill.TorchDistill('kd', 4, tmp_path)
     rival.step()
     rival.step()
     with pytest.raises(torchdistill.UserError, match='torchdistill: its process ended'):

@@ -1,7 +1,8 @@
 """The steps for a GPU at a tiny size on the CPU; a failure stays within its step."""
 
-import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,87 +12,67 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-
-DEVICE = ROOT / 'tools' / 'device'
-
-
-@pytest.fixture
-def device(monkeypatch):
-    """The modules of tools/device."""
-    before = set(sys.modules)
-    for folder in (ROOT / 'tools' / 'benchmark', DEVICE):
-        monkeypatch.syspath_prepend(folder)
-    yield __import__
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
-            del sys.modules[name]
+from tests.device_tools import DEVICE, device, lines, page_of  # noqa: F401  (fixtures)
 
 
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def processor_seconds() -> float:
+    """Of all programs that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
-def test_the_dry_run_does_every_step(tmp_path):
+def test_the_dry_run_does_every_step(tmp_path, page_of):  # noqa: F811
     """An arena among them, whose teacher and distilled student are trained for real."""
     pytest.importorskip('mmpretrain')
     pytest.importorskip('mmdet')
     command = [ROOT / 'tools' / 'device_run.sh', '--dry-run', '--minutes', '9', '--out', tmp_path]
     environment = dict(os.environ, PYTHON=sys.executable)
+    before = processor_seconds()
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=560)
     assert run.returncode == 0, run.stdout + run.stderr
+    assert processor_seconds() - before < 120, 'two cores need more than a minute'
     about, *steps = lines(tmp_path / 'steps.jsonl')
     assert about['dry_run'] is True
-    assert [(step['step'], step['outcome']) for step in steps] == [
-        (name, 'done') for name in ('checks', 'speed', 'arena')
-    ]
+    assert {step['step']: step['outcome'] for step in steps} == dict.fromkeys(('checks', 'speed', 'arena'), 'done')
     passed = {
         line['test'].partition('[')[0] for line in lines(tmp_path / 'checks.jsonl') if line['outcome'] == 'passed'
     }
     assert {'test_every_way_to_train', 'test_one_process_of_several', 'test_nms', 'test_roi_align'} <= passed
-    phases = [line for line in lines(tmp_path / 'speed.jsonl') if 'phase' in line]
-    assert [line['phase'] for line in phases] == ['layer1', 'layer2', 'layer3', 'layer4', 'head']
-    ways = {'mmkd', 'frozen_dtype', 'graphs', 'graphs with the step', 'channels first', 'floor', 'run everything'}
-    assert all(set(line['ms']) == ways and 'errors' not in line for line in phases)
+    measured = [line for line in lines(tmp_path / 'speed.jsonl') if line['seconds']]
+    stages, compiled = ('layer1', 'layer2', 'layer3', 'layer4', 'head'), ('compiled', 'SSKD', 'layer1')
+    assert [tuple(line[key] for key in ('part', 'method', 'phase')) for line in measured] == [
+        *(('iterations', 'SSKD', stage) for stage in stages),
+        *(('iterations', 'KD', 'all'), compiled),
+    ]
+    rivals = {'mmkd', 'floor', 'run everything'}
+    ways = {'frozen_dtype', 'graphs', 'graphs with the step', 'channels first'}
+    assert all(set(line['seconds']) == set(line['bytes']) == rivals | ways for line in measured[:5])
+    assert set(measured[5]['seconds']) - {'torchdistill'} == rivals | {'student alone'}
+    assert set(measured[6]['seconds']) == {'mmkd', 'compiled'}
+    assert not any(line.get('errors') for line in measured)
+    page = page_of(tmp_path / 'speed.jsonl')
+    for row in ('SSKD, layer1', 'SSKD, head, graphs with the step', 'KD'):
+        assert re.search(rf'\n\| {row}(?: \| [\d.,]+){{5}} \|\n', page)
+    assert re.search(r'\n\| digits, SSKD \| layer1 \d\.\d\d \| ', page)
+    assert 'Not measured' not in page
     teacher, student = lines(tmp_path / 'cpu' / 'dry_run.jsonl')
     assert (teacher['state'], student['state']) == ('finished', 'finished')
     assert student['stages'][0].startswith('stage')
     assert (tmp_path / 'dry_run_teacher_s0.pth').is_file()
 
 
-def test_the_speeds_become_a_page(run_tool, tmp_path):
-    """Ways that failed are told; a phase whose floor failed has no ratio."""
-    shared = dict(pair='a -> b', method='KD', size=16, batch=128, device='GPU X', versions='torch 9', commit='abc')
-    times = dict(median=12.5, least=11.0, most=14.25, images_per_s=10240)
-    measured = [
-        dict(shared, phase='all', date='2026-01-02', mib=dict(mmkd=900), errors=dict(graphs='RuntimeError: no'))
-        | dict(ms=dict(mmkd=times, floor=dict(times, median=10.0))),
-        dict(shared, phase='head', size=[8, 6], mib={}, ms=dict(mmkd=times)),
-        dict(shared, way='compiled', error='OutOfMemoryError: much'),
-    ]
-    (tmp_path / 'speed.jsonl').write_text('\n'.join(map(json.dumps, measured)))
-    assert run_tool('device/tables.py', tmp_path / 'speed.jsonl', tmp_path / 'page.md') is None
-    text = (tmp_path / 'page.md').read_text()
-    assert '# Speed on GPU X\n\ntorch 9; commit abc; 2026-01-02.' in text
-    assert '## a -> b, KD: all, 128 images of 16x16' in text
-    assert '| mmkd | 12.5 (11-14.25) | 10,240 | 1.25 | 900 |' in text
-    assert '\ngraphs: not measured, RuntimeError: no' in text
-    assert '## a -> b, KD: head, 128 images of 8x6' in text
-    assert '| mmkd | 12.5 (11-14.25) | 10,240 |  |  |' in text
-    assert 'a -> b, KD (compiled): not measured, OutOfMemoryError: much' in text
+def test_wheels_of_the_rival_travel_too(device, tmp_path):  # noqa: F811
+    """With pip replaced by a program that keeps what it is asked for."""
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\ntouch {tmp_path}/whl/a-none-any.whl\n')
+    python.chmod(0o755)
+    environment = dict(os.environ, PYTHON=str(python))
+    subprocess.run([DEVICE / 'wheels.sh', tmp_path / 'whl'], env=environment, check=True, timeout=60)
+    asked = (tmp_path / 'asked').read_text().split()
+    assert {device('torchdistill_process').PACKAGE, 'onedl-mmcv==2.3.6'} <= set(asked)
 
 
-@pytest.mark.parametrize(
-    ('content', 'told'),
-    [(None, 'does not exist; tools/device_run.sh speed'), ('', 'is empty'), ('{"pair', 'is no file of lines of JSON')],
-)
-def test_no_speeds_no_page(run_tool, tmp_path, content, told):
-    if content is not None:
-        (tmp_path / 'speed.jsonl').write_text(content)
-    assert told in run_tool('device/tables.py', tmp_path / 'speed.jsonl', tmp_path / 'page.md')
-    assert not (tmp_path / 'page.md').exists()
-
-
-def test_a_step_that_fails_or_hangs_is_ended_with_all_that_it_started(device, tmp_path):
+def test_a_step_that_fails_or_hangs_is_ended_with_all_that_it_started(device, tmp_path):  # noqa: F811
     ended = device('run').ended
     assert ended([sys.executable, '-c', 'raise SystemExit(3)'], tmp_path / 'log', 60) == 'failed with 3'
     child = 'import subprocess, time; print(subprocess.Popen(["sleep", "60"]).pid, flush=True); time.sleep(60)'
@@ -105,6 +86,34 @@ def test_a_step_that_fails_or_hangs_is_ended_with_all_that_it_started(device, tm
     else:
         os.kill(pid, signal.SIGKILL)
         pytest.fail('what the step had started still runs')
+
+
+ALONE = """
+import os, sys, time
+from pathlib import Path
+
+here, seconds = Path(sys.argv[0]).parent, {seconds}
+mine = here / f'{{os.getpid()}}.on'
+mine.touch()
+end = time.monotonic() + seconds
+while (alone := len(list(here.glob('*.on'))) == 1) and time.monotonic() < end:
+    time.sleep(0.05)
+time.sleep(0.5)  # for the other one to see it
+mine.unlink()
+sys.exit(alone is not {expected})
+"""
+
+
+@pytest.mark.parametrize('dry', [True, False])
+def test_only_the_steps_of_a_dry_run_run_side_by_side(device, tmp_path, monkeypatch, dry):  # noqa: F811
+    run = device('run')
+    (tmp_path / 'alone.py').write_text(ALONE.format(seconds=30 if dry else 0.5, expected=not dry))
+    monkeypatch.setattr(run, 'PROGRAMS', dict.fromkeys(run.LIMITS, tmp_path / 'alone.py'))
+    monkeypatch.setattr(run, 'check_gpu', lambda: None)
+    monkeypatch.setattr(os, 'environ', os.environ.copy())
+    monkeypatch.setattr(sys, 'argv', ['run.py', 'checks', 'speed', '--out', str(tmp_path), *['--dry-run'] * dry])
+    run.main()
+    assert [step['outcome'] for step in lines(tmp_path / 'steps.jsonl')[1:]] == ['done', 'done']
 
 
 def test_images_are_carried_without_loss(run_tool, tmp_path, capsys):

@@ -11,6 +11,7 @@ version=${PYTHON_VERSION:-3.12}
 compiled='pycocotools shapely'
 pure='onedl-mmengine onedl-mmdetection onedl-mmpretrain addict yapf platformdirs termcolor terminaltables mat4py
 modelindex model-index ordered-set imaug'
+rival=$(sed -n "s/^PACKAGE = '\(.*\)'/\1/p" "$root/tools/benchmark/speed/torchdistill_process.py")  # with its version
 source_only='onedl-mmcv'  # built here, without its compiled ops: mmkd stands in for them
 
 pinned() {  # NAME -> NAME==VERSION; of a package with a pin for each Python, the last
@@ -24,7 +25,7 @@ mkdir -p "$folder"
 rm -f "$folder"/*.whl
 common="--disable-pip-version-check -q --no-deps"
 pins=$(pinned $pure)
-"$python" -m pip wheel $common ${PIP_ARGS:-} -w "$folder" $pins
+"$python" -m pip wheel $common ${PIP_ARGS:-} -w "$folder" $pins $rival
 platforms=
 for glibc in 17 24 26 27 28 31 34 35; do platforms="$platforms --platform manylinux_2_${glibc}_x86_64"; done
 pins=$(pinned $compiled)

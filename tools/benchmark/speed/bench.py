@@ -17,6 +17,7 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 import compiled
+import device_lines
 import histories
 import host
 import iteration_tables
@@ -27,6 +28,7 @@ import methods
 import startup
 import verification
 from benchmark_page import Page
+from measuring import GPU
 from pairs import PAIRS
 from surroundings import surroundings
 from torchdistill_process import install
@@ -58,13 +60,17 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=8, help='that count [8]')
     parser.add_argument('--no-torchdistill', action='store_true', help='do not install and run it')
     parser.add_argument('--tables', action='store_true', help='measure nothing; write the tables from the .json anew')
+    parser.add_argument('--add', type=Path, metavar='FILE', help='measure nothing; add what device_run.sh measured')
     parser.add_argument('--out', type=Path, default=ROOT / 'docs' / 'benchmarks.md', help='[docs/benchmarks.md]')
     args = parser.parse_args()
     if unknown := [part for part in args.parts if part not in TABLES]:
         raise UserError(f'{unknown[0]} is no part; take some of: {", ".join(TABLES)}.')
     if args.rounds < 2:
         raise UserError('--rounds: quartiles need 2 or more.')
-    page = Page(args.out.resolve(), TABLES)
+    if args.add:
+        device_lines.add(args.add, args.out.resolve(), TABLES)
+        return
+    page = Page(args.out.resolve(), TABLES, 'gpu' if GPU else 'cpu')
     if args.tables:
         page.write_tables()
         return

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from files import read_json, write_json, write_whole
-from measuring import GPU
 
 from mmkd.errors import UserError
 
@@ -23,11 +22,11 @@ class Page:
     Args:
         path: Of the page. The figures are in a file of its name that ends in ``cpu.json`` or ``gpu.json``.
         tables: Of each part.
+        device: ``'cpu'`` or ``'gpu'``.
     """
 
-    def __init__(self, path: Path, tables: Mapping[str, Table]):
-        self.path, self.tables = path, tables
-        self.device = 'gpu' if GPU else 'cpu'
+    def __init__(self, path: Path, tables: Mapping[str, Table], device: str):
+        self.path, self.tables, self.device = path, tables, device
         self.figures = path.with_suffix(f'.{self.device}.json')
         self.results: dict[str, list[dict]] = read_json(self.figures) or {}
         if not path.parent.is_dir():
@@ -41,9 +40,7 @@ class Page:
 
     def add(self, part: str, rows: Sequence[dict]) -> None:
         """Keep the measured rows, and write all tables again, since some use rows of other parts."""
-        known = {_what(row): row for row in self.results.get(part, ())}
-        known |= {_what(row): row for row in rows}
-        results = {**self.results, part: list(known.values())}
+        results = {**self.results, part: _merged([*self.results.get(part, ()), *rows])}
         text = self._text(results)
         self.results = results
         write_json(self.figures, results)
@@ -58,7 +55,8 @@ class Page:
         said: set[str] = set()
         for part in sorted(results, key=lambda part: text.find(self._marks(part)[0])):
             before, after = self._around(part, text)
-            text = '\n'.join([before, *_where(results[part], said), *self.tables[part](results), after])
+            tables = [*_where(results[part], said), *self.tables[part](results), *not_measured(results[part])]
+            text = '\n'.join([before, *tables, after])
         return text
 
     def _around(self, part: str, text: str) -> tuple[str, str]:
@@ -75,6 +73,28 @@ class Page:
 
 def _what(row: dict) -> tuple:
     return tuple(row.get(key) for key in WHAT)
+
+
+def _merged(rows: Sequence[dict]) -> list[dict]:
+    """The last row of each name; what could not be measured gives way to what was, and a whole method to its phases."""
+    found: dict[tuple, dict] = {}
+    for row in rows:
+        if row['seconds'] or not found.get(_what(row), {}).get('seconds'):
+            found[_what(row)] = row
+    begun = {(row.get('pair'), row.get('method')) for row in found.values() if row.get('phase')}
+    return [row for row in found.values() if row.get('phase') or (row.get('pair'), row.get('method')) not in begun]
+
+
+def not_measured(rows: Sequence[dict]) -> list[str]:
+    """What failed or was cut off, and why."""
+    phases: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        for who, why in row.get('errors', {}).items():
+            phases.setdefault((f'{row["pair"]}, {row["method"]}', who, why), []).append(row['phase'])
+    lines = [
+        f'- {", ".join(filter(None, [title, *names]))}; {who}: {why}' for (title, who, why), names in phases.items()
+    ]
+    return ['', 'Not measured:', '', *lines] if lines else []
 
 
 def _where(rows: Sequence[dict], said: set[str]) -> list[str]:

@@ -15,6 +15,7 @@ from torch import nn
 from torchdistill_process import TorchDistill
 
 from mmkd.distillers.base import Distiller
+from tests.quick_start import quick_start
 
 MORE = 1 if GPU else 8  # images for memory per timed image: with few images, the weights dominate the memory
 LOW = dict(frozen_dtype='bfloat16')
@@ -24,12 +25,21 @@ ALSO_TORCHDISTILL = {  # the phases that torchdistill can train as well
 }
 
 
+def rivals_of(method: str) -> dict[str, type[Rival]]:
+    """What a method is compared with."""
+    alone = {'student alone': StudentAlone} if method == 'KD' else {}
+    return {'floor': Floor, 'run everything': RunEverything, **alone}
+
+
 @contextmanager
 def training(pair: Pair, method: str, batch: int, **options: Any) -> Iterator[MmkdTraining]:
     """A training of mmkd that is ready to be measured."""
     heads = dict(heads=pair.heads) if method == 'MHKD' else {}
     with tempfile.TemporaryDirectory() as work_dir:
-        yield MmkdTraining(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
+        with quick_start():  # of a GPU's minutes, many would be spent on starts
+            ours = MmkdTraining(pair, method, Path(work_dir), batch, **{'channels_last': True, **options, **heads})
+        yield ours
+        del ours
     gc.collect()
 
 
@@ -51,11 +61,9 @@ def measure_seconds(name: str, pair: Pair, method: str, rounds: int, torchdistil
             for own in (ours, low):
                 own.enter(phase)
             steps = {'mmkd': ours.step, 'frozen_dtype': low.step}
-            steps |= {'floor': Floor(ours).step, 'run everything': RunEverything(ours).step}
-            if method == 'KD':
-                steps['student alone'] = StudentAlone(ours).step
+            steps |= {rival: kind(ours).step for rival, kind in rivals_of(method).items()}
             asked = ALSO_TORCHDISTILL.get((name, method, phase))
-            others = {'torchdistill': TorchDistill(torchdistill_at, asked, batch)} if torchdistill_at and asked else {}
+            others = {'torchdistill': TorchDistill(asked, batch, torchdistill_at)} if torchdistill_at and asked else {}
             steps |= {other: process.step for other, process in others.items()}
             found[phase] = alternate(steps, rounds)
             for process in others.values():

@@ -30,6 +30,19 @@ def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     return in_turn({name: partial(timed, step) for name, step in steps.items()}, rounds)
 
 
+def in_blocks(steps: Mapping[str, Callable[[], object]], rounds: int, block: float) -> dict[str, list[float]]:
+    """Seconds of each step; as many steps as take ``block`` seconds are timed at once, so that a GPU never waits."""
+    once = alternate(steps, 2)
+    counts = {name: max(1, min(20, round(block / min(those)))) for name, those in once.items()}
+
+    def several(name: str) -> None:
+        for _ in range(counts[name]):
+            steps[name]()
+
+    blocks = alternate({name: partial(several, name) for name in steps}, rounds)
+    return {name: [seconds / counts[name] for seconds in those] for name, those in blocks.items()}
+
+
 def in_turn(acts: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """The results of each round; the first round is a warm-up and does not count."""
     found: dict[str, list[T]] = {name: [] for name in acts}

@@ -43,7 +43,7 @@ PAIRS = {
 }
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(force=True)  # tests import this file several times
 class RandomImages(Dataset):
     """Random images with labels or boxes: the content of images does not change the time.
 

@@ -15,10 +15,11 @@ def table(rows: Sequence[dict], kept: Sequence[dict]) -> list[str]:
     times = {row['pair']: row['seconds'] for row in kept}
     for pair, those in by_pair(stages(rows)).items():
         everything = seconds(those, 'run everything', 0.5)
-        cells = [pair, *(f'{everything / seconds(those, who, 0.5):.2f}' for who in ('mmkd', 'frozen_dtype'))]
-        for who in ('mmkd', 'frozen_dtype'):
-            kept_head = head_from_kept(those[-1], who, times[pair]) if pair in times else None
-            cells.append(f'{everything / seconds(those, who, 0.5, kept_head):.2f}' if kept_head else '-')
+        own = {who: seconds(those, who, 0.5) for who in ('mmkd', 'frozen_dtype')}
+        cells = [pair, *(gain(everything, taken) for taken in own.values())]
+        for who, taken in own.items():
+            kept_head = head_from_kept(those[-1], who, times[pair]) if pair in times and taken else None
+            cells.append(gain(everything, seconds(those, who, 0.5, kept_head) if kept_head else None))
         lines.append(f'| {" | ".join(cells)} |')
     return lines
 
@@ -33,8 +34,13 @@ def stages(rows: Sequence[dict]) -> list[dict]:
     return [row for row in rows if row['method'] == 'SSKD']
 
 
-def seconds(stages: Sequence[dict], who: str, head: float, of_head: float | None = None) -> float:
-    """Mean seconds of an iteration.
+def gain(slow: float | None, fast: float | None) -> str:
+    """How many times as fast, where both were measured."""
+    return f'{slow / fast:.2f}' if slow and fast else '-'
+
+
+def seconds(stages: Sequence[dict], who: str, head: float, of_head: float | None = None) -> float | None:
+    """Mean seconds of an iteration, unless a stage was not measured.
 
     Args:
         stages: The rows of SSKD of a pair, that of the head the last.
@@ -42,6 +48,8 @@ def seconds(stages: Sequence[dict], who: str, head: float, of_head: float | None
         head: The part of the epochs that the head gets; the other stages share the rest.
         of_head: Of an iteration of the head, where it is not from images.
     """
+    if any(who not in row['seconds'] for row in stages):
+        return None
     *others, last = (median(row['seconds'][who]) for row in stages)
     return head * (of_head or last) + (1 - head) * mean(others)
 

@@ -28,19 +28,20 @@ class TorchDistill:
     """A training of ResNet-18 from ResNet-34 by torchdistill.
 
     Args:
-        folder: Where torchdistill is.
         phase: ``'kd'``, or the group of blocks that learns.
         batch: Images in an iteration.
+        folder: Where torchdistill is, unless this process could import it, too.
     """
 
-    def __init__(self, folder: Path, phase: str, batch: int):
+    def __init__(self, phase: str, batch: int, folder: Path | None = None):
         threads = str(torch.get_num_threads())
+        found = {'PYTHONPATH': str(folder)} if folder else {}
         self.process: Any = subprocess.Popen(
             [sys.executable, str(WORKER), phase, '--batch', str(batch), '--threads', threads],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, 'PYTHONPATH': str(folder)},
+            env={**os.environ, **found},
         )
         self._answer('ready')
 
@@ -58,4 +59,6 @@ class TorchDistill:
     def _answer(self, expected: str) -> None:
         said = self.process.stdout.readline().strip()
         if said != expected:
-            raise UserError('torchdistill: its process ended; look above why, or give --no-torchdistill.')
+            raise UserError(
+                'torchdistill: its process ended; look above why (--no-torchdistill of make bench omits it).'
+            )

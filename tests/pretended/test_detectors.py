@@ -12,22 +12,22 @@ from tests.pretended.trainings import by_flag, count_phases, short
 NMS = 'mmkd/compat/mmcv_ops/nms.py'  # in place of mmcv's, which waits for the number of boxes that it keeps, too
 WHOLE = dict(stages=['all'], lengths=[2])
 KD, MHKD = (dict(model=dict(type=f'mmkd.{method}'), hook=WHOLE) for method in ('KD', 'MHKD'))
-BRAIN, HALF = (by_flag(dtype, lr=0.01) for dtype in ('bfloat16', 'float16'))
+BFLOAT16, FLOAT16 = (by_flag(dtype, lr=0.01) for dtype in ('bfloat16', 'float16'))
 CASES: dict[str, dict] = {
     'SSKD': dict(hook=dict(lengths=[1, 1, 1])),
     'KD': KD,
     'MHKD': MHKD,
     'SSKD, frozen_dtype, channels_last': dict(model=dict(frozen_dtype='bfloat16', channels_last=True)),
-    'SSKD, --amp-dtype bfloat16': dict(optim_wrapper=BRAIN),
+    'SSKD, --amp-dtype bfloat16': dict(optim_wrapper=BFLOAT16),
     'SSKD, --amp-dtype float16, clipped gradients, averaged weights': dict(
-        optim_wrapper=dict(HALF, clip_grad=dict(max_norm=10)), custom_hooks=[dict(type='EMAHook')]
+        optim_wrapper=dict(FLOAT16, clip_grad=dict(max_norm=10)), custom_hooks=[dict(type='EMAHook')]
     ),
-    'KD, --amp-dtype bfloat16': dict(KD, optim_wrapper=BRAIN),
+    'KD, --amp-dtype bfloat16': dict(KD, optim_wrapper=BFLOAT16),
     'KD, frozen_dtype, --amp-dtype float16': dict(
-        KD, model=dict(type='mmkd.KD', frozen_dtype='bfloat16'), optim_wrapper=HALF
+        KD, model=dict(type='mmkd.KD', frozen_dtype='bfloat16'), optim_wrapper=FLOAT16
     ),
-    'MHKD, --amp-dtype bfloat16': dict(MHKD, optim_wrapper=BRAIN),
-    'MHKD, --amp-dtype float16': dict(MHKD, optim_wrapper=HALF),
+    'MHKD, --amp-dtype bfloat16': dict(MHKD, optim_wrapper=BFLOAT16),
+    'MHKD, --amp-dtype float16': dict(MHKD, optim_wrapper=FLOAT16),
 }
 QUICK = {('SSKD', 'FasterRCNN'), *((case, 'RetinaNet') for case in CASES if case.startswith('SSKD'))}
 QUICK_METHODS = ('ld_gfl', 'cross-kd_atss', 'fgd_retinanet')

@@ -70,7 +70,7 @@ class Predictions:
             else:
                 levels.append(_rows([level], 4))
             priors.append(prior.repeat(len(level), 1))
-        return head.bbox_coder.decode(torch.cat(priors), torch.cat(levels))  # which copies its settings to the device
+        return head.bbox_coder.decode(torch.cat(priors), torch.cat(levels))  # once: it copies its settings there
 
     @property
     def priors(self) -> list[Tensor]:

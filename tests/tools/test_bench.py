@@ -557,23 +557,33 @@ def test_numbers_have_three_digits(speed):
 def test_what_was_measured_stays_and_what_was_not_gives_way(speed):
     page = speed('benchmark_page')
     done = row_of('a', 'KD', 'all')
-    cut = dict(done, seconds={}, errors=dict(mmkd='the time was up'))
+    cut = dict(done, seconds={}, errors=page.NOT_IN_TIME)
     whole = dict(cut, phase=None)
-    assert page._merged([whole, cut, done]) == page._merged([done, whole, cut]) == [done]
-    failed = dict(cut, errors=dict(mmkd='no memory'))
-    assert page._merged([whole, cut, failed]) == [failed]
-    assert page._merged([whole]) == [whole]
+    assert page._merged([], [whole, cut, done]) == page._merged([done], [whole, cut]) == [done]
+    assert page._merged([], [whole]) == [whole]
     others = [dict(method='a', pair='b', seconds=[1.0]), dict(group='c', program='d', seconds=[1.0])]
-    assert page._merged(others) == others
+    assert page._merged(others[:1], others) == others
+
+
+def test_a_newer_failure_is_no_success(speed):
+    page = speed('benchmark_page')
+    done = row_of('a', 'KD', 'all')
+    cut = dict(done, seconds={}, errors=page.NOT_IN_TIME)
+    failed = dict(cut, errors=dict(mmkd='no memory'))
+    assert page._merged([done], [cut, failed]) == [failed]
+    assert page._merged([failed], [cut, done]) == [done]
+    unbuilt = dict(failed, phase=None)
+    assert page._merged([done], [dict(cut, phase=None), unbuilt]) == [done, unbuilt]
+    assert page._merged([done, unbuilt], [cut, done]) == [done]
 
 
 def test_failures_of_several_phases_are_one_line(speed):
     rows = [row_of('a', 'SSKD', phase) for phase in ('layer1', 'layer2', 'head')]
     for row in rows[:2]:
         row['errors'] = dict(graphs='no graph')
-    rows.append(dict(row_of('a', 'KD', None), errors=dict(mmkd='the time was up')))
+    rows.append(dict(row_of('a', 'KD', None), errors=dict(mmkd='no memory')))
     assert speed('benchmark_page').not_measured(rows) == [
-        *('', 'Not measured:', '', '- a, SSKD, layer1, layer2; graphs: no graph', '- a, KD; mmkd: the time was up')
+        *('', 'Not measured:', '', '- a, SSKD, layer1, layer2; graphs: no graph', '- a, KD; mmkd: no memory')
     ]
     assert speed('benchmark_page').not_measured(rows[2:3]) == []
 
@@ -587,7 +597,9 @@ def test_short_steps_are_timed_several_at_once(speed, monkeypatch):
         steps.append(name)
         clock[0] += seconds
 
-    acts = {name: lambda name=name, s=s: step(name, s) for name, s in dict(short=0.25, long=8.0).items()}
+    acts = {
+        name: measuring.repeated(lambda name=name, s=s: step(name, s)) for name, s in dict(short=0.25, long=8.0).items()
+    }
     assert measuring.in_blocks(acts, 1, block=1.0) == dict(short=[0.25], long=[8.0])
     assert ''.join(name[0] for name in steps[6:]) == 'ssss' + 'l' + 'l' + 'ssss'
     steps.clear()
@@ -600,14 +612,14 @@ def test_torchdistill_takes_a_step_when_it_is_told_to(speed, monkeypatch, tmp_pa
     worker = tmp_path / 'worker.py'
     worker.write_text(
         "import sys\nprint('ready', flush=True)\n"
-        "for i, _ in enumerate(sys.stdin):\n    print('done' if i < 2 else 'out of memory', flush=True)\n"
+        "for asked in sys.stdin:\n    print('done' if int(asked) < 4 else 'out of memory', flush=True)\n"
     )
     monkeypatch.setattr(torchdistill, 'WORKER', worker)
     rival = torchdistill.TorchDistill('kd', 4, tmp_path)
     rival.step()
-    rival.step()
+    rival.run(3)
     with pytest.raises(torchdistill.UserError, match='torchdistill: its process ended'):
-        rival.step()
+        rival.run(4)
     rival.close()
     assert rival.process.returncode == 0
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_the_dry_run_does_every_step(tmp_path, page_of):  # noqa: F811
         line['test'].partition('[')[0] for line in lines(tmp_path / 'checks.jsonl') if line['outcome'] == 'passed'
     }
     assert {'test_every_way_to_train', 'test_one_process_of_several', 'test_nms', 'test_roi_align'} <= passed
-    measured = [line for line in lines(tmp_path / 'speed.jsonl') if line['seconds']]
+    measured = [line for line in lines(tmp_path / 'dry_run_speed.jsonl') if line['seconds']]
     stages, compiled = ('layer1', 'layer2', 'layer3', 'layer4', 'head'), ('compiled', 'SSKD', 'layer1')
     assert [tuple(line[key] for key in ('part', 'method', 'phase')) for line in measured] == [
         *(('iterations', 'SSKD', stage) for stage in stages),
@@ -50,7 +51,7 @@ def test_the_dry_run_does_every_step(tmp_path, page_of):  # noqa: F811
     assert set(measured[5]['seconds']) - {'torchdistill'} == rivals | {'student alone'}
     assert set(measured[6]['seconds']) == {'mmkd', 'compiled'}
     assert not any(line.get('errors') for line in measured)
-    page = page_of(tmp_path / 'speed.jsonl')
+    page = page_of(tmp_path / 'dry_run_speed.jsonl')
     for row in ('SSKD, layer1', 'SSKD, head, graphs with the step', 'KD'):
         assert re.search(rf'\n\| {row}(?: \| [\d.,]+){{5}} \|\n', page)
     assert re.search(r'\n\| digits, SSKD \| layer1 \d\.\d\d \| ', page)
@@ -114,6 +115,26 @@ def test_only_the_steps_of_a_dry_run_run_side_by_side(device, tmp_path, monkeypa
     monkeypatch.setattr(sys, 'argv', ['run.py', 'checks', 'speed', '--out', str(tmp_path), *['--dry-run'] * dry])
     run.main()
     assert [step['outcome'] for step in lines(tmp_path / 'steps.jsonl')[1:]] == ['done', 'done']
+
+
+def test_an_interrupt_ends_the_steps_that_run_side_by_side(device, tmp_path, monkeypatch):  # noqa: F811
+    run = device('run')
+    (tmp_path / 'sleeps.py').write_text('import time; time.sleep(300)')
+    monkeypatch.setattr(run, 'PROGRAMS', dict.fromkeys(run.LIMITS, tmp_path / 'sleeps.py'))
+    monkeypatch.setattr(os, 'environ', os.environ.copy())
+    monkeypatch.setattr(sys, 'argv', ['run.py', 'checks', 'speed', '--out', str(tmp_path), '--dry-run'])
+    add = run.Lines.add
+
+    def interrupted(lines, **content):
+        add(lines, **content)
+        if 'steps' in content:  # the run begins
+            threading.Timer(3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+
+    monkeypatch.setattr(run.Lines, 'add', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.main()
+    assert not run.RUNNING
+    assert [step['outcome'] for step in lines(tmp_path / 'steps.jsonl')[1:]] == ['failed with -15'] * 2
 
 
 def test_images_are_carried_without_loss(run_tool, tmp_path, capsys):

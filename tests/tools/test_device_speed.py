@@ -17,7 +17,12 @@ def planned(device, tmp_path, plan, seconds: float = 60.0) -> tuple[list[dict], 
 
 @pytest.mark.parametrize(
     ('content', 'told'),
-    [(None, 'does not exist; tools/device_run.sh speed'), ('', 'is empty'), ('{"pair', 'is no file of lines of JSON')],
+    [
+        (None, 'does not exist; tools/device_run.sh speed'),
+        ('', 'is empty'),
+        ('{"pair', 'is no file of lines of JSON'),
+        ('{"step": "checks", "device": "X"}', 'has lines of another kind'),
+    ],
 )
 def test_no_speeds_no_page(device, page_of, tmp_path, content, told):  # noqa: F811
     if content is not None:
@@ -33,11 +38,11 @@ def test_what_is_not_begun_in_time_is_named(device, tmp_path, page_of):  # noqa:
     assert [(row['part'], row['pair'], row['method']) for row in rows] == [
         (what.part, what.pair, what.method) for what in plan.PLAN
     ]
-    assert all(row['errors'] == {'mmkd': 'the time was up'} and not row['seconds'] for row in rows)
+    assert all(row['errors'] == {'mmkd': 'not measured in time'} and not row['seconds'] for row in rows)
     assert failed == []
     text = page_of(tmp_path / 'speed.jsonl')
-    assert '\n- ResNet-34 -> ResNet-18, MHKD; mmkd: the time was up\n' in text
-    assert '\n- resnet56 -> resnet20, SSKD, layer3; mmkd: the time was up\n' in text
+    assert '\n- ResNet-34 -> ResNet-18, MHKD; mmkd: not measured in time\n' in text
+    assert '\n- resnet56 -> resnet20, SSKD, layer3; mmkd: not measured in time\n' in text
 
 
 def test_a_phase_that_is_cut_off_is_named(device, tmp_path, monkeypatch):  # noqa: F811
@@ -54,14 +59,14 @@ def test_a_phase_that_is_cut_off_is_named(device, tmp_path, monkeypatch):  # noq
     with pytest.raises(SystemExit):
         planned(device, tmp_path, (plan.Iterations('digits', 'SSKD'), plan.Iterations('digits', 'KD')))
     page = device('benchmark_page')
-    rows = page._merged(lines(tmp_path / 'speed.jsonl'))
+    rows = page._merged([], lines(tmp_path / 'speed.jsonl'))
     assert [(row['phase'], bool(row['seconds'])) for row in rows] == [
         (None, False),  # KD
         *(('layer1', True), ('layer2', False), ('layer3', False), ('layer4', False), ('head', False)),
     ]
     assert page.not_measured(rows)[-2:] == [
-        '- digits, KD; mmkd: the time was up',
-        '- digits, SSKD, layer2, layer3, layer4, head; mmkd: the time was up',
+        '- digits, KD; mmkd: not measured in time',
+        '- digits, SSKD, layer2, layer3, layer4, head; mmkd: not measured in time',
     ]
 
 
@@ -74,8 +79,12 @@ def test_what_fails_is_named_and_stops_nothing_else(device, tmp_path, monkeypatc
         return training(*_, **options)
 
     class Floor(phases.rivals_of('KD')['floor']):
+        steps = 0
+
         def step(self):
-            raise ValueError('no floor')
+            self.steps += 1
+            if self.steps > 2:  # while it is timed
+                raise ValueError('no floor')
 
     training, everything = speed.training, phases.rivals_of('KD')['run everything']
     monkeypatch.setattr(speed, 'training', broken)
@@ -84,7 +93,7 @@ def test_what_fails_is_named_and_stops_nothing_else(device, tmp_path, monkeypatc
     rows, failed = planned(
         device, tmp_path, (plan.Compiled('digits', 'KD'), plan.Iterations('digits', 'KD', ('graphs', 'frozen_dtype')))
     )
-    assert set(rows[-1]['seconds']) == set(rows[-1]['bytes']) == {'mmkd', 'frozen_dtype', 'run everything'}
+    assert set(rows[-1]['seconds']) == {'mmkd', 'frozen_dtype', 'run everything'}
     assert rows[-1]['errors'] == dict(graphs='RuntimeError: no graph', floor='ValueError: no floor')
     assert rows[2]['part'] == 'compiled'
     assert rows[2]['errors'] == dict(mmkd="TypeError: 'NoneType' object is not callable")
@@ -104,6 +113,17 @@ def test_torchdistill_is_measured_where_it_is_installed(device, tmp_path, monkey
     rows, failed = planned(device, tmp_path, plan)
     assert len(rows[-1]['seconds']['torchdistill']) == 2
     assert failed == []
+
+
+def test_a_rival_that_ends_leaves_the_others_times(device, tmp_path, monkeypatch):  # noqa: F811
+    worker = tmp_path / 'worker.py'
+    worker.write_text("import sys\nprint('ready', flush=True)\nsys.stdin.readline()\nprint('done', flush=True)\n")
+    monkeypatch.setattr(device('phase_speed'), 'find_spec', lambda name: name)
+    monkeypatch.setattr(device('torchdistill_process'), 'WORKER', worker)
+    rows, failed = planned(device, tmp_path, (device('speed_plan').Iterations('digits', 'KD', torchdistill=True),))
+    assert set(rows[-1]['seconds']) == {'mmkd', 'floor', 'run everything', 'student alone'}
+    assert list(rows[-1]['errors']) == ['torchdistill']
+    assert failed == ['digits, KD, all, torchdistill']
 
 
 def test_every_plan_names_pairs_and_ways_that_there_are(device):  # noqa: F811

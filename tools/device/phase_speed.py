@@ -1,13 +1,14 @@
 """Time and memory of every way to run a phase; what fails is told and stops nothing else."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 
 import torch
 from iterations import bytes_of_rival, networks, rivals_of
 from lines import first_line
-from measuring import GPU, in_blocks, peak_bytes
+from measuring import GPU, in_blocks, peak_bytes, repeated
 from mmkd_training import MmkdTraining
 from torchdistill_process import TorchDistill
 
@@ -22,7 +23,7 @@ class PhaseSpeed:
     """
 
     def __init__(self, phase: str, runs: Mapping[str, MmkdTraining], errors: Mapping[str, str]):
-        self.steps: dict[str, Callable[[], object]] = {}
+        self.runs: dict[str, Callable[[int], object]] = {}  # each is told how many iterations
         self.seconds: dict[str, list[float]] = {}
         self.bytes: dict[str, int] = {}
         self.errors = dict(errors)
@@ -32,7 +33,7 @@ class PhaseSpeed:
                 ours.enter(phase)
                 ours.step()  # a warm-up
                 self.bytes[way] = peak_bytes(ours.step, ours.optimizer, *networks(ours.distiller))
-                self.steps[way] = ours.step
+                self.runs[way] = repeated(ours.step)
 
     def add_rivals(self, method: str, ours: MmkdTraining) -> None:
         """Measure also what mmkd is compared with."""
@@ -40,7 +41,7 @@ class PhaseSpeed:
             with failure_of(name, self.errors):
                 rival = kind(ours)
                 self.bytes[name] = bytes_of_rival(rival)
-                self.steps[name] = rival.step
+                self.runs[name] = repeated(rival.step)
 
     def add_torchdistill(self, batch: int) -> None:
         """Measure also its KD, where it is installed; the memory of its process is not known."""
@@ -50,12 +51,16 @@ class PhaseSpeed:
         with failure_of('torchdistill', self.errors):
             self.torchdistill = TorchDistill('kd', batch)
             self.torchdistill.step()
-            self.steps['torchdistill'] = self.torchdistill.step
+            self.runs['torchdistill'] = self.torchdistill.run
 
     def take_times(self, rounds: int, block: float) -> None:
-        """Let all take turns."""
-        with failure_of('mmkd', self.errors):
-            self.seconds = in_blocks(self.steps, rounds, block)
+        """Let all take turns; one that fails has no times."""
+        found = in_blocks({who: partial(self._attempt, who, run) for who, run in self.runs.items()}, rounds, block)
+        self.seconds = {who: seconds for who, seconds in found.items() if who not in self.errors}
+
+    def _attempt(self, who: str, run: Callable[[int], object], iterations: int) -> None:
+        with failure_of(who, self.errors):
+            run(iterations)
 
     def close(self) -> None:
         """End what runs beside."""
@@ -69,6 +74,7 @@ def failure_of(who: str, errors: dict[str, str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        errors[who] = first_line(error)
+        errors.setdefault(who, first_line(error))
         if GPU:
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # after some errors CUDA does nothing any more
+                torch.cuda.empty_cache()

@@ -29,6 +29,7 @@ from mmkd.errors import UserError
 LIMITS = {'checks': 100.0, 'speed': 160.0, 'arena': float('inf')}  # seconds
 PROGRAMS = dict(checks=HERE / 'checks.py', speed=HERE / 'speed.py', arena=HERE.parent / 'arenas' / 'run.py')
 DRY_RUN = HERE / 'dry_run.py'  # an arena
+RUNNING: set[subprocess.Popen] = set()  # the programs of steps
 GRACE = 15.0  # seconds that a step may take to end properly
 
 
@@ -60,7 +61,12 @@ def main() -> None:
     run = partial(run_step, args=args, out=out, lines=lines, deadline=deadline)
     with ThreadPoolExecutor() as pool:
         each = pool.map if args.dry_run else map  # where they measure nothing, they run side by side
-        failed = [step for step, went_well in zip(steps, each(run, steps)) if not went_well]
+        try:
+            failed = [step for step, went_well in zip(steps, each(run, steps)) if not went_well]
+        except BaseException:
+            for process in list(RUNNING):  # other threads wait for them
+                end_group(process)
+            raise
     print(f'wrote {out}')
     if failed:
         sys.exit(f'error: not everything went well: {", ".join(failed)}; see {out}')
@@ -96,12 +102,14 @@ def ended(command: list[str], log: Path, limit: float) -> str:
     """Run a program and everything that it starts, and describe how it ended."""
     with log.open('w') as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+        RUNNING.add(process)
         try:
             return 'done' if process.wait(limit) == 0 else f'failed with {process.returncode}'
         except subprocess.TimeoutExpired:
             return 'cut: it took too long'
         finally:
             end_group(process)
+            RUNNING.discard(process)
 
 
 def end_group(process: subprocess.Popen) -> None:

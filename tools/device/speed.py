@@ -16,16 +16,15 @@ sys.path[:0] = [str(HERE), str(BENCHMARK / 'speed'), str(BENCHMARK), str(HERE.pa
 
 import mmkd  # noqa: F401, I001  (the stand-in must be offered before mmdet is imported)
 import torch
+from benchmark_page import NOT_IN_TIME
 from compiled import measure_phases
 from iterations import training
 from lines import Lines
-from measuring import GPU, in_blocks, medians
+from measuring import GPU, in_blocks, medians, repeated
 from mmkd_training import MmkdTraining
 from phase_speed import PhaseSpeed, failure_of
 from speed_plan import ALL_PAIRS, DRY_PLAN, PLAN, WAYS, Compiled, Iterations
 from surroundings import surroundings
-
-CUT_OFF = {'mmkd': 'the time was up'}
 
 
 class Speed:
@@ -45,7 +44,7 @@ class Speed:
     def measure(self, plan: tuple[Iterations | Compiled, ...]) -> None:
         """Measure as much as there is time for; lines at the beginning name all, as it may be cut off."""
         for what in plan:
-            self._add(what, what.phase, errors=CUT_OFF)
+            self._add(what, what.phase, errors=NOT_IN_TIME)
         for what in plan:
             errors: dict[str, str] = {}
             with failure_of('mmkd', errors):
@@ -65,13 +64,13 @@ class Speed:
                 with failure_of(way, errors):
                     options = WAYS.get(way, {})
                     runs[way] = stack.enter_context(training(pair, what.method, pair.batch[GPU], **options))
-                    keep_on_device(runs[way])
+                    runs[way].keep_on_device()
             if 'mmkd' not in runs:
                 self._add(what, None, errors=errors)
                 return
             phases = runs['mmkd'].phases
             for phase in phases:
-                self._add(what, phase, errors=CUT_OFF)
+                self._add(what, phase, errors=NOT_IN_TIME)
             for phase in phases:
                 if time.monotonic() < self.deadline:
                     self._phase(what, phase, runs, errors)
@@ -82,7 +81,7 @@ class Speed:
             if what.torchdistill:
                 found.add_torchdistill(ALL_PAIRS[what.pair].batch[GPU])
             found.take_times(self.rounds, self.block)
-        self._add(what, phase, seconds=found.seconds, bytes=found.bytes, errors=found.errors)
+            self._add(what, phase, seconds=found.seconds, bytes=found.bytes, errors=found.errors)
 
     def _compiled(self, what: Compiled) -> None:
         rows = measure_phases(
@@ -90,7 +89,7 @@ class Speed:
             ALL_PAIRS[what.pair],
             what.method,
             [what.phase],
-            lambda steps: in_blocks(steps, self.rounds, self.block),
+            lambda steps: in_blocks({who: repeated(step) for who, step in steps.items()}, self.rounds, self.block),
             what.compile,
         )
         for row in rows:
@@ -98,18 +97,13 @@ class Speed:
 
     def _add(self, what: Iterations | Compiled, phase: str | None, **told) -> None:
         errors = told.get('errors', {})
-        if errors != CUT_OFF:
+        if errors != NOT_IN_TIME:
             self.failed += [', '.join(filter(None, [what.pair, what.method, phase, who])) for who in errors]
             print(what.pair, what.method, phase, medians(told.get('seconds', {})), errors, flush=True)
         pair = ALL_PAIRS[what.pair]
         size = dict(size=pair.size, batch=pair.batch[GPU], images=pair.batch[GPU])
         row = dict(part=what.part, pair=what.pair, method=what.method, phase=phase, **size)
         self.lines.add(**row, **{'seconds': {}, 'bytes': {}, **told})
-
-
-def keep_on_device(ours: MmkdTraining) -> None:
-    """The batch is moved beforehand, as for the rivals: copying is not measured here."""
-    ours.loop.batch = ours.distiller.data_preprocessor.cast_data(ours.loop.batch)
 
 
 def main() -> None:
@@ -120,9 +114,11 @@ def main() -> None:
     args = parser.parse_args()
     deadline = time.monotonic() + args.seconds
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    plan, rounds, block = (DRY_PLAN, 2, 0.0) if args.dry_run else (PLAN, 7, 0.1)
-    speed = Speed(Lines(args.out / 'speed.jsonl', dict(surroundings(), rounds=rounds)), rounds, block, deadline)
+    name, plan, rounds, block = ('dry_run_speed', DRY_PLAN, 2, 0.0) if args.dry_run else ('speed', PLAN, 7, 0.1)
+    speed = Speed(Lines(args.out / f'{name}.jsonl', dict(surroundings(), rounds=rounds)), rounds, block, deadline)
     speed.measure(plan)
+    if time.monotonic() > deadline:
+        print(f'the time was up; {speed.lines.path} names what was not measured', flush=True)
     if speed.failed:
         sys.exit(f'error: these could not be measured: {"; ".join(speed.failed)}')
 

@@ -25,7 +25,7 @@ mkdir -p "$folder"
 rm -f "$folder"/*.whl
 common="--disable-pip-version-check -q --no-deps"
 pins=$(pinned $pure)
-"$python" -m pip wheel $common ${PIP_ARGS:-} -w "$folder" $pins $rival
+"$python" -m pip wheel $common ${PIP_ARGS:-} -w "$folder" $pins "${rival:?torchdistill_process.py names no PACKAGE}"
 platforms=
 for glibc in 17 24 26 27 28 31 34 35; do platforms="$platforms --platform manylinux_2_${glibc}_x86_64"; done
 pins=$(pinned $compiled)

@@ -14,6 +14,8 @@ Table = Callable[[Results], list[str]]
 WHAT = ('pair', 'method', 'phase', 'group', 'program', 'dataset')  # these identify a row
 WHERE = dict(device='{}', versions='{}', date='{}', commit='commit {}', rounds='{} rounds')
 MACHINE = ('device', 'versions')
+NOT_IN_TIME = dict(mmkd='not measured in time')
+"""The errors of a row that was planned only."""
 
 
 class Page:
@@ -40,7 +42,7 @@ class Page:
 
     def add(self, part: str, rows: Sequence[dict]) -> None:
         """Keep the measured rows, and write all tables again, since some use rows of other parts."""
-        results = {**self.results, part: _merged([*self.results.get(part, ()), *rows])}
+        results = {**self.results, part: _merged(self.results.get(part, ()), rows)}
         text = self._text(results)
         self.results = results
         write_json(self.figures, results)
@@ -75,14 +77,24 @@ def _what(row: dict) -> tuple:
     return tuple(row.get(key) for key in WHAT)
 
 
-def _merged(rows: Sequence[dict]) -> list[dict]:
-    """The last row of each name; what could not be measured gives way to what was, and a whole method to its phases."""
-    found: dict[tuple, dict] = {}
+def _merged(known: Sequence[dict], rows: Sequence[dict]) -> list[dict]:
+    """The last row of each name, but what was planned only gives way to what was measured, a method to its phases."""
+    found = {_what(row): row for row in known}
     for row in rows:
-        if row['seconds'] or not found.get(_what(row), {}).get('seconds'):
+        if row['seconds'] and row.get('phase'):
+            found.pop(_what({**row, 'phase': None}), None)  # why the whole method failed before
+        if not _is_planned(row) or not found.get(_what(row), {}).get('seconds'):
             found[_what(row)] = row
     begun = {(row.get('pair'), row.get('method')) for row in found.values() if row.get('phase')}
-    return [row for row in found.values() if row.get('phase') or (row.get('pair'), row.get('method')) not in begun]
+    return [
+        row
+        for row in found.values()
+        if row.get('phase') or not _is_planned(row) or (row.get('pair'), row.get('method')) not in begun
+    ]
+
+
+def _is_planned(row: dict) -> bool:
+    return row.get('errors') == NOT_IN_TIME
 
 
 def not_measured(rows: Sequence[dict]) -> list[str]:

@@ -41,6 +41,8 @@ def measure_phases(
             begins.append(time.perf_counter())
             with training(pair, method, batch, compile=compile) as compiled:
                 start = time.perf_counter() - begins[1] - (begins[1] - begins[0])
+                for each in (plain, compiled):
+                    each.keep_on_device()
                 for phase in phases or plain.phases:
                     plain.enter(phase)
                     begin = time.perf_counter()

@@ -12,6 +12,8 @@ from mmkd.errors import UserError
 def add(file: Path, path: Path, tables: Mapping[str, Table]) -> None:
     """Add the lines of a file to the page at a path, and to its figures."""
     parts = read(file)
+    if unknown := [part for part in parts if part not in tables]:
+        raise UserError(f'--add: {file} has lines of another kind ({unknown[0]}); give the speed.jsonl of a device.')
     devices = {row['device'] for rows in parts.values() for row in rows}
     page = Page(path, tables, 'cpu' if all(device.startswith('CPU') for device in devices) else 'gpu')
     for part, rows in parts.items():
@@ -33,5 +35,5 @@ def read(file: Path) -> dict[str, list[dict]]:
         raise UserError(f'--add: {file} is empty: nothing was measured.')
     found: dict[str, list[dict]] = {}
     for row in rows:
-        found.setdefault(row.pop('part'), []).append(row)
+        found.setdefault(row.pop('part', 'no part'), []).append(row)
     return found

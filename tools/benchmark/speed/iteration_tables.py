@@ -122,7 +122,7 @@ def torchdistill(rows: Sequence[dict]) -> list[str]:
     lines = ['', '| | torchdistill, seconds | Against mmkd |', '|---|---|---|']
     for row in those:
         seconds = figure(median(row['seconds']['torchdistill']))
-        lines.append(f'| {row["pair"]}, {title(row)} | {seconds} | {ratio(row, "torchdistill", "mmkd")} |')
+        lines.append(f'| {row["pair"]}, {title(row)} | {seconds} | {ratio(row, "torchdistill", "mmkd") or "-"} |')
     return lines
 
 

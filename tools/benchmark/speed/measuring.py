@@ -30,17 +30,25 @@ def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     return in_turn({name: partial(timed, step) for name, step in steps.items()}, rounds)
 
 
-def in_blocks(steps: Mapping[str, Callable[[], object]], rounds: int, block: float) -> dict[str, list[float]]:
-    """Seconds of each step; as many steps as take ``block`` seconds are timed at once, so that a GPU never waits."""
-    once = alternate(steps, 2)
+def in_blocks(steps: Mapping[str, Callable[[int], object]], rounds: int, block: float) -> dict[str, list[float]]:
+    """Seconds of a step of each program, which runs as many as it is told.
+
+    As many as take ``block`` seconds are timed at once, so that a GPU never waits.
+    """
+    once = alternate({name: partial(run, 1) for name, run in steps.items()}, 2)
     counts = {name: max(1, min(20, round(block / min(those)))) for name, those in once.items()}
-
-    def several(name: str) -> None:
-        for _ in range(counts[name]):
-            steps[name]()
-
-    blocks = alternate({name: partial(several, name) for name in steps}, rounds)
+    blocks = alternate({name: partial(run, counts[name]) for name, run in steps.items()}, rounds)
     return {name: [seconds / counts[name] for seconds in those] for name, those in blocks.items()}
+
+
+def repeated(step: Callable[[], object]) -> Callable[[int], None]:
+    """A step that is told how often to run."""
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            step()
+
+    return run
 
 
 def in_turn(acts: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:

@@ -1,8 +1,9 @@
-"""Runs torchdistill in a separate process, which trains one iteration when asked."""
+"""Runs torchdistill in a separate process, which trains as many iterations as it is asked for."""
 
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,20 @@ class TorchDistill:
         )
         self._answer('ready')
 
-    def step(self) -> None:
-        """Run one iteration."""
-        self.process.stdin.write('\n')
+    def run(self, iterations: int) -> None:
+        """Run some iterations; on a GPU only the last is waited for."""
+        self.process.stdin.write(f'{iterations}\n')
         self.process.stdin.flush()
         self._answer('done')
 
+    def step(self) -> None:
+        """Run one iteration."""
+        self.run(1)
+
     def close(self) -> None:
         """End the process."""
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended before, with a request unread
+            self.process.stdin.close()
         self.process.wait()
 
     def _answer(self, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""torchdistill trains ResNet-18 from ResNet-34 here, one iteration for each line of input (torchdistill_process.py)."""
+"""torchdistill trains ResNet-18 from ResNet-34 here, as many iterations as each line of input says."""
 
 import sys
 from argparse import ArgumentParser
@@ -78,10 +78,11 @@ def main() -> None:
     images = torch.randn(args.batch, 3, 224, 224, device=device)
     labels = torch.randint(1000, (args.batch,), device=device)
     print('ready', flush=True)
-    for _ in sys.stdin:
-        box.pre_forward_process()
-        loss = box.forward_process(images, labels, None)
-        box.post_forward_process(loss)
+    for line in sys.stdin:
+        for _ in range(int(line)):
+            box.pre_forward_process()
+            loss = box.forward_process(images, labels, None)
+            box.post_forward_process(loss)
         if device.type == 'cuda':
             torch.cuda.synchronize()
         print('done', flush=True)

@@ -1,4 +1,7 @@
-"""SSKD on CIFAR-100: wrn40-2 teaches wrn16-2. Train the teacher first."""
+"""SSKD on CIFAR-100: wrn40-2 teaches wrn16-2. Train the teacher first.
+
+Gradients are clipped: the stages of block1 and block2 end without a norm, and diverge at the recipe's rate.
+"""
 _base_ = '../baselines/wrn16-2_cifar100.py'
 model = dict(
     _delete_=True,
@@ -7,3 +10,4 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/wrn40-2_cifar100.py',
         checkpoint='work_dirs/wrn40-2_cifar100/epoch_240.pth'))
+optim_wrapper = dict(clip_grad=dict(max_norm=5.0))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from arena import Arena, Row, Table
-from cifar import few_labels_table, length, maker, options, unlabelled
+from cifar import clipped, few_labels_table, length, maker, options, unlabelled
 from methods import NARROW, rows
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
@@ -18,7 +18,8 @@ def tables(pair: str) -> list[Table]:
         f'{pair}_teacher', 'Teacher, all labels, 40 epochs', f'baselines/{taught}_cifar100', length(40), (0,), None
     )
     alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', teacher=None)
-    methods = rows(f'sskd/sskd_{pair}_cifar100', METHODS, changes=NARROW, name=f'{pair}_{{}}', teacher=teacher.key)
+    changes = clipped(pair, NARROW)
+    methods = rows(f'kd/kd_{pair}_cifar100', METHODS, None, changes, f'{pair}_{{}}', teacher=teacher.key)
     heading = f'{taught} teaches {learning}'
     return [
         Table(heading, [teacher, alone, *methods], alone.key),

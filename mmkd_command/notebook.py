@@ -9,15 +9,18 @@ from IPython.core.error import UsageError
 
 from mmkd_command.main import main
 
+CHANGED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE)  # by trainings that fail, and by lists
+
 
 def magic(line: str) -> None:
     """Run ``mmkd`` with these arguments; a mistake stops the notebook with its sentence."""
-    pipes = signal.getsignal(signal.SIGPIPE)
+    before = {number: signal.getsignal(number) for number in CHANGED}
     with patch.object(sys, 'argv', ['mmkd', *shlex.split(line)]):
         try:
             main()
         except SystemExit as end:
             if end.code:
                 raise UsageError(str(end.code).removeprefix('error: ')) from None
-        finally:  # a list changes this, and then a broken pipe would end the notebook's process
-            signal.signal(signal.SIGPIPE, pipes)
+        finally:  # the notebook's process goes on
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)

@@ -1,5 +1,6 @@
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def scope_of_its_own():
         kind._instance_dict.clear()
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True)
+def signals_of_its_own():
+    """Forget the signal handlers that a test set: trainings that fail leave theirs, and lists that end with a pipe."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -27,6 +27,20 @@ def test_it_runs_the_command(mmkd, capsys):
     assert signal.getsignal(signal.SIGPIPE) is before
 
 
+def test_a_command_that_fails_leaves_the_notebook_its_signals(mmkd, monkeypatch):
+    """As a training does whose iteration fails: Ctrl-C would only be kept for its end."""
+
+    def fails():
+        signal.signal(signal.SIGINT, lambda *_: None)
+        raise ValueError('in an iteration')
+
+    monkeypatch.setattr('mmkd_command.notebook.main', fails)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(ValueError, match='in an iteration'):
+        mmkd('train my.py')
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_mistake_stops_the_notebook_with_its_sentence(mmkd):
     from IPython.core.error import UsageError
 

@@ -222,6 +222,11 @@ class Distiller(BaseModel):
         return self.objective(self.current).trained_extras(self.current)
 
     @property
+    def clip(self) -> float | None:
+        """The norm at which gradients are clipped, where the config says nothing of it."""
+        return self.objective(self.current).clip(self.current)
+
+    @property
     def measures(self) -> bool:
         """Whether :meth:`measure` supports the current phase."""
         return self.objective(self.current).measures(self.current)

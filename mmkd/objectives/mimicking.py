@@ -18,6 +18,7 @@ from mmkd.stages.plan import Stage
 from mmkd.utils.random_state import own_randomness
 
 MIMIC_LOSS = 'mimic_loss'
+STEEPEST = 10.0  # a Wide ResNet learned as much with 5, an FPN with 30
 
 
 class StageMimicking(Objective):
@@ -118,6 +119,12 @@ class StageMimicking(Objective):
         """The adapters, and losses with parameters."""
         extras = self.networks.extras
         return [module for name in phase for module in (extras[module_key(name)], self.loss_of(name))]
+
+    def clip(self, phase: Phase) -> float | None:
+        """Stages that end without a norm layer diverge at recipes' rates; others must not get slower."""
+        return (
+            STEEPEST if any(stage.name in phase and not stage.normed for stage in self.networks.plan.stages) else None
+        )
 
     def measures(self, phase: Phase) -> bool:
         """All its phases can be measured."""

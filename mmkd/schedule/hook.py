@@ -207,9 +207,10 @@ class StageScheduleHook(Hook):
         """Freeze everything except these stages, and build optimizer and schedulers for them."""
         self.position.index = index
         self.distiller.enter(self.schedule.phases[index])
-        set_up(runner, self.distiller, self.options.overrides.get(self.position.name, {}), self.position.length)
+        overrides = self.options.overrides.get(self.position.name, {})
+        said = set_up(runner, self.distiller, overrides, self.position.length)
         self.report.begin(self.position.name)
-        runner.logger.info(f'Stage {self.position.name} begins: {self.schedule.length(index)}.')
+        runner.logger.info(f'Stage {self.position.name} begins: {self.schedule.length(index)}.{said}')
 
     def _mark(self, runner: Runner, step: int) -> None:
         """Log the number of the phase, counted from 1, at its first iteration and at its last."""

@@ -2,6 +2,7 @@
 
 import copy
 
+from mmengine.config import ConfigDict
 from mmengine.dist import all_reduce_params
 from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
@@ -13,8 +14,10 @@ from mmkd.schedule.process_states import learned_buffers
 from mmkd.schedule.stage_optim import build_stage_optim_wrapper, compress
 
 
-def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[bool, int]) -> None:
+def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[bool, int]) -> str:
     """Build the DDP wrapper, the optimizer and the schedulers of the current stages; begin new averages of weights.
+
+    Returns a sentence about what the config does not say, or ''.
 
     Args:
         runner: Its model, optimizer wrapper and schedulers are replaced.
@@ -27,6 +30,7 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
     runner.param_schedulers = None  # scale_lr needs this
     optim_cfg = copy.deepcopy(runner.cfg.optim_wrapper)
     optim_cfg.optimizer.update(optimizer)
+    said = _clip(optim_cfg, distiller.clip)
     extras = [p for module in distiller.trained_extras() for p in module.parameters()]
     old = getattr(runner.optim_wrapper, 'loss_scaler', None)
     runner.optim_wrapper = build_stage_optim_wrapper(distiller.student, extras, optim_cfg)
@@ -43,6 +47,15 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
     restart_averages(runner, distiller)  # otherwise frozen weights would become averages
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
         runner.message_hub.log_scalars.pop(key)  # otherwise every later log line would contain them
+    return said
+
+
+def _clip(optim_cfg: ConfigDict, norm: float | None) -> str:
+    """Clip gradients at a norm unless the config says something of it; return a sentence about it, or ''."""
+    if norm is None or 'clip_grad' in optim_cfg:
+        return ''
+    optim_cfg.clip_grad = dict(max_norm=norm)
+    return f' It ends without a norm layer, so its gradients are clipped (optim_wrapper.clip_grad: max_norm={norm:g}).'
 
 
 def restart_averages(runner: Runner, distiller: Distiller) -> None:

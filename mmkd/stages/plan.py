@@ -27,6 +27,7 @@ class Stage:
         parameters: Names of its parameters in the network.
         modules: Names of the modules that lie wholly inside.
         signed: Whether the feature has numbers below 0; after a ReLU it has none.
+        normed: Whether the last of its layers that learns is a norm.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stage:
     parameters: tuple[str, ...]
     modules: tuple[str, ...]
     signed: bool = True
+    normed: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,26 +80,25 @@ def plan_stages(network: nn.Module, inputs: Tensor, ends: Sequence[str] | None =
         del cuts[max(min(empty) - 1, 0)]
         parameters, modules = _share_out(network, calls, cuts)
 
-    def stage(
-        k: int, name: str, end: str, call: int, shapes: Any, stride: int | None, grid: Any, signed: bool = True
-    ) -> Stage:
-        held, inside = ([name for name, its in of.items() if its == k] for of in (parameters, modules))
-        return Stage(name, end, call, shapes, stride, grid, tuple(held), tuple(inside), signed)
+    def held(k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        its_parameters, its_modules = ([name for name, its in of.items() if its == k] for of in (parameters, modules))
+        return tuple(its_parameters), tuple(its_modules)
 
     stages = [
-        stage(
-            k,
+        Stage(
             cut.name.removeprefix('backbone.'),
             cut.name,
             cut.number,
             cut.shapes,
             round(cut.stride),
             cut.grid or (1, 1),
+            *held(k),
             cut.signed,
+            cut.normed,
         )
         for k, cut in enumerate(cuts)
     ]
-    return StagePlan(tuple(stages), stage(len(cuts), 'head', '', 0, (), None, None))
+    return StagePlan(tuple(stages), Stage('head', '', 0, (), None, None, *held(len(cuts))))
 
 
 def _default_ends(network: nn.Module, top: list[Call]) -> list[Call]:

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from mmcv.cnn import is_norm
 from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
@@ -31,6 +32,7 @@ class Call:
     grid: tuple[int, int] | None = None  # None also for vectors
     stride: float = 0.0
     signed: bool = True
+    normed: bool = True  # whether what learned last, before or here, is a norm
     pooled: bool = False  # whether the image was pooled to one pixel before or here
     roots: frozenset[Any] = frozenset()  # the autograd node of the feature when the call returned
     nodes: frozenset[Any] = frozenset()  # the nodes of all outputs
@@ -76,6 +78,7 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
     running = [Call('', 0)]
     counts: Counter[str] = Counter()
     hint: tuple[int, int] | None = None
+    normed = True
     image = (inputs.shape[-2], inputs.shape[-1])
 
     def enter(name: str) -> None:
@@ -87,9 +90,12 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
         return [grid for tensor in feature if (grid := _grid_of(tuple(tensor.shape[1:]), image, hint))]
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        nonlocal hint
+        nonlocal hint, normed
         call = running.pop()
         hint = _grid_in(output) or hint
+        if next(module.parameters(recurse=False), None) is not None:
+            normed = is_norm(module)
+        call.normed = normed
         feature = maps_in(output, len(inputs))
         if grids := grids_of(feature):
             call.pooled = isinstance(module, _POOLS) or grids_of(maps_in(args, len(inputs))) == grids == [(1, 1)]

@@ -84,16 +84,6 @@ def test_method_part_is_short(path):
     assert method_lines(path) <= METHOD_LINES
 
 
-@pytest.mark.parametrize(
-    'path',
-    [path for path in METHODS if path.stem.startswith('sskd') and 'wrn' in path.stem],
-    ids=lambda path: path.stem,
-)
-def test_stages_that_end_without_a_norm_are_clipped(path):
-    """At the recipe's rate those of Wide ResNets diverge."""
-    assert load_config(str(path)).optim_wrapper.clip_grad.max_norm == 5
-
-
 def test_how_lines_are_counted(tmp_path):
     file = tmp_path / 'config.py'
     file.write_text('"""Doc\n\nstring."""\n# comment\n\na = 1\nb = dict(\n    c=2,\n\n    d=3)\n')

@@ -13,6 +13,7 @@ from mmkd.hooks import StageScheduleHook
 from mmkd.schedule.hook import KEY
 from mmkd.schedule.loss_guard import LossGuard
 from mmkd.stages.phases import Schedule
+from tests.distil import own_config
 from tests.distillers.test_sskd_training import bytes_of
 
 
@@ -52,6 +53,41 @@ def test_by_default_the_head_gets_half_and_each_stage_sees_the_whole_policy(dist
     for steps in seen.values():
         assert [groups[0] for groups in steps] == [rates[i * 32 // len(steps)] for i in range(len(steps))]
         assert all(len(set(groups)) == 1 for groups in steps)  # the adapter's group has the same rate
+
+
+SLOW = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3))
+
+
+class Clips(Hook):
+    """Records how the gradients of each phase are clipped."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen['+'.join(runner.model.current)] = runner.optim_wrapper.clip_grad_kwargs
+
+
+@pytest.mark.parametrize(
+    ('wrapper', 'expected'),  # without, the second stage diverges at the recipe's rate
+    [({}, [10.0, None, 10.0, None]), (dict(clip_grad=None), [None] * 4), (dict(clip_grad=dict(max_norm=3)), [3] * 4)],
+)
+def test_stages_that_end_without_a_norm_are_clipped(distil, plain, capsys, wrapper, expected):
+    """Those of a Wide ResNet, whose third stage has one; a config that says something of it is followed."""
+    cfg = copy.deepcopy(plain)
+    cfg.model.backbone = dict(type='mmkd.CIFARWideResNet', depth=10, widen_factor=1)
+    model = dict(student=cfg.model, teacher=dict(config=own_config(cfg), checkpoint=None))
+    hook = dict(stages=['block1', 'relu', 'block2', 'head'], fractions=[0.25] * 4)
+    runner = distil(hook=hook, model=model, optim_wrapper=dict(SLOW, **wrapper))
+    clips = Clips()
+    runner.register_hook(clips)
+    runner.train()
+    assert list(clips.seen) == ['block1', 'relu', 'block2', 'head']
+    assert [clip and clip['max_norm'] for clip in clips.seen.values()] == expected
+    said = capsys.readouterr().out
+    clipped = 'It ends without a norm layer, so its gradients are clipped (optim_wrapper.clip_grad: max_norm=10).'
+    assert said.count(clipped) == expected.count(10.0)
+    assert (f'Stage block1 begins: 2 epochs. {clipped}' in said) == (10.0 in expected)
 
 
 def test_the_loss_is_looked_at_after_a_log_and_at_an_end(distil, monkeypatch):

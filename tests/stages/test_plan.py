@@ -72,6 +72,22 @@ def test_a_plan_has_stages_and_every_parameter_in_one_of_them(planned):
     assert strides == sorted(strides)
 
 
+@pytest.mark.parametrize(
+    ('name', 'normed'),
+    [
+        ('ResNet', [True] * 4),  # the sum of two norms
+        ('MobileNetV2', [True] * 4),
+        ('VGG', [False] * 3),
+        ('VGG_BN', [True] * 3),
+        ('ConvNeXt', [False] * 4),  # a layer's scale
+        ('SwinTransformer', [False, False, False, True]),
+    ],
+)
+def test_a_stage_knows_whether_a_norm_ends_it(name, normed):
+    network, inputs = make(name)
+    assert [stage.normed for stage in plan_stages(network, inputs).stages] == normed
+
+
 def test_a_plan_has_every_innermost_module_in_one_stage_with_its_parameters(planned):
     network, _, plan = planned
     stage_of = {name: stage for stage in plan for name in stage.modules}

@@ -21,7 +21,6 @@ RESIDENT: dict[str, object] = {  # the images stay on the device
         'pin_memory': False,
     }.items()
 }
-SSKD = 'sskd', 'paper', 'less-soft', 'soft'  # its forms among the methods
 FEW = '50 labels a class, the other images without; about as many iterations as with all labels'
 
 
@@ -69,7 +68,7 @@ def pair_table(
         (changes or {}).get('mhkd', {}),
         teacher=teacher.key,
     )
-    methods = rows(f'kd/kd_{pair}_cifar100', keys, None, clipped(pair, changes), f'{pair}_{{}}', teacher=teacher.key)
+    methods = rows(f'kd/kd_{pair}_cifar100', keys, None, changes, f'{pair}_{{}}', teacher=teacher.key)
     return Table(f'{taught} teaches {learning}{heading}', [teacher, alone, *methods, both], alone.key)
 
 
@@ -97,15 +96,8 @@ def few_labels_table(
     learning = pair.split('_')[1]
     alone = Row(name.format('alone'), 'Student alone', f'baselines/{learning}_cifar100-50-labels', longer, teacher=None)
     options = {**longer, **images}
-    changes = clipped(pair, changes)
     methods = rows(f'kd/kd_{pair}_cifar100-50-labels', FEW_LABELS, options, changes, name, teacher=teacher.key)
     return Table(heading, [teacher, alone, *methods], alone.key)
-
-
-def clipped(pair: str, changes: Mapping[str, Mapping[str, object]] | None) -> dict[str, Mapping[str, object]]:
-    """Changes of methods, SSKD's gradients clipped, as its config has it, where stages end without a norm."""
-    clip = {'optim_wrapper.clip_grad.max_norm': 5.0}
-    return {**(changes or {}), **(dict.fromkeys(SSKD, clip) if pair.startswith('wrn') else {})}
 
 
 def unlabelled(side: int, data: Path) -> dict[str, object]:

@@ -71,9 +71,9 @@ def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) ->
             lines += [f'### {table.heading}', ''] if table.heading else []
             lines += ['Not run yet.', '']
         for part in printed:
-            where = '' if len(printed) == 1 else f'trained on {"one " if part.machine != CPU else "a "}{part.device}'
-            heading = ', '.join(said for said in (table.heading, where) if said)
-            lines += [f'### {heading[0].upper()}{heading[1:]}', ''] if heading else []
+            on = f'on {"one " if part.machine != CPU else "a "}{part.device}'
+            where = '' if len(printed) == 1 else f', trained {on}' if table.heading else f'Trained {on}'
+            lines += [f'### {table.heading}{where}', ''] if table.heading or where else []
             lines += [*part.lines(is_first=part is printed[0]), '']
     return '\n'.join([*lines, *(missing(arena, found) if page == 'results' else []), ''])
 

@@ -609,6 +609,7 @@ def test_a_neck_with_parameters_is_a_stage_with_a_pyramid():
     inputs = images(64)
     plan = plan_stages(network, inputs)
     assert [stage.name for stage in plan.stages] == ['layer1', 'layer2', 'layer3', 'layer4', 'neck']
+    assert [stage.normed for stage in plan.stages] == [True] * 4 + [False]
     neck = plan.stages[-1]
     assert neck.shapes == ((8, 8, 8), (8, 4, 4), (8, 2, 2), (8, 1, 1), (8, 1, 1))
     assert (neck.stride, neck.grid) == (8, (8, 8))

@@ -9,7 +9,6 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from mmcv.cnn import is_norm
 from torch import Tensor, nn
 
 from mmkd.errors import UserError, in_one_line
@@ -74,6 +73,8 @@ class _NoCheckpoint:
 
 def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]:
     """Run ``extract_feat`` and return the outermost calls, and every call in the order in which they returned."""
+    from mmcv.cnn import is_norm  # a head is imported where no toolbox is
+
     calls: list[Call] = []
     running = [Call('', 0)]
     counts: Counter[str] = Counter()

@@ -23,4 +23,5 @@ def magic(line: str) -> None:
                 raise UsageError(str(end.code).removeprefix('error: ')) from None
         finally:  # the notebook's process goes on
             for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)
+                if handler is not None:  # then it is not Python's
+                    signal.signal(number, handler)

@@ -55,7 +55,8 @@ def signals_of_its_own():
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
-        signal.signal(number, handler)
+        if handler is not None:  # then it is not Python's
+            signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -222,9 +222,9 @@ class Distiller(BaseModel):
         return self.objective(self.current).trained_extras(self.current)
 
     @property
-    def clip(self) -> float | None:
-        """The norm at which gradients are clipped, where the config says nothing of it."""
-        return self.objective(self.current).clip(self.current)
+    def steep(self) -> Phase:
+        """The current stages for which gradients are clipped, where the config says nothing of it."""
+        return self.objective(self.current).steep(self.current)
 
     @property
     def measures(self) -> bool:

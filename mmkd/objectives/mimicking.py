@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmkd.errors import UserError
 from mmkd.features.adapters import module_key
 from mmkd.features.explained_variance import R2, variance_parts
+from mmkd.losses.feature_mimic import FeatureMimicLoss
 from mmkd.objectives.comparison import Compared, Comparison
 from mmkd.objectives.given import build_for, build_loss, needs_of
 from mmkd.objectives.networks import Networks
@@ -18,7 +19,6 @@ from mmkd.stages.plan import Stage
 from mmkd.utils.random_state import own_randomness
 
 MIMIC_LOSS = 'mimic_loss'
-STEEPEST = 10.0  # a Wide ResNet learned as much with 5, an FPN with 30
 
 
 class StageMimicking(Objective):
@@ -120,11 +120,10 @@ class StageMimicking(Objective):
         extras = self.networks.extras
         return [module for name in phase for module in (extras[module_key(name)], self.loss_of(name))]
 
-    def clip(self, phase: Phase) -> float | None:
-        """Stages that end without a norm layer diverge at recipes' rates; others must not get slower."""
-        return (
-            STEEPEST if any(stage.name in phase and not stage.normed for stage in self.networks.plan.stages) else None
-        )
+    def steep(self, phase: Phase) -> Phase:
+        """Those that end without a norm layer, if their distance is summed over the channels: they may diverge."""
+        open_ended = [stage.name for stage in self.networks.plan.stages if stage.name in phase and not stage.normed]
+        return tuple(name for name in open_ended if isinstance(self.loss_of(name), FeatureMimicLoss))
 
     def measures(self, phase: Phase) -> bool:
         """All its phases can be measured."""

@@ -79,9 +79,9 @@ class Objective(ABC):
     def trained_extras(self, phase: Phase) -> list[nn.Module]:
         """The modules in the extras that learn along."""
 
-    def clip(self, phase: Phase) -> float | None:
-        """The norm at which the phase's gradients are clipped, where the config says nothing of it."""
-        return None
+    def steep(self, phase: Phase) -> Phase:
+        """The stages of the phase for which gradients are clipped, where the config says nothing of it."""
+        return ()
 
     def measures(self, phase: Phase) -> bool:
         """Whether :meth:`measure` supports the phase."""

@@ -97,8 +97,8 @@ class StageReport:
         if float(self.row.last) > ROSE * early:
             return [
                 f'Stage {self.row.name} diverged: its loss was {early:.4g} after {EARLY[0]} iterations and is '
-                f'{self.row.last} at the end. Clip its gradients (optim_wrapper.clip_grad=dict(max_norm=5)) or lower '
-                'its rate (default_hooks.stages.overrides).'
+                f'{self.row.last} at the end. Clip its gradients more (optim_wrapper.clip_grad=dict(max_norm=5)) or '
+                'lower its rate (default_hooks.stages.overrides).'
             ]
         cures = (
             'Give it longer (default_hooks.stages.lengths) or a higher rate '

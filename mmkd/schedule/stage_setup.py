@@ -1,6 +1,7 @@
 """Rebuilds the DDP wrapper, optimizer and schedulers at the start of a stage."""
 
 import copy
+from collections.abc import Sequence
 
 from mmengine.config import ConfigDict
 from mmengine.dist import all_reduce_params
@@ -12,6 +13,8 @@ from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError, in_one_line
 from mmkd.schedule.process_states import learned_buffers
 from mmkd.schedule.stage_optim import build_stage_optim_wrapper, compress
+
+MAX_NORM = 10.0  # at which gradients of steep stages are clipped
 
 
 def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[bool, int]) -> str:
@@ -30,7 +33,7 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
     runner.param_schedulers = None  # scale_lr needs this
     optim_cfg = copy.deepcopy(runner.cfg.optim_wrapper)
     optim_cfg.optimizer.update(optimizer)
-    said = _clip(optim_cfg, distiller.clip)
+    said = _clip(optim_cfg, distiller.steep)
     extras = [p for module in distiller.trained_extras() for p in module.parameters()]
     old = getattr(runner.optim_wrapper, 'loss_scaler', None)
     runner.optim_wrapper = build_stage_optim_wrapper(distiller.student, extras, optim_cfg)
@@ -45,17 +48,20 @@ def set_up(runner: Runner, distiller: Distiller, optimizer: dict, length: dict[b
         )
     runner.optim_wrapper.initialize_count_status(runner.model, 0, length[False])
     restart_averages(runner, distiller)  # otherwise frozen weights would become averages
-    for key in [key for key in runner.message_hub.log_scalars if key.startswith('train/loss')]:
+    for key in [key for key in runner.message_hub.log_scalars if key.startswith(('train/loss', 'train/grad_'))]:
         runner.message_hub.log_scalars.pop(key)  # otherwise every later log line would contain them
     return said
 
 
-def _clip(optim_cfg: ConfigDict, norm: float | None) -> str:
-    """Clip gradients at a norm unless the config says something of it; return a sentence about it, or ''."""
-    if norm is None or 'clip_grad' in optim_cfg:
+def _clip(optim_cfg: ConfigDict, steep: Sequence[str]) -> str:
+    """Clip gradients for some stages unless the config says something of it; return a sentence about it, or ''."""
+    if not steep or 'clip_grad' in optim_cfg:
         return ''
-    optim_cfg.clip_grad = dict(max_norm=norm)
-    return f' It ends without a norm layer, so its gradients are clipped (optim_wrapper.clip_grad: max_norm={norm:g}).'
+    optim_cfg.clip_grad = dict(max_norm=MAX_NORM)
+    stages = f'{steep[0]} ends' if len(steep) == 1 else f'{", ".join(steep)} end'
+    return (
+        f' Gradients are clipped (optim_wrapper.clip_grad: max_norm={MAX_NORM:g}), since {stages} without a norm layer.'
+    )
 
 
 def restart_averages(runner: Runner, distiller: Distiller) -> None:

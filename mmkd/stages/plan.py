@@ -27,7 +27,7 @@ class Stage:
         parameters: Names of its parameters in the network.
         modules: Names of the modules that lie wholly inside.
         signed: Whether the feature has numbers below 0; after a ReLU it has none.
-        normed: Whether the last of its layers that learns is a norm.
+        normed: Whether its last layer is a norm, a frozen one, too; other layers without parameters do not count.
     """
 
     name: str

@@ -31,7 +31,7 @@ class Call:
     grid: tuple[int, int] | None = None  # None also for vectors
     stride: float = 0.0
     signed: bool = True
-    normed: bool = True  # whether what learned last, before or here, is a norm
+    normed: bool = True  # whether the last layer before or here is a norm; layers without parameters do not count
     pooled: bool = False  # whether the image was pooled to one pixel before or here
     roots: frozenset[Any] = frozenset()  # the autograd node of the feature when the call returned
     nodes: frozenset[Any] = frozenset()  # the nodes of all outputs
@@ -94,7 +94,7 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
         nonlocal hint, normed
         call = running.pop()
         hint = _grid_in(output) or hint
-        if next(module.parameters(recurse=False), None) is not None:
+        if is_norm(module) or next(module.parameters(recurse=False), None) is not None:
             normed = is_norm(module)
         call.normed = normed
         feature = maps_in(output, len(inputs))

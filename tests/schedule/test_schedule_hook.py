@@ -59,35 +59,65 @@ SLOW = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3))
 
 
 class Clips(Hook):
-    """Records how the gradients of each phase are clipped."""
+    """Records for each phase how gradients are clipped and the norms that the log would have."""
 
     def __init__(self):
-        self.seen = {}
+        self.clips, self.norms = {}, {}
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.seen['+'.join(runner.model.current)] = runner.optim_wrapper.clip_grad_kwargs
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        phase = '+'.join(runner.model.current)
+        self.clips[phase] = runner.optim_wrapper.clip_grad_kwargs
+        self.norms[phase] = 'train/grad_norm' in runner.message_hub.log_scalars
+
+
+@pytest.fixture
+def wide(distil, plain):
+    """A Wide ResNet by one of its kind; its first two stages end without a norm, the third has one."""
+
+    def make(wrapper: dict, model: dict | None = None, **hook):
+        cfg = copy.deepcopy(plain)
+        cfg.model.backbone = dict(type='mmkd.CIFARWideResNet', depth=10, widen_factor=1)
+        networks = dict(student=cfg.model, teacher=dict(config=own_config(cfg), checkpoint=None))
+        runner = distil(hook=hook, model={**networks, **(model or {})}, optim_wrapper=dict(SLOW, **wrapper))
+        clips = Clips()
+        runner.register_hook(clips)
+        runner.train()
+        return clips
+
+    return make
 
 
 @pytest.mark.parametrize(
     ('wrapper', 'expected'),  # without, the second stage diverges at the recipe's rate
-    [({}, [10.0, None, 10.0, None]), (dict(clip_grad=None), [None] * 4), (dict(clip_grad=dict(max_norm=3)), [3] * 4)],
+    [({}, [10, None, 10, None]), (dict(clip_grad=None), [None] * 4), (dict(clip_grad=dict(max_norm=3)), [3] * 4)],
 )
-def test_stages_that_end_without_a_norm_are_clipped(distil, plain, capsys, wrapper, expected):
-    """Those of a Wide ResNet, whose third stage has one; a config that says something of it is followed."""
-    cfg = copy.deepcopy(plain)
-    cfg.model.backbone = dict(type='mmkd.CIFARWideResNet', depth=10, widen_factor=1)
-    model = dict(student=cfg.model, teacher=dict(config=own_config(cfg), checkpoint=None))
-    hook = dict(stages=['block1', 'relu', 'block2', 'head'], fractions=[0.25] * 4)
-    runner = distil(hook=hook, model=model, optim_wrapper=dict(SLOW, **wrapper))
-    clips = Clips()
-    runner.register_hook(clips)
-    runner.train()
-    assert list(clips.seen) == ['block1', 'relu', 'block2', 'head']
-    assert [clip and clip['max_norm'] for clip in clips.seen.values()] == expected
+def test_stages_that_end_without_a_norm_are_clipped(wide, capsys, wrapper, expected):
+    """A config that says something of it is followed; a phase that is not clipped logs no norm of another."""
+    found = wide(wrapper, stages=['block1', 'relu', 'block2', 'head'], fractions=[0.25] * 4)
+    assert list(found.clips) == ['block1', 'relu', 'block2', 'head']
+    assert [clip and clip['max_norm'] for clip in found.clips.values()] == expected
+    assert [*found.norms.values()] == [clip is not None for clip in expected]
     said = capsys.readouterr().out
-    clipped = 'It ends without a norm layer, so its gradients are clipped (optim_wrapper.clip_grad: max_norm=10).'
-    assert said.count(clipped) == expected.count(10.0)
-    assert (f'Stage block1 begins: 2 epochs. {clipped}' in said) == (10.0 in expected)
+    why = 'Gradients are clipped (optim_wrapper.clip_grad: max_norm=10), since {} ends without a norm layer.'
+    for stage in ('block1', 'block2'):
+        assert (f'Stage {stage} begins: 2 epochs. {why.format(stage)}' in said) == (10 in expected)
+    assert said.count('ends without a norm layer') == expected.count(10)
+
+
+def test_stages_that_are_learned_together_are_clipped_together(wide, capsys):
+    together = ['block1', 'block2', 'relu']
+    assert wide({}, stages=[together, 'head'], fractions=[0.5] * 2).clips == {
+        'block1+block2+relu': dict(max_norm=10),
+        'head': None,
+    }
+    assert 'since block1, block2 end without a norm layer.' in capsys.readouterr().out
+
+
+def test_distances_that_are_not_summed_over_channels_are_not_clipped(wide):
+    """Of the losses that users name, FeatureMimicLoss alone grows with the width."""
+    losses = dict(stage_losses=dict(block1=dict(type='mmkd.PKDLoss')))
+    found = wide({}, losses, stages=['block1', 'block2', 'head'], fractions=[0.4, 0.3, 0.3])
+    assert [*found.clips.values()] == [None, dict(max_norm=10), None]
 
 
 def test_the_loss_is_looked_at_after_a_log_and_at_an_end(distil, monkeypatch):

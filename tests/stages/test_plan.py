@@ -73,18 +73,19 @@ def test_a_plan_has_stages_and_every_parameter_in_one_of_them(planned):
 
 
 @pytest.mark.parametrize(
-    ('name', 'normed'),
+    ('name', 'backbone', 'normed'),
     [
-        ('ResNet', [True] * 4),  # the sum of two norms
-        ('MobileNetV2', [True] * 4),
-        ('VGG', [False] * 3),
-        ('VGG_BN', [True] * 3),
-        ('ConvNeXt', [False] * 4),  # a layer's scale
-        ('SwinTransformer', [False, False, False, True]),
+        ('ResNet', {}, [True] * 4),  # the sum of two norms
+        ('ResNet', dict(norm_cfg=dict(type='BN', affine=False)), [True] * 4),
+        ('MobileNetV2', {}, [True] * 4),
+        ('VGG', {}, [False] * 3),
+        ('VGG_BN', {}, [True] * 3),
+        ('ConvNeXt', {}, [False] * 4),  # a layer's scale
+        ('SwinTransformer', {}, [False, False, False, True]),
     ],
 )
-def test_a_stage_knows_whether_a_norm_ends_it(name, normed):
-    network, inputs = make(name)
+def test_a_stage_knows_whether_a_norm_ends_it(name, backbone, normed):
+    network, inputs = make(name, **backbone)
     assert [stage.normed for stage in plan_stages(network, inputs).stages] == normed
 
 

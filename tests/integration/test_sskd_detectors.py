@@ -118,8 +118,10 @@ OPERATORS = [
 @pytest.mark.parametrize('name', OPERATORS, ids=lambda name: name.split('/')[1])
 def test_mixed_precision_in_every_stage(name):
     distiller, batches = prepared(name)
-    for stage in distiller.plan:
-        learn(distiller, [stage.name], trained_with(distiller, stage), batches[:2], amp=True)
+    # mkldnn's bfloat16 convolution of a map of 3x2, the coarsest of DETR here, puts out NaN now and then
+    with torch.backends.mkldnn.flags(enabled='detr' not in name):
+        for stage in distiller.plan:
+            learn(distiller, [stage.name], trained_with(distiller, stage), batches[:2], amp=True)
 
 
 def test_the_teacher_sees_its_own_padding_in_training_and_validation():

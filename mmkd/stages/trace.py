@@ -94,8 +94,8 @@ def dry_run(network: nn.Module, inputs: Tensor) -> tuple[list[Call], list[Call]]
         nonlocal hint, normed
         call = running.pop()
         hint = _grid_in(output) or hint
-        if is_norm(module) or next(module.parameters(recurse=False), None) is not None:
-            normed = is_norm(module)
+        if (norm := is_norm(module)) or next(module.parameters(recurse=False), None) is not None:
+            normed = norm
         call.normed = normed
         feature = maps_in(output, len(inputs))
         if grids := grids_of(feature):

@@ -118,6 +118,25 @@ def test_a_teacher_without_its_network_is_trained_again(small, lab):
     assert scripts.names == ['teacher_s7', 'kd_s0', 'teacher_s7', 'kd_s1']
 
 
+def test_a_teacher_that_is_trained_again_teaches_only_at_its_end(small, lab):
+    """Its line is there from before, and checkpoints of the middle."""
+
+    class Killed(Scripts):
+        def __call__(self, training) -> list[str]:
+            super().__call__(training)
+            raise KeyboardInterrupt
+
+    run = trainer(lab, Scripts())
+    teacher, student = small.trainings(['kd'], [1])
+    run(teacher)
+    teacher.checkpoint.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        trainer(lab, Killed())(teacher)
+    assert run(student) == 'is not run: its teacher teacher_s7 is not finished'
+    run(teacher)
+    assert run(student).startswith('finished')
+
+
 def test_what_goes_wrong_is_recorded_and_the_rest_goes_on(small, lab):
     scripts = Scripts(
         alone="raise SystemExit('error: The loss of stage all is NaN or infinite since iteration 3')",

@@ -145,11 +145,16 @@ class Training:
         yield self
 
     @property
+    def unfinished(self) -> Path:
+        """A file that is there from its begin to its end."""
+        return self.folder / 'unfinished'
+
+    @property
     def checkpoint(self) -> Path | None:
-        """The last one that it has saved here."""
+        """The one that it has saved here at its end."""
         pointer = self.folder / 'last_checkpoint'
         path = Path(pointer.read_text().strip()) if pointer.is_file() else None
-        return path if path and path.is_file() else None
+        return path if path and path.is_file() and not self.unfinished.exists() else None
 
     def options(self) -> dict[str, object]:
         """What it changes in the config."""

@@ -67,6 +67,7 @@ class Trainer:
         if changed := _changed(training):
             return f'{FAILED}: it was begun with another {", ".join(changed)}; remove {training.folder} to begin anew'
         costs = Costs(training.folder)
+        training.unfinished.touch()
         begin = time.time()
         with (training.folder / 'console.log').open('a') as log:
             process = subprocess.Popen(self.command(training), stdout=log, stderr=log, pass_fds=[lock])
@@ -74,6 +75,8 @@ class Trainer:
         costs.add(time.time() - begin, cores)
         told = outcome_of(training.folder, training.arena.metric, training.arena.also)
         state = _state(code, told, training.folder / 'console.log')
+        if state == FINISHED:
+            training.unfinished.unlink()
         options = {key: without_place(str(value)) for key, value in training.options().items()}
         made = dict(config=training.row.config, seed=training.seed, options=options)
         self.results.add(name=training.name, state=state, **told, **costs.total(), **made)

@@ -29,7 +29,7 @@ def lab(monkeypatch, tmp_path):
     for folder in ('benchmark', 'arenas'):
         monkeypatch.syspath_prepend(ROOT / 'tools' / folder)
     monkeypatch.chdir(tmp_path)
-    names = ('arena', 'cifar', 'gains', 'ours', 'outcome', 'page', 'picture', 'results', 'run', 'training')
+    names = ('arena', 'cifar', 'gains', 'glance', 'ours', 'outcome', 'page', 'picture', 'results', 'run', 'training')
     yield type('Lab', (), {name: __import__(name) for name in names})
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
@@ -535,6 +535,10 @@ def test_the_pages_are_what_the_lines_say(lab, tmp_path):
     readme.write_text((ROOT / 'README.md').read_text())
     lab.gains.write_table(gains, readme)
     assert readme.read_text() == (ROOT / 'README.md').read_text()
+    choose = tmp_path / 'choose.md'
+    choose.write_text((ROOT / 'docs' / 'choose.md').read_text())
+    lab.glance.write_glance(ROOT / 'docs' / 'arenas', choose)
+    assert choose.read_text() == (ROOT / 'docs' / 'choose.md').read_text()
     methods = tmp_path / 'methods.md'
     methods.write_text((ROOT / 'docs' / 'methods.md').read_text())
     lab.ours.write_column(ROOT / 'docs' / 'arenas', methods)
@@ -577,6 +581,50 @@ def test_the_picture_and_the_table_have_what_was_trained(lab, tmp_path):
         '| FeatureKD | not run |',
         '| SSKD | 40.0 (39.0 to 41.0) |',
         '| SSKD, no labels | not run |',
+    ]
+
+
+def test_all_arenas_at_a_glance(lab, tmp_path):
+    """Each table against its own student alone; a table whose methods an earlier one has is left out."""
+    lines = [
+        line('teacher', 0, 0.42),
+        *(line('alone24', seed, score) for seed, score in enumerate((0.35, 0.37))),
+        line('alone', 0, 0.39),  # as long as the methods: no other length
+        line('alone72', 0, 0.33),
+        line('kd', 0, 0.355),
+        *(
+            line('sskd', seed, score, teacher_score='coco/bbox_mAP 0.41')
+            for seed, score in enumerate((0.38, 0.4, 0.39))
+        ),
+        line('featurekd', 0, 0.4, state='cut'),
+        line('alone-pre', 0, 0.4),
+        line('alone24-pre', 0, 0.405),
+        line('sskd-pre', 0, 0.41),
+    ]
+    (tmp_path / 'cpu').mkdir()
+    (tmp_path / 'cpu' / 'bccd.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+    scores = dict(teacher=70.0, alone=60.0, mhkd=59.0, nst=66.0, alone50=42.0, kd50=67.0)
+    scores.update({'featurekd-soft50': 66.0, 'sskd50': 62.0, 'less-soft50': 64.0})
+    short = [line(key, 0, score) for key, score in scores.items()]
+    (tmp_path / 'cpu' / 'cifar100_short.jsonl').write_text('\n'.join(map(json.dumps, short)))
+    page = tmp_path / 'choose.md'
+    page.write_text(f'Before.\n\n{lab.glance.BEGIN}\nold\n{lab.glance.END}\n\nBehind.\n')
+    lab.glance.write_glance(tmp_path, page)
+    said = page.read_text().splitlines()
+    assert said[:2] + said[-3:] == ['Before.', '', lab.glance.END, '', 'Behind.']
+    rows = [[cell.strip() for cell in each.split('|')[1:-1]] for each in said[3:-3]]
+    assert rows[0] == ['Arena', "Teacher's lead", 'KD', 'MHKD', 'FeatureKD', 'SSKD', 'Student alone, longer']
+    bccd = '[BCCD](results.md#bccd-a-gfl-on-a-pretrained-mobilenetv2-teaches-a-narrow-gfl)'
+    few = '[CIFAR-100 short](results.md#cifar-100-short-resnet56-teaches-resnet20)'
+    longer = '-3.0 (1), 72 epochs', '+0.5 (1), 24 epochs'
+    assert rows[2:] == [
+        [f'{bccd}: a student from scratch', '5.0', '-0.5 (1)', '', '', '+3.0 (3)', longer[0]],
+        [f'{bccd}: a student that is pretrained too, 12 epochs', '2.0', '', '', '', '+1.0 (1)', longer[1]],
+        [f'{few}: all labels (500 a class)', '10.0', '', '-1.0 (1)', '', '', ''],
+        [
+            f'{few}: 50 labels a class, the other images without',
+            *('28.0', '+25.0 (1)', '', 'soft +24.0 (1)', '+20.0 (1); soft +22.0 (1)', ''),
+        ],
     ]
 
 

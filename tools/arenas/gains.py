@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena import read_arena
-from files import write_whole
+from files import write_between
 from page import spread
 from results import CPU, Results
 from training import FINISHED
@@ -70,9 +70,8 @@ def _gains(arena_name: str, title: str, unit: str, results: Path, name: str, **o
 
 def write_table(gains: Sequence[Gains], page: Path) -> None:
     """Put the table into a page, between the marks."""
-    before, _, rest = page.read_text().partition(BEGIN)
     lines = [f'| | {" | ".join(f"{each.title}, {each.unit}" for each in gains)} |', '|---' * (len(gains) + 1) + '|']
     for key, method in {'teacher': 'Teacher', **METHODS}.items():
         cells = [spread(each.scores[key]) if key in each.scores else 'not run' for each in gains]
         lines.append(f'| {method} | {" | ".join(cells)} |')
-    write_whole(page, '\n'.join([f'{before}{BEGIN}', *lines, f'{END}{rest.partition(END)[2]}']))
+    write_between(page, BEGIN, END, lines)

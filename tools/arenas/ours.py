@@ -6,7 +6,7 @@ from pathlib import Path
 
 from arena import Arena, Table, read_arena
 from files import write_whole
-from page import Printed, spread
+from page import Printed, anchor, spread
 from results import CPU, Results
 
 ARENAS = {'_cifar100': 'cifar100_short', '_coco': 'bccd'}  # by the end of the names of a table's configs
@@ -49,7 +49,7 @@ class Ours:
         """The column's title: where, and what there is to compare with."""
         alone, teacher = (self.printed.scores(key) for key in (self.printed.table.alone, 'teacher'))
         figures = [f'{word} {spread(scores)}' for word, scores in (('alone', alone), ('teacher', teacher)) if scores]
-        page = f'results.md#{re.sub("[^a-z0-9 -]", "", self.arena.title.lower()).replace(" ", "-")}'
+        page = f'results.md#{anchor(self.arena.title)}'
         return '; '.join([f'Ours, [{self.arena.title.partition(":")[0]}]({page})', *figures])
 
     def cell(self, config: str) -> str:

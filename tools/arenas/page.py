@@ -123,12 +123,17 @@ class Printed:
 
     def lead(self) -> list[str]:
         """How far the teacher is ahead of the student alone."""
+        return [lead(self.taught, self.scores(self.table.alone)), '']
+
+    @property
+    def taught(self) -> list[float]:
+        """The figures of the teachers that the students had, where their logs tell; else of the teacher's row."""
         teacher = next(row for row in self.table.rows if row.teacher is None and row.key.endswith('teacher'))
         taught = [result for row in self.table.rows if row.teacher == teacher.key for result in self.of(row.key)]
         recorded = self.scores(teacher.key)
         exact = {f'{figure:.1f}': figure for figure in recorded}
         had = [exact.get(figure, float(figure)) for figure in scores_had(self.arena, taught)]
-        return [lead(recorded, had, self.scores(self.table.alone)), '']
+        return sorted(had or recorded)
 
     def row(self, row: Row) -> list[str]:
         """A line of the table."""
@@ -160,6 +165,11 @@ class Printed:
         place = f'{result["device"]}, {result["versions"]}', result['commit']
         self.where.setdefault(place, []).append(result['date'])
         return _letters()[list(self.where).index(place)]
+
+
+def anchor(title: str) -> str:
+    """What a link to a heading ends with."""
+    return re.sub('[^a-z0-9 -]', '', title.lower()).replace(' ', '-')
 
 
 def spread(values: Sequence[float]) -> str:

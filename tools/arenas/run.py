@@ -21,6 +21,7 @@ except ImportError as error:
 
 from arena import ROOT, Arena, Training, arenas, read_arena
 from gains import gains_of, write_table
+from glance import write_glance
 from gpu_sharing import shared_gpu
 from ours import write_column
 from page import results_of, write_pages
@@ -102,6 +103,7 @@ def main() -> None:
         write_pages(RESULTS, ROOT / 'docs')
         write_picture(gains_of(RESULTS), ROOT / 'docs' / 'pictures' / 'gains.svg')
         write_table(gains_of(RESULTS), ROOT / 'README.md')
+        write_glance(RESULTS, ROOT / 'docs' / 'choose.md')
         write_column(RESULTS, ROOT / 'docs' / 'methods.md')
         print(overview())
     if failed:

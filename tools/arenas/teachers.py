@@ -11,22 +11,20 @@ from training import FINISHED
 Students = Sequence[tuple[Row, Sequence[dict]]]  # rows, and the results of each by seed
 
 
-def lead(recorded: Sequence[float], had: Sequence[float], alone: Sequence[float]) -> str:
+def lead(taught: Sequence[float], alone: Sequence[float]) -> str:
     """A sentence on how far the teacher is ahead of the student alone; what is missing, where it is not known.
 
     Args:
-        recorded: The figure of the teacher's row.
-        had: The figures of the teachers that the students had, where their logs tell.
+        taught: The figures of the teachers that the students had, the lowest first.
         alone: Of the student alone, by seed.
     """
-    if not alone or not (recorded or had):
+    if not alone or not taught:
         missing = 'student alone' if not alone else 'teacher'
         return f"The teacher's lead is not known here: the {missing} was not run."
-    taught = sorted(had or recorded)
     ahead, error = [each - mean(alone) for each in taught], standard_error(alone)
-    text = f'The teacher has {_range(taught)}, the student alone {mean(alone):.1f}'
+    text = f'The teacher has {from_to(taught)}, the student alone {mean(alone):.1f}'
     if ahead[0] > 0:
-        text += f': a lead of {_range(ahead)} points' + (f' (± {error:.1f})' if error is not None else '')
+        text += f': a lead of {from_to(ahead)} points' + (f' (± {error:.1f})' if error is not None else '')
     if ahead[0] < max(1.0, 2 * (error or 0)):
         hardly = 'hardly' if ahead[0] > 0 else 'not'
         return text + f'. **The teacher is {hardly} ahead, so these rows show little of distillation.**'
@@ -71,6 +69,7 @@ def standard_error(values: Sequence[float]) -> float | None:
     return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def _range(values: Sequence[float]) -> str:
+def from_to(values: Sequence[float]) -> str:
+    """The first and the last of them, or what both are."""
     lowest, highest = f'{values[0]:.1f}', f'{values[-1]:.1f}'
     return lowest if lowest == highest else f'{lowest} to {highest}'

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,3 +23,9 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f'.{path.name}.{os.getpid()}')
     part.write_text(text)
     os.replace(part, path)
+
+
+def write_between(path: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Put lines into a file in place of those between two marks."""
+    before, _, rest = path.read_text().partition(begin)
+    write_whole(path, '\n'.join([f'{before}{begin}', *lines, f'{end}{rest.partition(end)[2]}']))

@@ -27,7 +27,7 @@ LONGER = replace(
 )
 COMPARED = rows(f'sskd/sskd_iresnet34-w16_{STUDENT}', METHODS, LEARNS)
 _ARENA = arena(
-    title="Verification: CIFAR-100's classes as people",
+    title="CIFAR-100's classes as people: verification",
     text=f"""80 classes to learn from, and the 2,000 test images of 20 other classes to verify, 32x32 pixels: 3,000
 pairs of one class and 3,000 of two, in ten folds of classes of their own. ArcFace's head without a margin (with one
 neither network learned); the embeddings of an image and its mirror image are summed. The teacher, iResNet-34, 16

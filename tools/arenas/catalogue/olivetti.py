@@ -24,7 +24,7 @@ FEW = rows(
 )
 
 ARENA = arena(
-    title='Verification: the Olivetti faces',
+    title='Olivetti faces: verification',
     text="""The Olivetti faces (credit: AT&T Laboratories Cambridge): 300 grey photos of 30 people to learn from, 100 of
 10 others to verify, 64x64 pixels: 450 pairs of one person and 450 of two, in ten folds of which each is a person.
 iResNet-18, 8 channels wide, teaches iResNet-18, 4 channels wide, by ArcFace; the embeddings of an image and its mirror

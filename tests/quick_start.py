@@ -6,6 +6,8 @@ from functools import cache
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import torch
+
 remembered = cache(cache)  # a function's results are kept from one use of quick_start to the next
 
 
@@ -24,6 +26,37 @@ def quick_start() -> Iterator[None]:
         patch('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)),
         patch('mmengine.dataset.base_dataset.gc', SimpleNamespace(collect=lambda: 0)),
         patch.object(runner, 'collect_env', remembered(runner.collect_env)),
-        patch.object(utils, '_get_cfg_metainfo', remembered(utils._get_cfg_metainfo)),
+        patch.object(utils, 'load', remembered(utils.load)),
+    ):
+        yield
+
+
+@contextmanager
+def quick_weights() -> Iterator[None]:
+    """Draw few random numbers, and repeat them: the weights of large networks take most of the time to build them.
+
+    Where in the drawn numbers a tensor begins is random, so that layers differ.
+    """
+    many = 1 << 16
+    drawn = dict(uniform=torch.rand(2 * many), normal=torch.randn(2 * many))
+
+    def repeated(kind: str, tensor: torch.Tensor, scale: float, shift: float) -> torch.Tensor:
+        start = int(torch.randint(many, ()))
+        numbers = drawn[kind][start : start + many].to(tensor) * scale + shift
+        flat = tensor.view(-1)
+        whole = flat.numel() // many * many
+        flat[:whole].view(-1, many).copy_(numbers)
+        flat[whole:].copy_(numbers[: flat.numel() - whole])
+        return tensor
+
+    def uniform_(self, begin=0.0, end=1.0, **_):
+        return repeated('uniform', self, end - begin, begin)
+
+    def normal_(self, mean=0.0, std=1.0, **_):
+        return repeated('normal', self, std, mean)
+
+    with (
+        patch.object(torch.Tensor, 'uniform_', uniform_),
+        patch.object(torch.Tensor, 'normal_', normal_),
     ):
         yield

@@ -1,6 +1,7 @@
 """Config files: found by local path or ``package::path``, and read with one-sentence errors."""
 
 import ast
+from functools import cache
 from importlib.util import find_spec
 from os.path import isdir, isfile  # Path raises for names that are too long
 from pathlib import Path
@@ -9,6 +10,7 @@ from unittest.mock import patch
 
 import yaml
 from mmengine.config import Config
+from mmengine.config import utils as config_utils
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio.handlers import yaml_handler
 from yaml.constructor import ConstructorError
@@ -18,15 +20,14 @@ from mmkd.utils.config_mistakes import FILE_TYPES, INHERITS_FROM_ITSELF, NO_PATH
 
 
 class _DataLoader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML that holds data, and the tuples that mmengine writes.
-
-    Compiled where PyYAML is: for each ``package::path`` of a toolbox, mmengine reads all of that toolbox's metafiles.
-    """
+    """Reads YAML that holds data, and the tuples that mmengine writes; compiled where PyYAML is."""
 
 
 _DataLoader.add_constructor(
     'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
 )
+
+_load_metafile = cache(config_utils.load)  # for each package::path, mmengine reads all metafiles of the toolbox
 
 
 def load_config(path: str) -> Config:
@@ -34,7 +35,10 @@ def load_config(path: str) -> Config:
     file = find_config(path)
     _check_bases(file)
     try:
-        with patch.object(yaml_handler, 'Loader', _DataLoader):  # mmengine's own loader would run code in a YAML file
+        with (
+            patch.object(yaml_handler, 'Loader', _DataLoader),  # mmengine's own would run code in a YAML file
+            patch.object(config_utils, 'load', _load_metafile),
+        ):
             cfg = Config.fromfile(file)
         for key in set(cfg.keys()) - getattr(cfg, '_imported_names', set()):
             _import_named(cfg[key])

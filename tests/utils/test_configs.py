@@ -2,10 +2,11 @@ import shutil
 import subprocess
 import sys
 
+import mmengine
 import pytest
-from mmengine.config import utils
 
 from mmkd.errors import UserError
+from mmkd.utils import configs
 from mmkd.utils.configs import find_config, load_config
 from tests.conftest import ROOT
 
@@ -189,14 +190,17 @@ model: !!python/object/apply:os.mkdir ['{tmp_path}/made']
     assert not (tmp_path / 'made').exists()
 
 
-def test_metafiles_are_read_by_compiled_code(write, monkeypatch):
+def test_metafiles_are_read_once_and_by_compiled_code(write, monkeypatch):
     """For a path in a toolbox, mmengine reads all of its metafiles: half a second in Python, for each path."""
     pytest.importorskip('yaml._yaml')
     pytest.importorskip('mmpretrain')
-    utils._get_cfg_metainfo.cache_clear()  # of tests/conftest.py
+    configs._load_metafile.cache_clear()
+    monkeypatch.setattr('mmengine.config.utils.load', mmengine.fileio.load)  # tests/conftest.py remembers, too
     monkeypatch.delattr('yaml.scanner.Scanner.fetch_more_tokens')
-    cfg = load_config(write("_base_ = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'"))
-    assert cfg.model.backbone.depth == 18
+    for depth in (18, 50):
+        cfg = load_config(write(f"_base_ = 'mmpretrain::resnet/resnet{depth}_8xb32_in1k.py'"))
+        assert cfg.model.backbone.depth == depth
+        monkeypatch.setattr('mmengine.fileio.handlers.YamlHandler.load_from_fileobj', None)
 
 
 @pytest.mark.parametrize('name', ['dumped.yaml', 'dumped.yml', 'dumped.json'])

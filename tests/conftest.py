@@ -10,7 +10,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # before torch: with several workers, e
 import pytest
 
 import mmkd  # noqa: F401  (the stand-in must be offered before mmdet is imported)
-from tests.quick_start import quick_start
+from tests.quick_start import quick_start, quick_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,6 +19,13 @@ ROOT = Path(__file__).resolve().parent.parent
 def sooner():
     """Begin small trainings sooner."""
     with quick_start():
+        yield
+
+
+@pytest.fixture(scope='module')
+def sooner_built():
+    """Build large networks sooner, whose weights mean nothing."""
+    with quick_weights():
         yield
 
 

@@ -11,7 +11,6 @@ from mmkd.cli.class_checks import check_own_parts
 from mmkd.utils.configs import find_config, load_config
 from tests.conftest import ROOT
 from tests.planned import build, plan
-from tests.quick_start import quick_weights
 
 FOLDER = ROOT / 'configs'
 LEAVES = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
@@ -41,11 +40,7 @@ def test_there_are_configs():
     assert len(LEAVES) >= 2
 
 
-@pytest.fixture(scope='module', autouse=True)
-def sooner_built():
-    with quick_weights():
-        yield
-
+pytestmark = pytest.mark.usefixtures('sooner_built')
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_parses_and_builds(path):

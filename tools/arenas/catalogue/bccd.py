@@ -100,6 +100,12 @@ LEVERS = [
         {f'{STAGES}.lengths': '[114,114,141,167,130,666]'},
     ),
     Row(
+        'quarter',
+        'SSKD, a quarter for the stages: 2 + 2 + 2 + 2 + 1 epochs, everything for 27',
+        SSKD,
+        {f'{STAGES}.lengths': '[2,2,2,2,1,27]'},
+    ),
+    Row(
         'no-neck',
         'SSKD, the pyramid is no stage: 4 + 5 + 4 + 5 epochs, everything for 18',
         SSKD,

@@ -88,6 +88,12 @@ LEVERS = [
         {**METHODS['featurekd-soft'][1], f'{STAGES}.stages': FINETUNED},
         (0,),
     ),
+    Row(
+        'quarter',
+        'SSKD, a quarter for the stages: 2 + 2 + 1 epochs, everything for 15',
+        SSKD,
+        {f'{STAGES}.lengths': '[2,2,1,15]'},
+    ),
     *rows(SSKD, ['featurekd-soft'], seeds=(0,)),
     *rows(SSKD, ['bfloat16']),
     Row('featurekd1', 'FeatureKD, weight 1', SSKD, {**METHODS['featurekd'][1], 'model.weight': 1.0}),

@@ -3,7 +3,7 @@
 from functools import partial
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
-from methods import FEW_LABELS, NARROW, rows
+from methods import FEW_LABELS, NARROW, STAGES, rows
 from needed_data import require
 
 TEACHER = Row(
@@ -18,6 +18,12 @@ ALONE = Row('alone', 'Student alone', 'baselines/resnet18-w16_cifar10-64px', tea
 LONGER = Row('alone30', 'Student alone, 30 epochs', ALONE.config, {'train_cfg.max_epochs': 30}, (0,), None)
 SSKD = 'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px'
 METHODS = rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)
+QUARTER = Row(
+    'quarter',
+    'SSKD, a quarter for the stages: 1 + 1 + 1 + 1 epochs, everything for 11',
+    SSKD,
+    {f'{STAGES}.lengths': '[1,1,1,1,11]'},
+)
 LABELS = 50  # a class, of 1,000
 
 
@@ -77,5 +83,6 @@ end. The machine of the rows of commit 69f65be was slower, so their core-seconds
         Table('All labels (1,000 a class)', [TEACHER, ALONE, LONGER, *METHODS]),
         four_times_as_long(),
         few_labels(),
+        Table('All labels (1,000 a class)', [TEACHER, ALONE, *METHODS, QUARTER], page='levers'),
     ],
 )

@@ -18,10 +18,11 @@ def tables(pair: str) -> list[Table]:
         f'{pair}_teacher', 'Teacher, all labels, 40 epochs', f'baselines/{taught}_cifar100', length(40), (0,), None
     )
     alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', teacher=None)
+    longer = Row(f'{pair}_alone36', 'Student alone, 36 epochs', alone.config, length(36), (0,), None)
     methods = rows(f'kd/kd_{pair}_cifar100', METHODS, None, NARROW, f'{pair}_{{}}', teacher=teacher.key)
     heading = f'{taught} teaches {learning}'
     return [
-        Table(heading, [teacher, alone, *methods], alone.key),
+        Table(heading, [teacher, alone, longer, *methods], alone.key),
         few_labels_table(
             pair,
             teacher,

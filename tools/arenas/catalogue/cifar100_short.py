@@ -196,9 +196,9 @@ ARENA = Arena(
     title='CIFAR-100 short: resnet56 teaches resnet20',
     text="""The first 20 classes of CIFAR-100 (10,000 training and 2,000 test images), each square of 2x2 pixels
 averaged to one (16x16 pixels). 20 epochs for every student, whatever the method, and 40 for the teacher. **That is
-too short for the student alone to converge: with 60 epochs it passes this teacher** (the table of 40 epochs). So the tables
-of 20 epochs compare methods and say how fast a student starts, not what it gains in the end. Random crop with a
-padding of 2, and flip. MHKD's heads are 32 channels wide. The rest is as in the usual protocol (the arena
+too short for the student alone to converge: with 60 epochs it passes this teacher** (the table of 40 epochs).
+So the tables of 20 epochs compare methods and say how fast a student starts, not what it gains in the end. Random
+crop with a padding of 2, and flip. MHKD's heads are 32 channels wide. The rest is as in the usual protocol (the arena
 `cifar100_common`), with the rate cut at the same parts of the run. Top-1 in per cent at the end. In the
 table of every method a term beside the labels has its public weight ([all methods](methods.md)), which nobody has
 fitted to these images or to so short a run. It says how the methods compare on a small task, not what

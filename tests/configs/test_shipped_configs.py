@@ -42,6 +42,7 @@ def test_there_are_configs():
 
 pytestmark = pytest.mark.usefixtures('sooner_built')
 
+
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_parses_and_builds(path):
     cfg = load_config(str(path))

@@ -15,6 +15,7 @@ from tests.planned import build, plan
 FOLDER = ROOT / 'configs'
 LEAVES = sorted(path for path in FOLDER.rglob('*.py') if '_base_' not in path.parts)
 METHOD_LINES = 15
+pytestmark = pytest.mark.usefixtures('sooner_built')
 NOT_A_METHOD = {'baselines'}  # configs of plain trainings, which define a model of their own
 
 
@@ -38,9 +39,6 @@ def method_lines(path: Path) -> int:
 
 def test_there_are_configs():
     assert len(LEAVES) >= 2
-
-
-pytestmark = pytest.mark.usefixtures('sooner_built')
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)

@@ -7,20 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.tool_modules import tool_modules
 
 DEVICE = ROOT / 'tools' / 'device'
 
 
 @pytest.fixture
-def device(monkeypatch):
+def device():
     """The modules of tools/device."""
-    before = set(sys.modules)
-    for folder in (ROOT / 'tools' / 'benchmark', ROOT / 'tools' / 'benchmark' / 'speed', DEVICE):
-        monkeypatch.syspath_prepend(folder)
-    yield __import__
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
-            del sys.modules[name]
+    with tool_modules('benchmark', 'benchmark/speed', 'device'):
+        yield __import__
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from mmkd_command.main import main as mmkd
 from tests.conftest import ROOT
 from tests.docs.commands import COMMANDS, Command, commands_of
 from tests.docs.snippets import blocks_of
+from tests.tool_modules import tool_modules
 
 RUN = {  # here, for they are quick
     'mmkd methods': 'FeatureKD',
@@ -84,7 +85,7 @@ def parse(monkeypatch) -> Callable[[list[str]], Namespace]:
     def run(words: list[str]) -> Namespace:
         monkeypatch.setattr('argparse.ArgumentParser.parse_args', stop)
         monkeypatch.setattr('sys.argv', list(map(str, words)))
-        with pytest.raises(Parsed) as parsed:
+        with pytest.raises(Parsed) as parsed, tool_modules():
             mmkd() if words[0] == 'mmkd' else runpy.run_path(str(ROOT / words[0]), run_name='__main__')
         return parsed.value.args[0]
 

@@ -17,6 +17,7 @@ import pytest
 from mmkd.errors import UserError
 from tests.conftest import ROOT
 from tests.docs.commands import COMMANDS
+from tests.tool_modules import tool_modules
 
 GOOD = "sum(range(10**7)); print('Stage layer1 ends: well')"
 WHERE = dict(device='CPU, 2 cores', versions='torch 1', commit='abc', date='2026-01-02')
@@ -25,15 +26,10 @@ WHERE = dict(device='CPU, 2 cores', versions='torch 1', commit='abc', date='2026
 @pytest.fixture
 def lab(monkeypatch, tmp_path):
     """The tool's modules, in an empty folder."""
-    before = set(sys.modules)
-    for folder in ('benchmark', 'arenas'):
-        monkeypatch.syspath_prepend(ROOT / 'tools' / folder)
     monkeypatch.chdir(tmp_path)
     names = ('arena', 'cifar', 'gains', 'glance', 'ours', 'outcome', 'page', 'picture', 'results', 'run', 'training')
-    yield type('Lab', (), {name: __import__(name) for name in names})
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], '__file__', '')).startswith(str(ROOT / 'tools')):
-            del sys.modules[name]
+    with tool_modules('benchmark', 'arenas'):
+        yield type('Lab', (), {name: __import__(name) for name in names})
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tool_modules import tool_modules
+
 TOOLS = Path(__file__).parents[2] / 'tools' / 'benchmark'
 SWIN = """
 _base_ = 'mmpretrain::swin_transformer/swin-tiny_16xb64_in1k.py'
@@ -32,15 +34,8 @@ model = dict(
 @pytest.fixture(scope='module')
 def speed():
     """The modules of tools/benchmark/speed."""
-    folders = [str(TOOLS / 'speed'), str(TOOLS)]
-    before = set(sys.modules)
-    sys.path[:0] = folders
-    yield importlib.import_module
-    for folder in folders:
-        sys.path.remove(folder)
-    for name in set(sys.modules) - before:  # the arenas have a module of one of these names
-        if str(getattr(sys.modules[name], '__file__', '')).startswith(str(TOOLS)):
-            del sys.modules[name]
+    with tool_modules('benchmark', 'benchmark/speed'):
+        yield importlib.import_module
 
 
 def swin(folder: Path) -> str:

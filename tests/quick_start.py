@@ -33,7 +33,7 @@ def quick_start() -> Iterator[None]:
 
 @contextmanager
 def quick_weights() -> Iterator[None]:
-    """Draw few random numbers, and repeat them: the weights of large networks take most of the time to build them.
+    """Draw few random numbers, and repeat them: a fifth of the config tests' time went into random weights.
 
     Where in the drawn numbers a tensor begins is random, so that layers differ.
     """

@@ -101,8 +101,9 @@ def main() -> None:
             keep_teachers(arena, trainings, args.out)
     if not args.out:
         write_pages(RESULTS, ROOT / 'docs')
-        write_picture(gains_of(RESULTS), ROOT / 'docs' / 'pictures' / 'gains.svg')
-        write_table(gains_of(RESULTS), ROOT / 'README.md')
+        gains = gains_of(RESULTS)
+        write_picture(gains, ROOT / 'docs' / 'pictures' / 'gains.svg')
+        write_table(gains, ROOT / 'README.md')
         write_glance(RESULTS, ROOT / 'docs' / 'choose.md')
         write_column(RESULTS, ROOT / 'docs' / 'methods.md')
         print(overview())

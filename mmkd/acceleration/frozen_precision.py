@@ -40,7 +40,7 @@ class LowPrecision:
         if dtype not in tuple(DTYPES):
             raise UserError(f"model.frozen_dtype: it must be None, 'bfloat16' or 'float16', not {dtype!r}.")
         if get_device() == 'cpu':
-            _warn_if_slow(dtype)
+            warn_if_slow(dtype, 'model.frozen_dtype')
         self.dtype = DTYPES[dtype]
         self.wanted = wanted
         self.copies: dict[nn.Module, dict] = {}  # copies of weights, by layer
@@ -100,12 +100,17 @@ class LowPrecision:
         return value.float() if isinstance(value, Tensor) and value.dtype == self.dtype else value
 
 
-def _warn_if_slow(dtype: str) -> None:
-    """Log if the processor has no instructions for a dtype; older versions of torch cannot tell."""
+def warn_if_slow(dtype: str, key: str) -> None:
+    """Log if the processor has no instructions for a dtype; older versions of torch cannot tell.
+
+    Args:
+        dtype: Of DTYPES.
+        key: Of the config, which asks for it.
+    """
     capabilities: Mapping[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
     if capabilities and not any(capabilities.get(name) for name in INSTRUCTIONS[dtype]):
         print_log(
-            f'model.frozen_dtype: this processor has no instructions for {dtype}; on such ones iterations took '
+            f'{key}: this processor has no instructions for {dtype}; on such ones iterations took '
             '1.5 to 3 times as long with it as without. Leave it out.',
             logger='current',
             level=logging.WARNING,

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmkd.acceleration.frozen_precision import warn_if_slow
 from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.data_checks import check_data
@@ -70,14 +71,22 @@ def check_toolboxes(cfg: Config) -> None:
 def check_amp(cfg: Config) -> None:
     """Check that the device supports mixed precision."""
     kind = cfg.optim_wrapper.get('type', '')
-    if str(getattr(kind, '__name__', kind)).rpartition('.')[-1] != 'AmpOptimWrapper':  # a class in lazy configs
+    name, device = str(getattr(kind, '__name__', kind)).rpartition('.')[-1], get_device()  # a class in lazy configs
+    if name == 'CPUAmpOptimWrapper':
+        if device != 'cpu':
+            raise UserError(
+                "optim_wrapper.type: mmkd.CPUAmpOptimWrapper is for CPUs; with a GPU take type='AmpOptimWrapper', "
+                "dtype='bfloat16'."
+            )
+        warn_if_slow('bfloat16', 'optim_wrapper.type')
+    if name != 'AmpOptimWrapper':
         return
-    if get_device() == 'cpu':
+    if device == 'cpu':
         raise UserError(
-            'optim_wrapper.type: mixed precision (--amp) needs a GPU, and torch sees none; train without it, '
-            'or check the driver with: python -c "import torch; print(torch.cuda.is_available())"'
+            'optim_wrapper.type: mixed precision in float16 (--amp) needs a GPU, and torch sees none; use '
+            '--amp-dtype bfloat16, or check the driver with: python -c "import torch; print(torch.cuda.is_available())"'
         )
-    if get_device() == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
+    if device == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
         raise UserError('optim_wrapper.dtype: this GPU does not support bfloat16; use --amp-dtype float16.')
 
 

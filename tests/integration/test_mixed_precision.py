@@ -1,4 +1,4 @@
-"""mmengine's AmpOptimWrapper with autocast and gradient scaler on the CPU, where bfloat16 is the only type."""
+"""Mixed precision on the CPU: mmengine's AmpOptimWrapper, with a gradient scaler there, and mmkd's own without."""
 
 from functools import partial
 from itertools import pairwise
@@ -12,6 +12,7 @@ from mmkd.errors import UserError
 from tests.distil import HEADS, distil, plain, teacher  # noqa: F401  (fixtures)
 
 AMP = dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9), dtype='bfloat16')
+OWN = dict(type='mmkd.CPUAmpOptimWrapper', optimizer=AMP['optimizer'])
 SCALED = {**AMP, 'loss_scale': dict(init_scale=1024.0, growth_interval=3)}
 SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler': None}
 STAGES = dict(stages=['layer1', 'head'], score_teacher=False)
@@ -21,6 +22,11 @@ STAGES = dict(stages=['layer1', 'head'], score_teacher=False)
 def on_the_cpu(monkeypatch):
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, device='cpu'))
+
+
+def scale_of(runner) -> dict | None:
+    scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+    return scaler and scaler.state_dict()
 
 
 class Watch(Hook):
@@ -33,7 +39,7 @@ class Watch(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
-        self.scaler = runner.optim_wrapper.loss_scaler.state_dict()
+        self.scaler = scale_of(runner)
         self.reached = set()
         self.handles = [
             p.register_post_accumulate_grad_hook(lambda _, name=name: self.reached.add(name))
@@ -54,7 +60,7 @@ class Watch(Hook):
                 changed=changed,
                 reached=self.reached,
                 before=self.scaler,
-                after=runner.optim_wrapper.loss_scaler.state_dict(),
+                after=scale_of(runner),
             )
         )
 
@@ -66,6 +72,7 @@ def watched(runner) -> list[dict]:
     return watch.iterations
 
 
+@pytest.mark.parametrize('wrapper', [AMP, OWN], ids=['mmengine', 'own'])
 @pytest.mark.parametrize(
     ('model', 'hook'),
     [
@@ -75,8 +82,8 @@ def watched(runner) -> list[dict]:
         (dict(type='mmkd.KD'), dict(score_teacher=False)),
     ],
 )
-def test_both_networks_in_half_the_bits_and_the_losses_in_all(distil, model, hook):  # noqa: F811
-    runner = distil(model=model, hook=hook, optim_wrapper=AMP, **SHORT)
+def test_both_networks_in_half_the_bits_and_the_losses_in_all(distil, model, hook, wrapper):  # noqa: F811
+    runner = distil(model=model, hook=hook, optim_wrapper=wrapper, **SHORT)
     seen = {'student': set(), 'teacher': set()}
     networks = dict(student=runner.model.student, teacher=runner.model.teacher.network)
     for name, network in networks.items():

@@ -29,8 +29,8 @@ SHORT = (
     ('args', 'message'),
     [
         (('nowhere.py',), 'error: config nowhere.py does not exist in the current folder, '),
-        ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
-        ((CONFIG, '--amp-dtype', 'bfloat16'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
+        ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision in float16 (--amp) needs a GPU'),
+        ((CONFIG, '--amp-dtype', 'float16'), 'error: optim_wrapper.type: mixed precision in float16 (--amp) needs a'),
         (
             (CONFIG, '--resume', 'nowhere.pth'),
             'error: --resume: checkpoint nowhere.pth does not exist in the current folder, ',

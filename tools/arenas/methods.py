@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from arena import ROOT, Row
 
 STAGES = 'default_hooks.stages'
+BFLOAT16: dict[str, object] = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'}
 METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it changes in a config
     'kd': ('KD', {'model.type': 'mmkd.KD'}),
     'mhkd': ('MHKD', {'model.type': 'mmkd.MHKD'}),

@@ -1,8 +1,10 @@
 """Few labels on handwritten digits: the demo's trainings, every method, SSKD's levers and its two controls."""
 
+from dataclasses import replace
+
 import open_points
 from arena import Arena, Row, Table
-from methods import NARROW, STAGES, rows
+from methods import BFLOAT16, NARROW, STAGES, rows
 from open_points import PAIR
 
 KD = f'kd/kd_{PAIR}-5-labels'
@@ -102,7 +104,12 @@ def levers() -> Table:
             (0,),
         ),
     ]
-    return Table('5 labels a class', [*five, *few], 'alone5', 'levers')
+    low = [
+        replace(row, key=f'{row.key}-bfloat16', title=f'{row.title}, in bfloat16', options={**row.options, **BFLOAT16})
+        for row in five
+        if row.key in ('alone5', 'kd5', 'sskd5')
+    ]
+    return Table('5 labels a class', [*five, *few, *low], 'alone5', 'levers')
 
 
 def short() -> Table:

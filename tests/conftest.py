@@ -1,4 +1,3 @@
-import gc
 import os
 import runpy
 import signal
@@ -14,8 +13,6 @@ import mmkd  # noqa: F401  (the stand-in must be offered before mmdet is importe
 from tests.quick_start import quick_start, quick_weights
 
 ROOT = Path(__file__).resolve().parent.parent
-
-gc.set_threshold(50_000, 10, 10)  # with Python's own thresholds an eighth of the time goes into looking for garbage
 
 
 def pytest_collection_modifyitems(items):

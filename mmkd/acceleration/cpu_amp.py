@@ -9,6 +9,9 @@ from torch import nn
 
 from mmkd.registry import OPTIM_WRAPPERS
 
+INSTRUCTIONS = 'amx_bf16', 'avx10_2', 'bf16', 'sve_bf16'
+"""With any of them it should pay (measured: AMX); with AVX-512's alone a training is slower."""
+
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):

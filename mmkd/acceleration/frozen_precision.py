@@ -40,7 +40,7 @@ class LowPrecision:
         if dtype not in tuple(DTYPES):
             raise UserError(f"model.frozen_dtype: it must be None, 'bfloat16' or 'float16', not {dtype!r}.")
         if get_device() == 'cpu':
-            warn_if_slow(dtype, 'model.frozen_dtype')
+            warn_without(INSTRUCTIONS[dtype], dtype, 'model.frozen_dtype', '1.5 to 3')
         self.dtype = DTYPES[dtype]
         self.wanted = wanted
         self.copies: dict[nn.Module, dict] = {}  # copies of weights, by layer
@@ -100,18 +100,20 @@ class LowPrecision:
         return value.float() if isinstance(value, Tensor) and value.dtype == self.dtype else value
 
 
-def warn_if_slow(dtype: str, key: str) -> None:
-    """Log if the processor has no instructions for a dtype; older versions of torch cannot tell.
+def warn_without(instructions: Iterable[str], dtype: str, key: str, cost: str) -> None:
+    """Log if the processor has none of these instructions; older versions of torch cannot tell.
 
     Args:
-        dtype: Of DTYPES.
+        instructions: As ``torch.cpu.get_capabilities`` calls them.
+        dtype: The one that they are for.
         key: Of the config, which asks for it.
+        cost: How many times as long an iteration takes without them.
     """
     capabilities: Mapping[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
-    if capabilities and not any(capabilities.get(name) for name in INSTRUCTIONS[dtype]):
+    if capabilities and not any(capabilities.get(name) for name in instructions):
         print_log(
-            f'{key}: this processor has no instructions for {dtype}; on such ones iterations took '
-            '1.5 to 3 times as long with it as without. Leave it out.',
+            f'{key}: this processor has no fit instructions for {dtype} ({", ".join(instructions)}); on such ones '
+            f'iterations took {cost} times as long with it as without. Leave it out.',
             logger='current',
             level=logging.WARNING,
         )

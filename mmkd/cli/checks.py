@@ -10,7 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmkd.acceleration.frozen_precision import warn_if_slow
+from mmkd.acceleration.cpu_amp import INSTRUCTIONS
+from mmkd.acceleration.frozen_precision import warn_without
 from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.data_checks import check_data
@@ -78,7 +79,7 @@ def check_amp(cfg: Config) -> None:
                 "optim_wrapper.type: mmkd.CPUAmpOptimWrapper is for CPUs; with a GPU take type='AmpOptimWrapper', "
                 "dtype='bfloat16'."
             )
-        warn_if_slow('bfloat16', 'optim_wrapper.type')
+        warn_without(INSTRUCTIONS, 'bfloat16', 'optim_wrapper.type', '1.1 to 3')
     if name != 'AmpOptimWrapper':
         return
     if device == 'cpu':

@@ -276,7 +276,7 @@ def test_a_processor_without_instructions_for_it_is_told_once(dtype, device, fou
     for key in ('model.student', 'model.teacher'):
         speed_ups.apply(key, copy.deepcopy(chain), images[:1], ())
     assert len(said) == warns
-    assert all(f'model.frozen_dtype: this processor has no instructions for {dtype}' in text for text in said)
+    assert all(f'model.frozen_dtype: this processor has no fit instructions for {dtype} (' in text for text in said)
 
 
 def test_off_is_off(chain, images):

@@ -80,15 +80,15 @@ def test_no_amp_needs_no_gpu(monkeypatch, wrapper):
 def test_a_cpus_wrapper_is_for_cpus(monkeypatch, kind):
     said = []
     monkeypatch.setattr('mmkd.acceleration.frozen_precision.print_log', lambda text, **_: said.append(text))
-    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx512_bf16=True), raising=False)
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(amx_bf16=True), raising=False)
     monkeypatch.setattr(checks, 'get_device', lambda: 'cpu')
     cfg = Config(dict(optim_wrapper=dict(type=kind)))
     checks.check_amp(cfg)
     assert said == []
-    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx512_bf16=False))
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx512_bf16=True, amx_bf16=False))
     checks.check_amp(cfg)
     (text,) = said
-    assert text.startswith('optim_wrapper.type: this processor has no instructions for bfloat16')
+    assert text.startswith('optim_wrapper.type: this processor has no fit instructions for bfloat16 (amx_bf16, ')
     monkeypatch.setattr(checks, 'get_device', lambda: 'cuda')
     with pytest.raises(
         UserError, match=r"^optim_wrapper\.type: mmkd\.CPUAmpOptimWrapper is for CPUs; .*'AmpOptimWrapper'"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from arena import Row, Table
-from methods import FEW_LABELS, rows
+from methods import BEST_WITH_FEW_LABELS, rows
 from needed_data import require
 
 DATA = Path('data/cifar100.npz')
@@ -80,8 +80,9 @@ def few_labels_table(
     heading: str = FEW,
     longer: Mapping[str, object] | None = None,
     changes: Mapping[str, Mapping[str, object]] | None = None,
+    keys: Iterable[str] = BEST_WITH_FEW_LABELS,
 ) -> Table:
-    """The methods with 50 labels a class, and the student alone, which has no use for the other images.
+    """Methods with 50 labels a class, and the student alone, which has no use for the other images.
 
     Args:
         pair: The teacher's name and the student's, as in the configs'.
@@ -91,12 +92,13 @@ def few_labels_table(
         heading: Of the table.
         longer: The length, where it is not the configs'.
         changes: As of :func:`methods.rows`.
+        keys: Of the methods.
     """
     longer = longer or {}
     learning = pair.split('_')[1]
     alone = Row(name.format('alone'), 'Student alone', f'baselines/{learning}_cifar100-50-labels', longer, teacher=None)
     options = {**longer, **images}
-    methods = rows(f'kd/kd_{pair}_cifar100-50-labels', FEW_LABELS, options, changes, name, teacher=teacher.key)
+    methods = rows(f'kd/kd_{pair}_cifar100-50-labels', keys, options, changes, name, teacher=teacher.key)
     return Table(heading, [teacher, alone, *methods], alone.key)
 
 

@@ -31,8 +31,11 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
     'labels': ('SSKD, labels alone in the last phase (`weight=0`)', {'model.type': 'mmkd.SSKD', 'model.weight': 0}),
 }
 
-FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', 'soft'
+WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', 'soft'
 """The methods of tables with few labels, as changes of KD's config."""
+
+BEST_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'less-soft'
+"""Those of larger arenas."""
 
 
 NARROW: dict[str, dict[str, object]] = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}

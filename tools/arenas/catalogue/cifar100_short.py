@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from arena import Arena, Row, Table
-from cifar import few_labels_table, length, maker, options, unlabelled
-from methods import METHODS, NARROW, STAGES, rows, terms_of
+from cifar import FEW, few_labels_table, length, maker, options, unlabelled
+from methods import METHODS, NARROW, STAGES, WITH_FEW_LABELS, rows, terms_of
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
 SSKD = 'sskd/sskd_resnet56_resnet20_cifar100'
@@ -180,7 +180,8 @@ LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint
 
 def few_labels() -> Table:
     """A tenth of the labels, in as many iterations; beside it what needs none."""
-    table = few_labels_table('resnet56_resnet20', TEACHER, unlabelled(16, DATA), '{}50', longer=LONGER, changes=NARROW)
+    images = unlabelled(16, DATA)
+    table = few_labels_table('resnet56_resnet20', TEACHER, images, '{}50', FEW, LONGER, NARROW, WITH_FEW_LABELS)
     return replace(table, rows=[*table.rows, NO_LABELS])
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
-from methods import FEW_LABELS, NARROW, STAGES, rows
+from methods import NARROW, STAGES, WITH_FEW_LABELS, rows
 from needed_data import require
 
 TEACHER = Row(
@@ -58,7 +58,7 @@ def few_labels() -> Table:
     student = f'resnet18-w16_cifar10-64px-{LABELS}-labels'
     alone = Row(f'alone{LABELS}', 'Student alone', f'baselines/{student}', longer, teacher=None)
     kd = f'kd/kd_mobilenet-v2_{student}'
-    methods = rows(kd, FEW_LABELS, {**longer, **others}, NARROW, f'{{}}{LABELS}', teacher=teacher.key)
+    methods = rows(kd, WITH_FEW_LABELS, {**longer, **others}, NARROW, f'{{}}{LABELS}', teacher=teacher.key)
     heading = f'{LABELS} labels a class for teacher and student; the other images, without labels, for the student'
     return Table(heading, [teacher, alone, *methods], alone.key)
 

@@ -1,27 +1,21 @@
 """Runs the forward of frozen modules in 16 bits."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from mmkd.acceleration.instructions import FORWARD, warn_without
 from mmkd.errors import UserError
 from mmkd.features.capture import tensors_in
 from mmkd.utils.calls import call_of, replace_call
 
 DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
-INSTRUCTIONS = {
-    'bfloat16': ('avx512_bf16', 'amx_bf16', 'avx10_2', 'bf16', 'sve_bf16'),
-    'float16': ('avx512_fp16', 'amx_fp16', 'avx10_2', 'fp16_arith'),
-}
-"""Of x86 and of ARM, as ``torch.cpu.get_capabilities`` calls them; any of them will do."""
 
 
 class LowPrecision:
@@ -40,7 +34,7 @@ class LowPrecision:
         if dtype not in tuple(DTYPES):
             raise UserError(f"model.frozen_dtype: it must be None, 'bfloat16' or 'float16', not {dtype!r}.")
         if get_device() == 'cpu':
-            warn_without(INSTRUCTIONS[dtype], dtype, 'model.frozen_dtype', '1.5 to 3')
+            warn_without(FORWARD[dtype], dtype, 'model.frozen_dtype', '1.5 to 3')
         self.dtype = DTYPES[dtype]
         self.wanted = wanted
         self.copies: dict[nn.Module, dict] = {}  # copies of weights, by layer
@@ -98,22 +92,3 @@ class LowPrecision:
 
     def _in_full(self, value: Any) -> Any:
         return value.float() if isinstance(value, Tensor) and value.dtype == self.dtype else value
-
-
-def warn_without(instructions: Iterable[str], dtype: str, key: str, cost: str) -> None:
-    """Log if the processor has none of these instructions; older versions of torch cannot tell.
-
-    Args:
-        instructions: As ``torch.cpu.get_capabilities`` calls them.
-        dtype: The one that they are for.
-        key: Of the config, which asks for it.
-        cost: How many times as long an iteration takes without them.
-    """
-    capabilities: Mapping[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
-    if capabilities and not any(capabilities.get(name) for name in instructions):
-        print_log(
-            f'{key}: this processor has no fit instructions for {dtype} ({", ".join(instructions)}); on such ones '
-            f'iterations took {cost} times as long with it as without. Leave it out.',
-            logger='current',
-            level=logging.WARNING,
-        )

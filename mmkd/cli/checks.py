@@ -6,15 +6,12 @@ from os.path import isdir, isfile  # Path raises for names that are too long
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 
-from mmkd.acceleration.cpu_amp import INSTRUCTIONS
-from mmkd.acceleration.frozen_precision import warn_without
 from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.data_checks import check_data
+from mmkd.cli.mixed_precision import check_amp
 from mmkd.cli.runner_checks import check_runner_keys
 from mmkd.errors import UserError, did_you_mean, in_current_folder
 from mmkd.teacher.network import check_teacher_keys, teacher_config
@@ -67,28 +64,6 @@ def check_toolboxes(cfg: Config) -> None:
             raise UserError(
                 f'config {cfg.filename} uses {toolbox}, which is not installed; run: pip install "mmkd[{extra}]"'
             )
-
-
-def check_amp(cfg: Config) -> None:
-    """Check that the device supports mixed precision."""
-    kind = cfg.optim_wrapper.get('type', '')
-    name, device = str(getattr(kind, '__name__', kind)).rpartition('.')[-1], get_device()  # a class in lazy configs
-    if name == 'CPUAmpOptimWrapper':
-        if device != 'cpu':
-            raise UserError(
-                "optim_wrapper.type: mmkd.CPUAmpOptimWrapper is for CPUs; with a GPU take type='AmpOptimWrapper', "
-                "dtype='bfloat16'."
-            )
-        warn_without(INSTRUCTIONS, 'bfloat16', 'optim_wrapper.type', '1.1 to 3')
-    if name != 'AmpOptimWrapper':
-        return
-    if device == 'cpu':
-        raise UserError(
-            'optim_wrapper.type: mixed precision in float16 (--amp) needs a GPU, and torch sees none; use '
-            '--amp-dtype bfloat16, or check the driver with: python -c "import torch; print(torch.cuda.is_available())"'
-        )
-    if device == 'cuda' and cfg.optim_wrapper.get('dtype') == 'bfloat16' and not torch.cuda.is_bf16_supported():
-        raise UserError('optim_wrapper.dtype: this GPU does not support bfloat16; use --amp-dtype float16.')
 
 
 def check_optimizer(cfg: Config) -> None:

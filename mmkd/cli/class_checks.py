@@ -12,7 +12,7 @@ from mmkd.errors import UserError, did_you_mean
 from mmkd.registry import MODELS, OWN
 from mmkd.utils.signatures import parameters_of
 
-NOT_ARGUMENTS = {'type', 'priority', '_scope_'}  # keys that mmengine reads itself
+NOT_ARGUMENTS = {'type', 'priority', '_scope_', 'constructor', 'paramwise_cfg'}  # keys that mmengine reads itself
 OPTIONS = {'loss': 'mmkd.losses', 'losses': 'mmkd.losses', 'heads': 'mmkd.heads'}
 """By the last word of a distiller's option, where the classes for it lie."""
 

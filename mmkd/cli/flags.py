@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
@@ -11,6 +11,7 @@ from mmkd.checkpoints.resume import find_checkpoints
 from mmkd.cli.data_checks import is_resident
 from mmkd.cli.default_hooks import is_schedule
 from mmkd.cli.launch import number_in
+from mmkd.cli.mixed_precision import choose_wrapper
 from mmkd.errors import UserError
 
 
@@ -51,17 +52,6 @@ def apply_common(cfg: Config, args: Namespace) -> None:
         _fill_mmpretrain_loaders(cfg)
 
 
-def _finish_amp(wrapper: ConfigDict) -> None:
-    """Choose what a config for mixed precision leaves open: the scale of the loss, and the wrapper of a CPU."""
-    if wrapper.get('dtype') == 'bfloat16' and get_device() == 'cpu':
-        wrapper.type = 'mmkd.CPUAmpOptimWrapper'
-        del wrapper.dtype
-        wrapper.pop('loss_scale', None)
-        return
-    # the range of bfloat16 is that of float32
-    wrapper.setdefault('loss_scale', dict(enabled=False) if wrapper.get('dtype') == 'bfloat16' else 'dynamic')
-
-
 def apply_training(cfg: Config, args: Namespace) -> None:
     """Put the flags of training into the config."""
     if args.no_validate:
@@ -70,9 +60,7 @@ def apply_training(cfg: Config, args: Namespace) -> None:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         if args.amp_dtype:
             cfg.optim_wrapper.dtype = args.amp_dtype
-    wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') == 'AmpOptimWrapper':
-        _finish_amp(wrapper)
+    choose_wrapper(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError(

@@ -62,7 +62,11 @@ def parse() -> Namespace:
         help='go on from a checkpoint, or from the last one in the work dir if none is named',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision in float16 (needs a GPU)')
-    parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='automatic mixed precision in this type')
+    parser.add_argument(
+        '--amp-dtype',
+        choices=['float16', 'bfloat16'],
+        help='automatic mixed precision in this type (bfloat16 needs no GPU)',
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument(

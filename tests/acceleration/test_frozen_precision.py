@@ -266,7 +266,7 @@ def test_a_network_that_cannot_run_in_it_is_told(images):
 )
 def test_a_processor_without_instructions_for_it_is_told_once(dtype, device, found, warns, chain, images, monkeypatch):
     said = []
-    monkeypatch.setattr('mmkd.acceleration.frozen_precision.print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr('mmkd.acceleration.instructions.print_log', lambda text, **_: said.append(text))
     monkeypatch.setattr('mmkd.acceleration.frozen_precision.get_device', lambda: device)
     if found is None:  # older versions of torch cannot check this
         monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
@@ -276,7 +276,10 @@ def test_a_processor_without_instructions_for_it_is_told_once(dtype, device, fou
     for key in ('model.student', 'model.teacher'):
         speed_ups.apply(key, copy.deepcopy(chain), images[:1], ())
     assert len(said) == warns
-    assert all(f'model.frozen_dtype: this processor has no fit instructions for {dtype} (' in text for text in said)
+    assert all(
+        f'model.frozen_dtype: this processor has none of the instructions with which {dtype} pays (' in text
+        for text in said
+    )
 
 
 def test_off_is_off(chain, images):

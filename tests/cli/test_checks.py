@@ -1,12 +1,9 @@
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.model import MMFullyShardedDataParallel
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
-from mmkd.acceleration.cpu_amp import CPUAmpOptimWrapper
 from mmkd.cli import checks
 from mmkd.errors import UserError
 
@@ -57,55 +54,6 @@ def test_work_dir_that_cannot_be_written(tmp_path):
             checks.check_work_dir(str(work_dir))
     checks.check_work_dir(str(tmp_path / 'new' / 'dir'))
     assert list((tmp_path / 'new' / 'dir').iterdir()) == []
-
-
-@pytest.mark.parametrize('kind', ['AmpOptimWrapper', 'mmengine.AmpOptimWrapper', AmpOptimWrapper])
-def test_amp_without_a_gpu(monkeypatch, kind):
-    monkeypatch.setattr(checks, 'get_device', lambda: 'cpu')
-    with pytest.raises(
-        UserError, match=r'optim_wrapper\.type: mixed precision in float16 \(--amp\) needs a GPU, .*use --amp-dtype bf'
-    ):
-        checks.check_amp(Config(dict(optim_wrapper=dict(type=kind))))
-    monkeypatch.setattr(checks, 'get_device', lambda: 'cuda')
-    checks.check_amp(Config(dict(optim_wrapper=dict(type=kind))))
-
-
-@pytest.mark.parametrize('wrapper', [dict(), dict(type='OptimWrapper'), dict(type=OptimWrapper)])
-def test_no_amp_needs_no_gpu(monkeypatch, wrapper):
-    monkeypatch.setattr(checks, 'get_device', lambda: 'cpu')
-    checks.check_amp(Config(dict(optim_wrapper=wrapper)))
-
-
-@pytest.mark.parametrize('kind', ['mmkd.CPUAmpOptimWrapper', CPUAmpOptimWrapper])
-def test_a_cpus_wrapper_is_for_cpus(monkeypatch, kind):
-    said = []
-    monkeypatch.setattr('mmkd.acceleration.frozen_precision.print_log', lambda text, **_: said.append(text))
-    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(amx_bf16=True), raising=False)
-    monkeypatch.setattr(checks, 'get_device', lambda: 'cpu')
-    cfg = Config(dict(optim_wrapper=dict(type=kind)))
-    checks.check_amp(cfg)
-    assert said == []
-    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx512_bf16=True, amx_bf16=False))
-    checks.check_amp(cfg)
-    (text,) = said
-    assert text.startswith('optim_wrapper.type: this processor has no fit instructions for bfloat16 (amx_bf16, ')
-    monkeypatch.setattr(checks, 'get_device', lambda: 'cuda')
-    with pytest.raises(
-        UserError, match=r"^optim_wrapper\.type: mmkd\.CPUAmpOptimWrapper is for CPUs; .*'AmpOptimWrapper'"
-    ):
-        checks.check_amp(cfg)
-
-
-def test_a_gpu_without_bfloat16(monkeypatch):
-    monkeypatch.setattr(checks, 'get_device', lambda: 'cuda')
-    monkeypatch.setattr(checks.torch.cuda, 'is_bf16_supported', lambda: False)
-    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16')))
-    with pytest.raises(
-        UserError, match=r'optim_wrapper\.dtype: this GPU does not support bfloat16; use --amp-dtype float16'
-    ):
-        checks.check_amp(cfg)
-    cfg.optim_wrapper.dtype = 'float16'
-    checks.check_amp(cfg)
 
 
 def teaching(folder: Path, **teacher) -> Config:

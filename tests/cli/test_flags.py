@@ -3,7 +3,7 @@ from argparse import Namespace
 import pytest
 from mmengine.config import Config
 
-from mmkd.cli import flags
+from mmkd.cli import flags, mixed_precision
 from mmkd.errors import UserError
 
 
@@ -93,47 +93,10 @@ def test_no_validate():
     ],
 )
 def test_mixed_precision(changes, expected, monkeypatch):
-    monkeypatch.setattr(flags, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(mixed_precision, 'get_device', lambda: 'cuda')
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
     flags.apply_training(cfg, training(**changes))
     assert cfg.optim_wrapper == dict(type='AmpOptimWrapper' if expected else 'OptimWrapper', **expected)
-
-
-def test_amp_keeps_the_configs_own_loss_scale():
-    for own, expected in ((dict(), 'dynamic'), (dict(loss_scale=512.0), 512.0)):
-        cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', **own)))
-        flags.apply_training(cfg, training(amp=True))
-        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-        assert cfg.optim_wrapper.loss_scale == expected
-
-
-@pytest.mark.parametrize(
-    ('own', 'scale'),
-    [
-        (dict(dtype='bfloat16'), dict(enabled=False)),  # otherwise fifty bad losses would pass
-        (dict(dtype='bfloat16', loss_scale=512.0), 512.0),
-        (dict(dtype='float16'), 'dynamic'),
-    ],
-)
-def test_a_config_that_asks_for_bfloat16_itself_needs_no_scale_either(own, scale, monkeypatch):
-    monkeypatch.setattr(flags, 'get_device', lambda: 'cuda')
-    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', **own)))
-    flags.apply_training(cfg, training())
-    assert cfg.optim_wrapper == {**dict(type='AmpOptimWrapper', loss_scale=scale), **own}
-
-
-@pytest.mark.parametrize(
-    ('own', 'dtype'),
-    [
-        (dict(type='OptimWrapper', clip_grad=dict(max_norm=3)), 'bfloat16'),
-        (dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=512.0, clip_grad=dict(max_norm=3)), None),
-    ],
-)
-def test_bfloat16_without_a_gpu(own, dtype, monkeypatch):
-    monkeypatch.setattr(flags, 'get_device', lambda: 'cpu')
-    cfg = Config(dict(optim_wrapper=own))
-    flags.apply_training(cfg, training(amp_dtype=dtype))
-    assert cfg.optim_wrapper == dict(type='mmkd.CPUAmpOptimWrapper', clip_grad=dict(max_norm=3))
 
 
 def test_auto_scale_lr():

@@ -4,6 +4,7 @@ import copy
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from mmengine.config import Config
@@ -38,9 +39,11 @@ def short(changes: dict) -> dict:
 
 
 def by_flag(dtype: str, **settings: float) -> dict:
-    """The optimizer wrapper of ``--amp-dtype``."""
+    """The optimizer wrapper of ``--amp-dtype`` on a GPU."""
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(SGD, **settings))))
-    apply_training(cfg, Namespace(no_validate=False, amp=False, amp_dtype=dtype, auto_scale_lr=False, resume=None))
+    with patch('mmkd.cli.mixed_precision.get_device', lambda: 'cuda'):
+        apply_training(cfg, Namespace(no_validate=False, amp=False, amp_dtype=dtype, auto_scale_lr=False, resume=None))
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     return cfg.optim_wrapper.to_dict()
 
 

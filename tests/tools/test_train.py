@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmkd.checkpoints.safe_load import load_checkpoint
 from mmkd.utils import locks
@@ -29,8 +30,8 @@ SHORT = (
     ('args', 'message'),
     [
         (('nowhere.py',), 'error: config nowhere.py does not exist in the current folder, '),
-        ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision in float16 (--amp) needs a GPU'),
-        ((CONFIG, '--amp-dtype', 'float16'), 'error: optim_wrapper.type: mixed precision in float16 (--amp) needs a'),
+        ((CONFIG, '--amp'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
+        ((CONFIG, '--amp-dtype', 'float16'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
         (
             (CONFIG, '--resume', 'nowhere.pth'),
             'error: --resume: checkpoint nowhere.pth does not exist in the current folder, ',
@@ -81,12 +82,15 @@ def test_exit_code_and_no_traceback(tmp_path):
 
 def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--auto-scale-lr', *SHORT) is None
+    mixed = '--amp-dtype', 'bfloat16'
+    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--auto-scale-lr', *mixed, *SHORT) is None
+    kind = Config.fromfile(f'run/{CONFIG.name}').optim_wrapper.type
+    assert kind == ('AmpOptimWrapper' if torch.cuda.is_available() else 'mmkd.CPUAmpOptimWrapper')
     first = load_checkpoint('run/epoch_1.pth')
     assert first['meta']['epoch'] == 1
 
     longer = [option.replace('max_epochs=1', 'max_epochs=2') for option in SHORT]
-    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--resume', '--no-validate', *longer) is None
+    assert run_tool('train.py', CONFIG, '--work-dir', 'run', '--resume', '--no-validate', *mixed, *longer) is None
     second = load_checkpoint('run/epoch_2.pth')
     assert second['meta']['iter'] == 2 * first['meta']['iter']
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from arena import Arena, Row, Table
-from methods import BFLOAT16, rows
+from methods import rows
 from needed_data import require
 
 STUDENT = 'baselines/gfl_r18-w16_coco-subset-person'
@@ -36,10 +36,9 @@ METHODS = rows(
 
 def pretrained() -> list[Row]:
     """The student begins from ImageNet weights as well; only its pyramid and head are narrower than the teacher's."""
-    options = {**TWELVE, **BFLOAT16}
-    alone = Row('alone-pre', ALONE.title, 'baselines/gfl_mobilenet-v2-n32_coco-subset-person', options, teacher=None)
+    alone = Row('alone-pre', ALONE.title, 'baselines/gfl_mobilenet-v2-n32_coco-subset-person', TWELVE, teacher=None)
     config = 'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n32_coco-subset-person'
-    return [TEACHER, alone, *rows(config, ('kd', 'featurekd', 'sskd'), options, name='{}-pre')]
+    return [TEACHER, alone, *rows(config, ('kd', 'featurekd', 'sskd'), TWELVE, name='{}-pre')]
 
 
 ARENA = Arena(
@@ -68,6 +67,6 @@ better; hence the teacher above. SSKD's loss is no chance: its stages kept half 
     prepare=partial(require, 'data/coco_subset/annotations/person_train.json', 'data/mobilenet-v2_imagenet.pth'),
     tables=[
         Table('A student from scratch', [TEACHER, ALONE, LONGER, *METHODS]),
-        Table('Persons by a student that is pretrained too, 12 epochs in bfloat16', pretrained(), 'alone-pre'),
+        Table('Persons by a student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),
     ],
 )

@@ -22,6 +22,7 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.first
 def test_the_dry_run_does_every_step(tmp_path, page_of):  # noqa: F811
     """An arena among them, whose teacher and distilled student are trained for real."""
     pytest.importorskip('mmpretrain')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from arena import Row, Table
-from methods import BEST_WITH_FEW_LABELS, rows
+from methods import FEWER_WITH_FEW_LABELS, rows
 from needed_data import require
 
 DATA = Path('data/cifar100.npz')
@@ -80,7 +80,7 @@ def few_labels_table(
     heading: str = FEW,
     longer: Mapping[str, object] | None = None,
     changes: Mapping[str, Mapping[str, object]] | None = None,
-    keys: Iterable[str] = BEST_WITH_FEW_LABELS,
+    keys: Iterable[str] = FEWER_WITH_FEW_LABELS,
 ) -> Table:
     """Methods with 50 labels a class, and the student alone, which has no use for the other images.
 

@@ -34,8 +34,8 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
 WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', 'soft'
 """The methods of tables with few labels, as changes of KD's config."""
 
-BEST_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'less-soft'
-"""Those of larger arenas."""
+FEWER_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'less-soft'
+"""The same, where a training is dear."""
 
 
 NARROW: dict[str, dict[str, object]] = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}

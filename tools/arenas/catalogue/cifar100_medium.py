@@ -11,6 +11,7 @@ PAIR = 'resnet56_resnet20'
 SSKD = f'sskd/sskd_{PAIR}_cifar100'
 METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 TEACHER = Row('teacher', 'Teacher, all labels, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
+IMAGES = unlabelled(16, DATA)
 LONGER = {  # of 5,000 images
     **length(300),
     **BFLOAT16,
@@ -35,6 +36,6 @@ labels were trained in [mixed precision](tools.md#mixed-precision), in bfloat16.
     prepare=maker(DATA, 16),
     tables=[
         labelled(),
-        few_labels_table(PAIR, TEACHER, unlabelled(16, DATA), '{}50', f'{FEW}; in bfloat16', LONGER, NARROW),
+        few_labels_table(PAIR, TEACHER, IMAGES, '{}50', heading=f'{FEW}; in bfloat16', longer=LONGER, changes=NARROW),
     ],
 )

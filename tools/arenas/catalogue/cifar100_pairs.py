@@ -33,9 +33,9 @@ def tables(pair: str, options: Mapping[str, object]) -> list[Table]:
             teacher,
             unlabelled(16, DATA),
             f'{pair}_{{}}50',
-            f'{heading}, 50 labels a class, the other images without, in bfloat16',
-            {**LONGER, **BFLOAT16},
-            NARROW,
+            heading=f'{heading}, 50 labels a class, the other images without, in bfloat16',
+            longer={**LONGER, **BFLOAT16},
+            changes=NARROW,
         ),
     ]
 
@@ -43,10 +43,9 @@ def tables(pair: str, options: Mapping[str, object]) -> list[Table]:
 ARENA = Arena(
     title='CIFAR-100 short: the other pairs',
     text="""Images and protocol as in `cifar100_short`: 20 classes, 16x16 pixels, 20 epochs for every student and 40
-for the teacher; with 50 labels a class about as many iterations. With few labels those methods are compared that lead
-in `cifar100_short`. Tables in bfloat16 were trained in [mixed precision](tools.md#mixed-precision), all of their
-students. Top-1 in per cent at the end. Such a run is too short for a student alone to converge: it says how the methods
-compare.""",
+for the teacher; with 50 labels a class about as many iterations. Where a heading says so, the students learned in
+bfloat16 ([mixed precision](tools.md#mixed-precision)), and resnet32x4 as well. Top-1 in per cent at the end. Such a
+run is too short for a student alone to converge: it says how the methods compare.""",
     options=options(20, 16, 20, DATA),
     prepare=maker(DATA, 16, 20),
     tables=[*tables('wrn40-2_wrn16-2', {}), *tables('resnet32x4_resnet8x4', BFLOAT16)],

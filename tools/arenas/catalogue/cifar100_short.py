@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arena import Arena, Row, Table
-from cifar import FEW, few_labels_table, length, maker, options, unlabelled
+from cifar import few_labels_table, length, maker, options, unlabelled
 from methods import METHODS, NARROW, STAGES, WITH_FEW_LABELS, rows, terms_of
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
@@ -181,7 +181,9 @@ LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint
 def few_labels() -> Table:
     """A tenth of the labels, in as many iterations; beside it what needs none."""
     images = unlabelled(16, DATA)
-    table = few_labels_table('resnet56_resnet20', TEACHER, images, '{}50', FEW, LONGER, NARROW, WITH_FEW_LABELS)
+    table = few_labels_table(
+        'resnet56_resnet20', TEACHER, images, '{}50', longer=LONGER, changes=NARROW, keys=WITH_FEW_LABELS
+    )
     return replace(table, rows=[*table.rows, NO_LABELS])
 
 

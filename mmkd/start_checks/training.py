@@ -21,6 +21,6 @@ def check_training_of_head(runner: Runner, distiller: Distiller, batch: dict) ->
         datasets['val_dataloader'] = runner.val_loop.dataloader.dataset
         check_validation_classes(datasets['train_dataloader'], datasets['val_dataloader'])
     check_labels(distiller.student, datasets)
-    with distiller.speed_ups.tried(), runner.optim_wrapper.optim_context(runner.model):  # as it will learn
+    with distiller.speed_ups.tried():
         check_head(distiller.student, batch['inputs'], batch.get('data_samples'))
     check_prediction(runner, distiller)

@@ -102,23 +102,6 @@ def test_both_networks_in_half_the_bits_and_the_losses_in_all(distil, model, hoo
     assert {p.dtype for p in runner.model.parameters()} == {torch.float32}
 
 
-def test_a_head_that_cannot_in_half_the_bits_is_told_before_its_stage(distil, monkeypatch):  # noqa: F811
-    runner = distil(hook=STAGES, optim_wrapper=OWN, **SHORT)
-    head = runner.model.student.head
-    loss = head.loss
-
-    def picky(*args, **kwargs):
-        if torch.is_autocast_enabled('cpu'):
-            raise RuntimeError('"picky" not implemented for \'BFloat16\'')
-        return loss(*args, **kwargs)
-
-    monkeypatch.setattr(head, 'loss', picky)
-    with pytest.raises(
-        UserError, match=r'its own loss of the first training sample cannot be computed \(RuntimeError: "p'
-    ):
-        runner.train()
-
-
 def test_the_scale_goes_over_a_boundary_and_into_the_checkpoint(distil, tmp_path):  # noqa: F811
     iterations = watched(distil(hook=STAGES, optim_wrapper=SCALED, **SHORT))
     assert [now['stages'] for now in iterations] == [('layer1',)] * 4 + [('head',)] * 4

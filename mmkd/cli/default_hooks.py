@@ -10,6 +10,7 @@ from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 from mmkd.hooks import StageScheduleHook
 from mmkd.registry import MODELS
+from mmkd.utils.signatures import bare_name
 
 SCHEDULE = dict(type='mmkd.StageScheduleHook')
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)  # lazy configs name the class
@@ -63,7 +64,7 @@ def add_backends(cfg: Config) -> None:
 def is_schedule(hook: Any) -> bool:
     """Whether a hook in a config is the schedule's: by its name, or by its class as in lazy configs."""
     kind = hook.get('type') if isinstance(hook, dict) else None
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[-1] == StageScheduleHook.__name__
+    return bare_name(kind) == StageScheduleHook.__name__
 
 
 def _is_distiller(model: dict) -> bool:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from mmkd.cli.cures import find_part, frames_of, key_of, raise_for_class, raise_for_data
 from mmkd.errors import UserError, in_one_line
+from mmkd.utils.signatures import bare_name
 
 RUNNER_KEYS = {
     '__init__': 'the config',
@@ -153,6 +154,6 @@ def _hook(cfg: dict, hook: Any) -> str:
     hooks = {f'default_hooks.{name}': part for name, part in dict(cfg.get('default_hooks') or {}).items()}
     hooks |= {f'custom_hooks.{i}': part for i, part in enumerate(cfg.get('custom_hooks') or ())}
     kinds = {key: part.get('type') for key, part in hooks.items() if isinstance(part, dict)}
-    names = {key: str(getattr(kind, '__name__', kind)).rpartition('.')[-1] for key, kind in kinds.items()}
+    names = {key: bare_name(kind) for key, kind in kinds.items()}
     found = [key for key, name in names.items() if name == type(hook).__name__ != 'StageScheduleHook']
     return found[0] if found else ''

@@ -1,4 +1,4 @@
-"""The arguments that a class accepts."""
+"""The arguments that a class accepts, and its bare name."""
 
 import inspect
 from typing import Any
@@ -17,3 +17,8 @@ def parameters_of(kind: Any) -> dict[str, inspect.Parameter]:
             break
     found.pop('self', None)
     return found
+
+
+def bare_name(value: Any) -> str:
+    """Of a class or a dtype of torch, or of what a config calls it, without its module or scope."""
+    return str(getattr(value, '__name__', value)).rpartition('.')[-1]

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmkd.cli.compare.candidates import Candidate
 from mmkd.errors import UserError
+from mmkd.utils.signatures import bare_name
 
 LOADING = {'pipeline', 'backend_args', 'lazy_init', 'max_refetch', 'serialize_data', 'test_mode', 'return_classes'}
 """Options of a data set that change how its images are read and shown to a network, and not which they are."""
@@ -73,7 +74,7 @@ def _metrics(one: Candidate, split: str) -> dict[str, Any]:
 
 def _kind(value: Any) -> str:
     """A class by its name, without the toolbox; lazy configs hold the class itself."""
-    name = str(getattr(value, '__name__', value)).rpartition('.')[-1]
+    name = bare_name(value)
     return name.removeprefix('Resident')  # the same images, held on the device
 
 

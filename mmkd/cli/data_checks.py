@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmkd.errors import UserError, in_one_line
+from mmkd.utils.signatures import bare_name
 
 MOST_WORKERS = 1024  # torch has no limit, and too many freeze the machine
 
@@ -48,8 +49,7 @@ def check_data(cfg: Config, loaders: tuple[str, ...]) -> None:
 def is_resident(loader: dict) -> bool:
     """Whether a loader's batches are already on the device."""
     kinds = [dataset.get('type') for _, dataset in _datasets('', loader.get('dataset'))]
-    names = [getattr(kind, '__name__', kind) for kind in kinds]  # a class in lazy configs
-    return any(name in ('mmkd.ResidentArrayDataset', 'ResidentArrayDataset') for name in names)
+    return any(bare_name(kind) == 'ResidentArrayDataset' for kind in kinds)
 
 
 def check_images(runner: Runner) -> None:

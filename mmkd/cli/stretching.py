@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import ConfigDict
 
 from mmkd.errors import UserError
+from mmkd.utils.signatures import bare_name
 
 COUNTS = {
     'Constant': (),
@@ -41,7 +42,7 @@ def stretch(schedulers: Any, epochs: int, wanted: int) -> list[dict]:
 
 
 def _stretched(key: str, scheduler: dict, epochs: int, wanted: int) -> dict:
-    kind = re.sub(r'(LR|Momentum|ParamScheduler)$', '', str(scheduler.get('type')).rpartition('.')[-1])
+    kind = re.sub(r'(LR|Momentum|ParamScheduler)$', '', bare_name(scheduler.get('type')))
     if kind not in COUNTS:
         raise _refusal(f'{key}, a {scheduler.get("type")}, is none of the policies that can be stretched', wanted)
     by_epoch = scheduler.get('by_epoch', True)

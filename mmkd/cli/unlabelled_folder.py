@@ -5,6 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmkd.errors import UserError
+from mmkd.utils.signatures import bare_name
 
 OPTIONS = {
     'sskd': ['alpha=0.3,'],
@@ -29,7 +30,7 @@ def check_folder(folder: str, name: str, student: Config) -> None:
     if student.get('default_scope') != 'mmpretrain':
         raise UserError(f'--unlabelled: {name} is no classifier of mmpretrain; leave it out, and {BY_HAND}.')
     first = [step.get('type') for step in student.train_dataloader.dataset.get('pipeline', ())[:1]]
-    if not first or str(first[0]).rpartition('.')[-1] != 'LoadImageFromFile':
+    if not first or bare_name(first[0]) != 'LoadImageFromFile':
         raise UserError(
             f'--unlabelled: the training images of {name} are not read from files (its dataset.pipeline does not begin '
             f'with LoadImageFromFile); leave it out, and {BY_HAND}.'

@@ -13,6 +13,7 @@ from torch.utils.data import get_worker_info
 from mmkd.datasets.array import ArrayDataset
 from mmkd.errors import UserError
 from mmkd.registry import DATASETS
+from mmkd.utils.signatures import bare_name
 
 
 @DATASETS.register_module()
@@ -101,7 +102,7 @@ class ResidentArrayDataset(ArrayDataset):
 
 def _read(pipeline: Sequence[dict]) -> tuple[tuple[int, int] | None, int, float]:
     """The crop's size, the padding before it and the probability of a flip, from the steps of a pipeline."""
-    kinds = [getattr(step['type'], '__name__', step['type']).rpartition('.')[-1] for step in pipeline]
+    kinds = [bare_name(step['type']) for step in pipeline]
     steps = {kind: {key: value for key, value in step.items() if key != 'type'} for kind, step in zip(kinds, pipeline)}
     crop, flip = steps.get('RandomCrop', {}), steps.get('RandomFlip', {})
     size, padding, prob = crop.get('crop_size'), crop.get('padding') or 0, flip.get('prob', 0.0)

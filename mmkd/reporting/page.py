@@ -10,6 +10,7 @@ from mmkd.reporting import curves, facts, figures, plan_picture
 from mmkd.reporting.depth import heads_by_depth
 from mmkd.reporting.groups import Group
 from mmkd.reporting.html import Html, note, safe, section, tag
+from mmkd.utils.signatures import bare_name
 from mmkd.version import __version__
 
 ASSETS = Path(__file__).parent / 'assets'
@@ -103,7 +104,7 @@ def _subtitle(groups: list[Group]) -> str:
     network = ' '.join(
         str(part) for part in (backbone.get('type'), backbone.get('depth') or backbone.get('arch')) if part
     )
-    kind = str(student.get('type', '')).rpartition('.')[2]
+    kind = bare_name(student.get('type', ''))
     said = [
         f'{len(runs)} runs' if len(runs) > 1 else f'{runs[0].method} run',
         f'student {kind} ({network})',

@@ -7,6 +7,7 @@ from mmkd.errors import UserError
 from mmkd.reporting.log import Log
 from mmkd.reporting.sessions import Session, read_session
 from mmkd.reporting.settings import read_settings
+from mmkd.utils.signatures import bare_name
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Run:
         """The method by its class, or none."""
         if 'student' not in self.settings['model']:
             return 'alone'
-        return str(self.settings['model'].get('type')).rpartition('.')[2]
+        return bare_name(self.settings['model'].get('type'))
 
     @property
     def student(self) -> dict:

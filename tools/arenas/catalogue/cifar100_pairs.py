@@ -13,13 +13,18 @@ METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 50}  # of 1,000 images
 
 
-def tables(pair: str, options: Mapping[str, object]) -> list[Table]:
-    """A pair with all labels, by configs with these options, and in bfloat16 with 50 labels of each class."""
+def tables(pair: str, epochs: int, options: Mapping[str, object]) -> list[Table]:
+    """A pair with all labels, and in bfloat16 with 50 labels of each class.
+
+    Args:
+        pair: The teacher and the student.
+        epochs: Of the teacher.
+        options: Of all configs with all labels.
+    """
     taught, learning = pair.split('_')
     config = f'baselines/{taught}_cifar100'
-    teacher = Row(
-        f'{pair}_teacher', 'Teacher, all labels, 40 epochs', config, {**options, **length(40)}, (0,), teacher=None
-    )
+    title = f'Teacher, all labels, {epochs} epochs'
+    teacher = Row(f'{pair}_teacher', title, config, {**options, **length(epochs)}, (0,), teacher=None)
     alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', options, teacher=None)
     longer = replace(
         alone, key=f'{pair}_alone36', title='Student alone, 36 epochs', options={**options, **length(36)}, seeds=(0,)
@@ -42,11 +47,11 @@ def tables(pair: str, options: Mapping[str, object]) -> list[Table]:
 
 ARENA = Arena(
     title='CIFAR-100 short: the other pairs',
-    text="""Images and protocol as in `cifar100_short`: 20 classes, 16x16 pixels, 20 epochs for every student and 40
-for the teacher; with 50 labels a class about as many iterations. Where a heading says so, the students learned in
-bfloat16 ([mixed precision](tools.md#mixed-precision)), and resnet32x4 as well. Top-1 in per cent at the end. Such a
-run is too short for a student alone to converge: it says how the methods compare.""",
+    text="""Images and protocol as in `cifar100_short`: 20 classes, 16x16 pixels. Every student has 20 epochs, or
+about as many iterations with 50 labels a class. The teacher wrn40-2 has 40 epochs, the dearer resnet32x4 has 20. Where a
+heading says so, the students learned in bfloat16 ([mixed precision](tools.md#mixed-precision)), and resnet32x4 as well.
+Top-1 in per cent at the end. Such a run is too short for a student alone to converge: it says how the methods compare.""",
     options=options(20, 16, 20, DATA),
     prepare=maker(DATA, 16, 20),
-    tables=[*tables('wrn40-2_wrn16-2', {}), *tables('resnet32x4_resnet8x4', BFLOAT16)],
+    tables=[*tables('wrn40-2_wrn16-2', 40, {}), *tables('resnet32x4_resnet8x4', 20, BFLOAT16)],
 )

@@ -9,7 +9,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmkd.acceleration.instructions import TRAINING, warn_without
+from mmkd.acceleration.instructions import warn_without
 from mmkd.registry import OPTIM_WRAPPERS
 
 
@@ -30,4 +30,4 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 @cache
 def _warn_once() -> None:  # each stage builds a wrapper
-    warn_without(TRAINING, 'bfloat16', 'optim_wrapper (--amp-dtype bfloat16)', '1.1 to 3')
+    warn_without('bfloat16', 'optim_wrapper (--amp-dtype bfloat16)', '2 to 3')

@@ -10,7 +10,7 @@ from mmengine.device import get_device
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from mmkd.acceleration.instructions import FORWARD, warn_without
+from mmkd.acceleration.instructions import warn_without
 from mmkd.errors import UserError
 from mmkd.features.capture import tensors_in
 from mmkd.utils.calls import call_of, replace_call
@@ -34,7 +34,7 @@ class LowPrecision:
         if dtype not in tuple(DTYPES):
             raise UserError(f"model.frozen_dtype: it must be None, 'bfloat16' or 'float16', not {dtype!r}.")
         if get_device() == 'cpu':
-            warn_without(FORWARD[dtype], dtype, 'model.frozen_dtype', '1.5 to 3')
+            warn_without(dtype, 'model.frozen_dtype', '1.5 to 3')
         self.dtype = DTYPES[dtype]
         self.wanted = wanted
         self.copies: dict[nn.Module, dict] = {}  # copies of weights, by layer

@@ -1,31 +1,28 @@
 """Whether the processor has instructions with which 16 bits pay."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
 
-FORWARD = {
-    'bfloat16': ('avx512_bf16', 'amx_bf16', 'avx10_2', 'bf16', 'sve_bf16'),
+INSTRUCTIONS = {
+    'bfloat16': ('amx_bf16', 'avx512_bf16', 'avx10_2', 'bf16', 'sve_bf16'),
     'float16': ('avx512_fp16', 'amx_fp16', 'avx10_2', 'fp16_arith'),
 }
 """Of x86 and of ARM, as ``torch.cpu.get_capabilities`` calls them; any of them will do."""
 
-TRAINING = 'amx_bf16', 'avx10_2', 'bf16', 'sve_bf16'
-"""The same for a whole training in bfloat16, which AVX-512's own made slower; AMX was measured, the others were not."""
 
-
-def warn_without(instructions: Iterable[str], dtype: str, key: str, cost: str) -> None:
-    """Log if the processor has none of these instructions; older versions of torch cannot tell.
+def warn_without(dtype: str, key: str, cost: str) -> None:
+    """Log if the processor has no instructions for a dtype; older versions of torch cannot tell.
 
     Args:
-        instructions: Of this module.
-        dtype: What they are for.
+        dtype: ``'bfloat16'`` or ``'float16'``.
         key: What asks for it.
         cost: How many times as long an iteration takes without them.
     """
+    instructions = INSTRUCTIONS[dtype]
     capabilities: Mapping[str, Any] = getattr(torch.cpu, 'get_capabilities', dict)()
     if capabilities and not any(capabilities.get(name) for name in instructions):
         print_log(

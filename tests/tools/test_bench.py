@@ -263,7 +263,7 @@ def test_the_page_and_the_figures_are_written(bench, speed, monkeypatch, tmp_pat
     assert place('iterations') in text
     text, figures = run(bench, monkeypatch, tmp_path, 'iterations', '--methods', 'SSKD', 'MHKD')
     assert text.startswith(place('startup') + 'above loading\n<!-- cpu loading: written by make bench -->\nMeasured: ')
-    assert text.endswith('<!-- cpu kept: end -->\nbelow kept\n' + place('compiled'))
+    assert text.endswith('<!-- cpu kept: end -->\nbelow kept\n' + place('precision') + place('compiled'))
     for row in ('SSKD, layer1', 'SSKD, head', 'MHKD'):
         assert f'\n| {row} | ' in text
     assert re.search(r'\n\| small \| \d\S+ \| - \| \d\S+ \| \d\S+ \| - \| \d\S+ \|\n', text)  # KD was not measured
@@ -344,6 +344,34 @@ def test_compiled_is_measured_apart(bench, speed, monkeypatch, tmp_path):
     assert text.startswith(''.join(place(part) for part in bench.TABLES if part != 'compiled'))
     assert re.search(r'\n\| small, SSKD \| layer1 \d.*, layer4 \d.*, head \d.* \| \d+-\d+ \| -?\d+ \|\n', text)
     assert all(set(row['seconds']) == {'mmkd', 'compiled'} for row in figures['compiled'])
+
+
+def test_bfloat16_is_measured_by_processor(bench, speed, monkeypatch, tmp_path):
+    precision, built = speed('precision'), []
+
+    class Watched(speed('iterations').MmkdTraining):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            built.append((type(self.runner.optim_wrapper).__name__, options.get('frozen_dtype')))
+
+    monkeypatch.setattr(speed('iterations'), 'MmkdTraining', Watched)
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(cpu_name='Fast', avx512_bf16=True, amx_bf16=False))
+    _, figures = run(bench, monkeypatch, tmp_path, 'precision')
+    assert built == [('OptimWrapper', None), ('OptimWrapper', 'bfloat16'), ('CPUAmpOptimWrapper', None)]
+    monkeypatch.setenv(precision.LIMIT, 'AVX2')
+    text, figures = run(bench, monkeypatch, tmp_path, 'precision')  # a row of its own
+    assert [row['program'] for row in figures['precision']] == ['Fast, avx512_bf16', 'Fast, ONEDNN_MAX_CPU_ISA=AVX2']
+    for row in figures['precision']:
+        assert {name: len(found) for name, found in row['seconds'].items()} == dict(
+            float32=2, frozen_dtype=2, bfloat16=2
+        )
+        assert re.search(rf'\n\| small \| {row["program"]} \| \d\S+ \(\S+\) \| \d\S+ \(\S+\) \|\n', text)
+
+
+def test_a_ratio_to_float32_stands_under_its_dtype(speed):
+    seconds = dict(float32=[2.0, 4.0], frozen_dtype=[3.0, 6.0], bfloat16=[1.0, 2.0])
+    [line] = speed('precision').table(dict(precision=[dict(pair='a -> b', program='x', seconds=seconds)]))[2:]
+    assert line == '| a -> b | x | 1.50 (1.50-1.50) | 0.50 (0.50-0.50) |'
 
 
 def test_the_start_is_measured_in_programs_of_their_own(bench, speed, monkeypatch, tmp_path):

@@ -76,7 +76,7 @@ PLAN: tuple[Iterations | Compiled, ...] = (  # the most valuable first
     Compiled('ResNet-34 -> ResNet-18', 'SSKD', 'layer4'),  # the most costly phase
 )
 DRY_PLAN: tuple[Iterations | Compiled, ...] = (
-    Iterations('digits', 'SSKD', tuple(way for way in WAYS if way != 'bfloat16')),  # which mmengine refuses on a CPU
+    Iterations('digits', 'SSKD', tuple(way for way in WAYS if way != 'bfloat16')),  # float32 without a GPU
     Iterations('digits', 'KD', torchdistill=True),
     Compiled('digits', 'SSKD', 'layer1', compile=dict(backend='eager')),  # a backend that compiles takes a minute
 )

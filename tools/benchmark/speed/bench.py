@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what mmkd costs, part by part: start, loading, methods, iterations, host, kept features, compiling."""
+"""Measure what mmkd costs by parts: start, loading, methods, iterations, host, kept features, bfloat16, compiling."""
 
 import os
 import sys
@@ -25,6 +25,7 @@ import iterations
 import kept_features
 import loading
 import methods
+import precision
 import startup
 import verification
 from benchmark_page import Page
@@ -38,7 +39,7 @@ from mmkd.errors import UserError
 METHODS = ('SSKD', 'KD', 'MHKD')
 SHORT = {'startup': startup, 'loading': loading, 'histories': histories, 'verification': verification}
 METHODS_OF = {'methods': methods.CLASSIFIERS, 'detectors': methods.DETECTORS}
-OF_A_PAIR = {'kept': kept_features, 'compiled': compiled}
+OF_A_PAIR = {'kept': kept_features, 'precision': precision, 'compiled': compiled}
 TABLES = {
     'startup': startup.table,
     'loading': loading.table,
@@ -48,6 +49,7 @@ TABLES = {
     'iterations': iteration_tables.table,
     'host': host.table,
     'kept': kept_features.table,
+    'precision': precision.table,
     'compiled': compiled.table,
 }
 

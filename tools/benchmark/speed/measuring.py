@@ -30,6 +30,17 @@ def alternate(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     return in_turn({name: partial(timed, step) for name, step in steps.items()}, rounds)
 
 
+def processor_seconds(step: Callable[[], object]) -> Callable[[], float]:
+    """A step that tells its seconds of the processor, to which other load on the machine adds nothing."""
+
+    def timed() -> float:
+        begin = time.process_time()
+        step()
+        return time.process_time() - begin
+
+    return timed
+
+
 def in_blocks(steps: Mapping[str, Callable[[int], object]], rounds: int, block: float) -> dict[str, list[float]]:
     """Seconds of a step of each program, which runs as many as it is told.
 

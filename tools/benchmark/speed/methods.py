@@ -1,14 +1,12 @@
 """What an iteration of each method costs against the student alone, with the networks of its shipped config."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from benchmark_page import Results
 from iterations import training
-from measuring import GPU, Ratio, alternate, in_turn, medians
+from measuring import GPU, Ratio, alternate, in_turn, medians, processor_seconds
 from mmkd_training import MmkdTraining
 from pairs import PAIRS, Pair
 
@@ -61,15 +59,9 @@ def _seconds(ours: MmkdTraining, alone: MmkdTraining, rounds: int) -> dict[str, 
     if GPU:
         found = alternate(steps, rounds)
     else:  # of the processor: what else the machine does takes none of it
-        found = in_turn({name: partial(_processor_seconds, step) for name, step in steps.items()}, rounds)
+        found = in_turn({name: processor_seconds(step) for name, step in steps.items()}, rounds)
     print(medians(found), flush=True)
     return found
-
-
-def _processor_seconds(step: Callable[[], object]) -> float:
-    begin = time.process_time()
-    step()
-    return time.process_time() - begin
 
 
 def table(part: str) -> Callable[[Results], list[str]]:

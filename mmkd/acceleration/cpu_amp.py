@@ -30,4 +30,4 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 @cache
 def _warn_once() -> None:  # each stage builds a wrapper
-    warn_without('bfloat16', 'optim_wrapper (--amp-dtype bfloat16)', '2 to 3')
+    warn_without('bfloat16', 'optim_wrapper (--amp-dtype bfloat16)', '2.2 to 3.1')

@@ -34,7 +34,7 @@ class LowPrecision:
         if dtype not in tuple(DTYPES):
             raise UserError(f"model.frozen_dtype: it must be None, 'bfloat16' or 'float16', not {dtype!r}.")
         if get_device() == 'cpu':
-            warn_without(dtype, 'model.frozen_dtype', '1.5 to 3')
+            warn_without(dtype, 'model.frozen_dtype', '1.6 to 2.1')
         self.dtype = DTYPES[dtype]
         self.wanted = wanted
         self.copies: dict[nn.Module, dict] = {}  # copies of weights, by layer

@@ -7,7 +7,6 @@ from torch import Tensor
 from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
 from mmkd.errors import UserError
-from mmkd.objectives.default_feature_term import DefaultFeatureTerm
 from mmkd.objectives.head_term import HeadTerm
 from mmkd.objectives.heads import AuxiliaryHeads
 from mmkd.objectives.mimicking import StageMimicking
@@ -56,7 +55,6 @@ class MHKD(Distiller):
         target (str): The student's heads learn from the teacher's ``'heads'`` or its ``'final'`` scores.
         soft_until (float): The part of the phase after which the heads' soft loss stops. Defaults to 1.0.
         mimic_loss, stage_losses, pairs, head_from_teacher: As in :class:`SSKD`.
-        places, feature_loss: Refused; no features are mimicked beside the student's own loss.
         kwargs: The options of every :class:`Distiller`.
     """
 
@@ -82,8 +80,6 @@ class MHKD(Distiller):
         stage_losses: dict[str, dict] | None = None,
         pairs: Sequence[tuple[str, str]] | None = None,
         head_from_teacher: bool = True,
-        places: Sequence[str] | None = None,
-        feature_loss: dict | None = None,
         **kwargs,
     ):
         super().__init__(student, teacher, **kwargs)
@@ -94,7 +90,6 @@ class MHKD(Distiller):
         self.inheritance = Inheritance(self, head_from_teacher)
         self.task = task_of(self.student, self.teacher)
         self.mimicking = StageMimicking(networks, mimic_loss, stage_losses, self.inheritance.reads_one_map)
-        nothing = DefaultFeatureTerm(networks, 0, places, feature_loss)
         self.heads = AuxiliaryHeads(networks, self.task, heads, attach, teacher_heads)
         self.soft_targets = SoftTargets(networks, self.task, soft_loss, alpha)
         self.gamma = check_weight('model.gamma', self.task.gamma if gamma is None else gamma)
@@ -109,7 +104,7 @@ class MHKD(Distiller):
             soft_until,
         )
         self.task.check_options(self.gamma, self.head_term.ce_share, target)
-        terms = [nothing, self.soft_targets, self.head_term]
+        terms = [self.soft_targets, self.head_term]
         self.objectives = [
             TeacherHeadTraining(self.heads),
             self.mimicking,

@@ -47,5 +47,5 @@ class DefaultFeatureTerm(FeatureTerm):
             if is_given:
                 raise UserError(
                     f"model.{name}: nothing is mimicked beside the student's own loss, since no stage that is compared "
-                    'learns together with the head, or model.weight is 0, as always in MHKD; leave it out.'
+                    'learns together with the head, or model.weight is 0; leave it out.'
                 )

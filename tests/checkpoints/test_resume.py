@@ -144,6 +144,10 @@ def test_what_is_on_no_local_disk_is_not_looked_into(folder):
     there = find_checkpoints(str(folder), out_dir='s3://bucket')
     assert choose_whole(there) == ('s3://bucket/run/epoch_3.pth', [])
     assert choose_whole(find_checkpoints(str(folder)))[0] == str(folder / 'epoch_3.pth')  # it is in this folder
+    for other in ('s3://another', str(folder)):  # the run's checkpoints are elsewhere now
+        assert 's3://bucket/run/epoch_3.pth' not in find_checkpoints(str(folder), out_dir=other)
+    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_3.pth'))
+    assert find_checkpoints(str(folder), out_dir=str(folder))[0] == str(folder / 'epoch_3.pth')
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def test_what_counts_is_stretched_and_the_rest_stays():
         dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
         dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
         dict(type='CosineAnnealingLR', T_max=195, begin=5, end=200, eta_min=1e-5),
+        dict(type='CosineAnnealingLR', T_max=170, begin=30, end=200),
         dict(type='CosineAnnealingLR', T_max=50, begin=100, by_epoch=True),
         dict(type='MultiStepMomentum', milestones=(100, 150), gamma=0.1),
         dict(type='CosineRestartLR', periods=[20, 180], restart_weights=[1, 0.5]),
@@ -65,6 +66,7 @@ def test_what_counts_is_stretched_and_the_rest_stays():
         dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=75),
         dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
         dict(type='CosineAnnealingLR', T_max=29, begin=1, end=30, eta_min=1e-5),
+        dict(type='CosineAnnealingLR', T_max=25, begin=5, end=30),  # 26 if rounded apart
         dict(type='CosineAnnealingLR', T_max=8, begin=15, by_epoch=True),
         dict(type='MultiStepMomentum', milestones=[15, 23], gamma=0.1),
         dict(type='CosineRestartLR', periods=[3, 27], restart_weights=[1, 0.5]),

@@ -123,9 +123,8 @@ def test_sskd_mimics_beside_the_head_what_changes_and_nothing_in_the_papers_form
         (dict(feature_loss=dict(type='mmkd.PKDLoss')), {}),
         (dict(places=['layer1']), dict(stages=['layer1', ['layer2', 'head']])),
         (dict(weight=0, places=['layer4']), dict(unfreeze_last=None)),
-        (dict(type='mmkd.MHKD', places=['layer4']), {}),
     ],
-    ids=['frozen', 'a loss', 'before what learns', 'no weight', 'MHKD'],
+    ids=['frozen', 'a loss', 'before what learns', 'no weight'],
 )
 def test_what_is_said_of_features_that_are_never_mimicked_beside_the_head(distil, model, hook):
     name = 'feature_loss' if 'feature_loss' in model else 'places'

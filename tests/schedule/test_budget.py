@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkd.errors import UserError
-from mmkd.schedule.budget import check_lengths, default_fractions, split_budget
+from mmkd.schedule.budget import check_lengths, check_numbers, default_fractions, split_budget
 
 KEY = 'default_hooks.stages.fractions'
 NAMES = ('layer1', 'layer2', 'head')
@@ -29,6 +29,18 @@ def test_lengths_come_in_the_order_of_the_fractions(fractions):
 
 def test_rounding_errors_do_not_add_up():
     assert split_budget(100, 'abcdef', [1 / 6] * 6, 'epochs') == [17, 16, 17, 17, 16, 17]
+
+
+@pytest.mark.parametrize('numbers', ['half', [], [True], [0.5, '0.5'], 3, [None]])
+def test_numbers_are_a_list_of_numbers(numbers):
+    told = f'default_hooks.stages.lengths: it must be a list of numbers, one a stage, not {numbers!r}.'
+    with pytest.raises(UserError, match=f'^{re.escape(told)}$'):
+        check_numbers('lengths', numbers)
+
+
+def test_numbers_stay_as_they_are():
+    assert check_numbers('lengths', None) is None
+    assert check_numbers('lengths', (2, 0.5)) == (2, 0.5)
 
 
 def test_default_is_half_for_the_head():

@@ -118,6 +118,8 @@ def test_labels_inside_wrappers_of_detectors_and_of_the_validation():
     for student in (network(5, 'bbox_head'), cascade):
         with pytest.raises(UserError, match=r'^val_dataloader\.dataset: it has the label 5 \(f\), .* num_classes to 8'):
             check_labels(student, dict(train_dataloader=inner[0], val_dataloader=dataset))
+    with pytest.raises(UserError, match=r'it has the label 8, and .* 0 to 4; set its num_classes to 9, or fix'):
+        check_labels(network(5), dict(train_dataloader=Labelled([8, 0], classes=tuple('abcdefgh'))))
     with pytest.raises(UserError, match=r'the label -1, and .* 0 to 1; fix the labels'):
         check_labels(network(2), dict(train_dataloader=Labelled([-1, 1], [0])))
     for unknowing in (network(None), network(1, kind=RegressionHead), nn.Module()):

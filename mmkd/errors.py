@@ -1,5 +1,6 @@
 """User errors and their messages."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +15,8 @@ class UserError(Exception):
 
 def in_one_line(error: BaseException) -> str:
     """The type and first line of another library's error, for use in a sentence."""
-    said = str(error).partition('\n')[0].rstrip('.')
+    said = str(error).partition('\n')[0]
+    said = re.sub(r' in <\S+ object at 0x\w+>', '', said).rstrip('.')  # mmengine adds the hook
     return f'{type(error).__name__}: {said}' if said else type(error).__name__
 
 

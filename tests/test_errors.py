@@ -1,4 +1,21 @@
-from mmkd.errors import did_you_mean
+import pytest
+from mmengine.hooks import Hook
+
+from mmkd.errors import did_you_mean, in_one_line
+
+
+@pytest.mark.parametrize(
+    ('said', 'line'),
+    [
+        ('', 'TypeError'),
+        ('too long.\nand more', 'TypeError: too long'),
+        (f'too long in {Hook()}', 'TypeError: too long'),
+        (f'too long. in {Hook()}', 'TypeError: too long'),
+        ('too long in <a hook>', 'TypeError: too long in <a hook>'),
+    ],
+)
+def test_an_error_of_another_library_in_one_line(said, line):
+    assert in_one_line(TypeError(said)) == line
 
 
 def test_nearest_names_are_offered():

@@ -2,11 +2,11 @@
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 
 from mmengine.registry import build_functions
-from mmengine.runner import ValLoop
+from mmengine.runner import Runner, ValLoop
 from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
 from mmkd.cli.class_checks import dicts_in, no_such_argument, no_such_class
@@ -15,6 +15,8 @@ from mmkd.utils.signatures import parameters_of
 
 OF_THE_MACHINE = ('allocate memory', 'out of memory', 'too many open files', 'no space left', 'input/output error')
 """Errors that no image causes."""
+SPLITS = {'build_val_loop': 'val', 'build_test_loop': 'test', 'test': 'test'}
+"""Whose data these methods of the Runner use."""
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
@@ -24,6 +26,17 @@ def frames_of(error: BaseException) -> Iterator[FrameType]:
         yield from frames_of(before)
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         yield frame
+
+
+def split_of(frames: Iterable[FrameType]) -> str:
+    """Whose data and evaluator were built or used: those of ``'val'``, of ``'test'``, or of ``'train'``."""
+    for frame in frames:
+        part = frame.f_locals.get('self')
+        if isinstance(part, ValLoop):
+            return 'val'
+        if isinstance(part, Runner) and frame.f_code.co_name in SPLITS:
+            return SPLITS[frame.f_code.co_name]
+    return 'train'
 
 
 def key_of(error: UserError, cfg: dict) -> str:
@@ -50,11 +63,9 @@ def raise_for_data(error: BaseException) -> None:
     reason = str(error).strip().rpartition('\n')[2] if of_worker else in_one_line(error)
     images = [frame.f_locals['results'] for frame in frames if isinstance(frame.f_locals.get('results'), dict)]
     path = str(images[0].get('img_path', '')) if images else ''
-    loops = [frame.f_locals.get('self') for frame in frames]
-    key = 'val_dataloader' if any(isinstance(loop, ValLoop) for loop in loops) else 'train_dataloader'
     raise UserError(
-        f'{key}.dataset: an image cannot be loaded{f", {path}" * bool(path)} ({reason}); put a good copy in its place, '
-        'take it out of the data, or fix the pipeline.'
+        f'{split_of(frames)}_dataloader.dataset: an image cannot be loaded{f", {path}" * bool(path)} ({reason}); put a '
+        'good copy in its place, take it out of the data, or fix the pipeline.'
     ) from error
 
 

@@ -52,25 +52,28 @@ def is_resident(loader: dict) -> bool:
     return any(bare_name(kind) == 'ResidentArrayDataset' for kind in kinds)
 
 
-def check_images(runner: Runner) -> None:
-    """Check that the training set is not empty. This builds it, and the training reuses it."""
-    try:
-        images = len(runner.train_dataloader.dataset)
-    except ValueError as error:
-        if 'need at least one array to concatenate' not in str(error):  # mmengine's error for an empty data set
-            raise
-        images = 0
-    if not images:
-        raise UserError(
-            'train_dataloader.dataset: it holds no image, or filter_cfg leaves none; check that metainfo.classes names '
-            "classes of ann_file as they are spelled there, that images of theirs have boxes, and 'indices'."
-        )
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and not len(runner.train_dataloader):
-        raise UserError(
-            f'train_dataloader.batch_size: the {images} images do not fill one batch of '
-            f'{runner.train_dataloader.batch_size}, and drop_last drops incomplete batches; use a smaller one, or '
-            'drop_last=False.'
-        )
+def check_images(runner: Runner, *splits: str) -> None:
+    """Check that the data sets of these splits are not empty. This builds them, and the run reuses them."""
+    for split in splits:
+        try:
+            loop = getattr(runner, f'{split}_loop')
+            empty = loop is not None and not len(loop.dataloader.dataset)
+        except ValueError as error:
+            if 'need at least one array to concatenate' not in str(error):  # mmengine's error for an empty data set
+                raise
+            empty = True
+        if empty:
+            raise UserError(
+                f'{split}_dataloader.dataset: it holds no image, or filter_cfg leaves none; check that '
+                'metainfo.classes names classes of ann_file as they are spelled there, that images of theirs have '
+                "boxes, and 'indices'."
+            )
+        if isinstance(loop, EpochBasedTrainLoop) and not len(loop.dataloader):
+            raise UserError(
+                f'train_dataloader.batch_size: the {len(loop.dataloader.dataset)} images do not fill one batch of '
+                f'{loop.dataloader.batch_size}, and drop_last drops incomplete batches; use a smaller one, or '
+                'drop_last=False.'
+            )
 
 
 def _datasets(key: str, dataset) -> Iterator[tuple[str, dict]]:

@@ -1,5 +1,6 @@
 """Finds the config key of an error that was raised while a part of the config was built or run."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcesso
 from torch import nn
 from torch.optim import Optimizer
 
-from mmkd.cli.cures import find_part, frames_of, key_of, raise_for_class, raise_for_data
+from mmkd.cli.cures import find_part, frames_of, key_of, raise_for_class, raise_for_data, split_of
 from mmkd.errors import UserError, in_one_line
 from mmkd.utils.signatures import bare_name
 
@@ -29,12 +30,16 @@ RUNNER_KEYS = {
     '_check_scheduler_cfg': 'param_scheduler',
     'build_train_loop': 'train_cfg',
     'build_val_loop': 'val_cfg',
+    'build_test_loop': 'test_cfg',
     'build_evaluator': 'val_evaluator',
-    'register_hooks': 'default_hooks',
+    'register_default_hooks': 'default_hooks',
+    'register_custom_hooks': 'custom_hooks',
     'load_or_resume': 'load_from',
     'call_hook': '_hooks',
 }
 """The keys that mmengine's Runner reads, by its method; runner_checks.py has checked others beforehand."""
+UNREAD = {'train': ('test_',), 'val': ('train_', 'test_'), 'test': ('train_', 'val_')}
+"""By split, how keys begin that are not read while its data are built or used."""
 WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
 """What a hook raises for wrong arguments; a full disk raises something else."""
 STEPS = ('train_step', 'val_step', 'test_step')
@@ -59,19 +64,27 @@ def naming_config_keys(cfg: Config) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if place := key_of(error, before):
+        if place := key_of(error, _read(before, split_of(frames_of(error)))):
             raise UserError(f'{place}: {error}') from error
         raise
     except Exception as error:
-        where = '' if _out_of_memory(error) else _where(error, before)
+        split = split_of(frames_of(error))
+        where = '' if _out_of_memory(error) else _where(error, _read(before, split), split)
         if not where:
             raise
+        if split == 'test' and where == 'val_evaluator':  # the tables have validation's
+            where = 'test_evaluator'
         raise UserError(
             f'{where} does not fit ({in_one_line(error)}); fix it. MMKD_TRACEBACK=1 shows where it happened.'
         ) from error
 
 
-def _where(error: BaseException, cfg: dict) -> str:
+def _read(cfg: dict, split: str) -> dict:
+    """What is read of the config; parts of validation and test are often alike, and the other's key would be told."""
+    return {key: part for key, part in cfg.items() if not key.startswith(UNREAD[split])}
+
+
+def _where(error: BaseException, cfg: dict, split: str) -> str:
     """The key of the innermost part of the config that was built or run, ``''`` if none was."""
     modules: list[nn.Module] = []
     raise_for_data(error)
@@ -85,12 +98,13 @@ def _where(error: BaseException, cfg: dict) -> str:
             loaders = [
                 name for name in cfg if name.endswith('_dataloader') and _agrees(cfg[name], known.get('dataloader'))
             ]
-            return loaders[0] if loaders else 'train_dataloader'
+            return loaders[0] if loaders else f'{split}_dataloader'
         elif frame.f_code.co_name == 'init_weights' and isinstance(getattr(known.get('self'), 'init_cfg', None), dict):
             if path := find_part(cfg, known['self'].init_cfg):
                 return path
         elif isinstance(known.get('self'), Runner) and frame.f_code.co_name in RUNNER_KEYS:
-            key = RUNNER_KEYS[frame.f_code.co_name]
+            refused = re.search(r'Runner\.(\w+)\(\)', str(error))  # Python refused arguments before the method ran
+            key = RUNNER_KEYS.get(refused[1] if refused else '', RUNNER_KEYS[frame.f_code.co_name])
             if key == '_hooks':
                 where = _hook(cfg, known.get('hook')) if isinstance(error, WRONG_VALUES) else ''
                 if type(known.get('hook')).__name__ == 'CheckInvalidLossHook' and isinstance(error, AssertionError):

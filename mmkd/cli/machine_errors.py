@@ -10,27 +10,39 @@ from traceback import walk_tb
 from typing import TypeGuard
 from unittest.mock import patch
 
+from mmkd.cli.cures import frames_of, split_of
 from mmkd.errors import UserError
 
 
 @contextmanager
-def explain_dead_workers() -> Iterator[None]:
-    """Explain a dead worker, which torch reports with an unrelated traceback."""
+def explain_dead_workers(again: str) -> Iterator[None]:
+    """Explain a dead worker, which torch reports with an unrelated traceback.
+
+    Args:
+        again: How to go on.
+    """
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
         if not _from_a_worker(error):
             raise
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would raise for the same worker again, anywhere
+        key = f'{split_of(frames_of(error))}_dataloader.num_workers'
         raise UserError(
-            f'train_dataloader.num_workers: a data loader worker died ({str(error).strip(" .")}), usually because '
-            'memory ran out; use fewer workers or give the job more memory (/dev/shm counts), then go on with --resume.'
+            f'{key}: a data loader worker died ({str(error).strip(" .")}), '
+            'usually because memory ran out; use fewer workers or give the job more memory (/dev/shm counts), then '
+            f'{again}.'
         ) from error
 
 
 @contextmanager
-def explain_full_disk(work_dir: str) -> Iterator[None]:
-    """Explain a full disk; without this Python prints a traceback for each log line."""
+def explain_full_disk(work_dir: str, cure: str) -> Iterator[None]:
+    """Explain a full disk; without this Python prints a traceback for each log line.
+
+    Args:
+        work_dir: Where the run writes.
+        cure: What to do unless there is room.
+    """
     print_traceback = logging.Handler.handleError
     told: list[str] = []
 
@@ -49,8 +61,7 @@ def explain_full_disk(work_dir: str) -> Iterator[None]:
             if not _is_full(error):
                 raise
             raise UserError(
-                f'work_dir: {error.filename or work_dir} cannot be written ({error.strerror}); make room or choose '
-                'another place with --work-dir, then go on with --resume.'
+                f'work_dir: {error.filename or work_dir} cannot be written ({error.strerror}); make room or {cure}.'
             ) from error
 
 

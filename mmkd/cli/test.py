@@ -1,15 +1,16 @@
 """Evaluates a checkpoint."""
 
+import copy
 from argparse import Namespace
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 from torch import nn
 
-from mmkd.checkpoints.safe_load import guarded
 from mmkd.cli import checks, data_checks, flags
+from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.launch import prepare_launch
+from mmkd.cli.runner_checks import check_groups, check_log_level
+from mmkd.cli.running import build_runner, explained
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.teacher.checkpoint import Whose, load_checked
 from mmkd.utils.configs import load_config
@@ -22,15 +23,20 @@ def main() -> None:
     cfg = load_config(args.config)
     flags.apply_common(cfg, args)
     checks.check_keys(cfg, checks.TESTING_KEYS, 'testing')
+    written = copy.deepcopy(cfg)
     flags.apply_testing(cfg, args)
     checks.check_toolboxes(cfg)
+    check_own_parts(written)
+    check_log_level(cfg)
+    check_groups(cfg)
     checks.check_checkpoint('checkpoint', args.checkpoint)
     data_checks.check_data(cfg, ('test_dataloader',))
     checks.check_work_dir(cfg.work_dir)
     prepare_cpu_node(cfg)
-    with guarded(cfg):
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with explained(cfg, written):
+        runner = build_runner(cfg)
         _check_weights(runner.model, args)
+        data_checks.check_images(runner, 'test')
         runner.test()
 
 

@@ -4,15 +4,12 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmkd.checkpoints.safe_load import guarded
 from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.default_hooks import add_backends, add_safe_hooks, add_schedule
-from mmkd.cli.error_keys import naming_config_keys
 from mmkd.cli.launch import is_first_process, prepare_launch
-from mmkd.cli.machine_errors import explain_dead_workers, explain_full_disk
+from mmkd.cli.running import build_runner, explained
 from mmkd.cli.short_log import ShortLog, only_warnings_on_the_console
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.utils.configs import load_config
@@ -42,12 +39,12 @@ def prepared(args: Namespace) -> Iterator[Runner]:
     if is_first_process(args.launcher):
         hold(cfg.work_dir, 'work_dir', 'wait for it or end it, or choose another folder with --work-dir')
     prepare_cpu_node(cfg)
-    with naming_config_keys(cfg), guarded(cfg), explain_dead_workers(), explain_full_disk(cfg.work_dir):
+    with explained(cfg, cfg, again='go on with --resume'):
         with only_warnings_on_the_console() if args.log == 'short' else nullcontext():
-            runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+            runner = build_runner(cfg)
         if args.log == 'short':
             runner.register_hook(ShortLog())
-        data_checks.check_images(runner)
+        data_checks.check_images(runner, 'train', 'val')
         yield runner
 
 

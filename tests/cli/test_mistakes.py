@@ -57,9 +57,9 @@ def start(cfg: dict, folder: Path) -> None:
     checks.check_training(cfg)
     add_safe_hooks(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
-    with naming_config_keys(cfg), explain_dead_workers():
+    with naming_config_keys(cfg), explain_dead_workers('go on with --resume'):
         runner = Runner.from_cfg(cfg)
-        data_checks.check_images(runner)
+        data_checks.check_images(runner, 'train', 'val')
         runner.register_hook(Stop())
         runner.train()
 

@@ -11,6 +11,8 @@ from pathlib import PurePath
 from mmengine.config import Config
 
 from mmkd.cli import checks, data_checks, flags
+from mmkd.cli.class_checks import check_own_parts
+from mmkd.cli.runner_checks import check_groups
 from mmkd.errors import UserError
 from mmkd.utils.configs import load_config
 
@@ -26,7 +28,7 @@ class Candidate:
         name: Stands in the table.
         config: As the user named it.
         checkpoint: A local file or a URL.
-        cfg: The config, to be tested: of a distillation it has the student.
+        cfg: The config as the user wrote it, but what is to be compared is among the keys of testing.
     """
 
     name: str
@@ -72,7 +74,7 @@ def unique_names(checkpoints: Sequence[str]) -> list[str]:
 
 
 def _config(config: str, checkpoint: str, split: str, options: dict | None) -> Config:
-    """A config that tests the plain network on a split, quietly."""
+    """The config with a split's data and evaluator for testing."""
     cfg = load_config(config)
     flags.apply_common(
         cfg, Namespace(config=config, cfg_options=copy.deepcopy(options), launcher='none', work_dir=None)
@@ -80,13 +82,9 @@ def _config(config: str, checkpoint: str, split: str, options: dict | None) -> C
     checks.check_keys(cfg, ('model', f'{split}_dataloader', f'{split}_cfg', f'{split}_evaluator'), 'comparing')
     checks.check_toolboxes(cfg)
     checks.check_checkpoint('compare', checkpoint, config)
+    check_own_parts(cfg)
+    check_groups(cfg)
     data_checks.check_data(cfg, (f'{split}_dataloader',))
     if split == 'val':
         cfg.test_dataloader, cfg.test_evaluator, cfg.test_cfg = cfg.val_dataloader, cfg.val_evaluator, {}
-    flags.test_the_student(cfg)
-    if cfg.get('default_hooks'):
-        cfg.default_hooks.pop('visualization', None)
-    cfg.visualizer = None  # else a comparison would begin a run at W&B
-    cfg.randomness = dict(seed=0)
-    cfg.load_from, cfg.resume, cfg.compile, cfg.log_level = checkpoint, False, False, 'ERROR'
     return cfg

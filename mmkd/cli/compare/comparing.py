@@ -1,6 +1,7 @@
 """Compares candidates: evaluates one after the other, and puts the figures side by side."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -53,7 +54,8 @@ def compare(
                 with _quiet():
                     results.append(evaluate(one, folder, device, batch_size))
             except UserError as error:
-                raise UserError(f'{one.name}: {error}') from error
+                said = re.sub('^test_', f'{split}_', str(error))  # they are among the keys of testing
+                raise UserError(f'{one.name}: {said}') from error
             if place > 1:
                 _check_results(first, one, results[0], results[-1], split)
     rows = [_row(one, result, results[0]) for one, result in zip(candidates, results)]

@@ -1,19 +1,21 @@
 """Evaluates a candidate as its toolbox does, and measures what it costs."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmkd.checkpoints.safe_load import guarded
+from mmkd.cli import data_checks, flags
 from mmkd.cli.compare.candidates import Candidate
 from mmkd.cli.compare.inference import count_flops, first_batch, peak_memory, time_images
+from mmkd.cli.running import build_runner, explained
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.start_checks.teacher_score import numbers
 from mmkd.tasks import kind_of
@@ -90,14 +92,15 @@ def evaluate(candidate: Candidate, work_dir: str, device: str, batch_size: int) 
         device: Where it runs.
         batch_size: Images at once, for time and memory.
     """
-    cfg = candidate.cfg
+    cfg = _quiet_test(candidate)
     cfg.work_dir, cfg.experiment_name = work_dir, f'{Path(work_dir).name} {candidate.name}'
     prepare_cpu_node(cfg)
-    with guarded(cfg):
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    with explained(cfg, candidate.cfg, 'TMPDIR', 'compare again'):
+        runner = build_runner(cfg)
         model = runner.model.to(device)
         parts = [name for name, _ in model.named_children()]
         load_checked(model, candidate.checkpoint, parts, Whose('compare', 'network', candidate.config))
+        data_checks.check_images(runner, 'test')
         record = _Record()
         runner.register_hook(record)
         metrics = numbers(runner.test())
@@ -117,6 +120,18 @@ def evaluate(candidate: Candidate, work_dir: str, device: str, batch_size: int) 
         time_images(model, batch),
         peak_memory(model, batch),
     )
+
+
+def _quiet_test(candidate: Candidate) -> Config:
+    """A config that tests the plain network; of a distillation, the student."""
+    cfg = copy.deepcopy(candidate.cfg)
+    flags.test_the_student(cfg)
+    if cfg.get('default_hooks'):
+        cfg.default_hooks.pop('visualization', None)
+    cfg.visualizer = None  # else a comparison would begin a run at W&B
+    cfg.randomness = dict(seed=0)
+    cfg.load_from, cfg.resume, cfg.compile, cfg.log_level = candidate.checkpoint, False, False, 'ERROR'
+    return cfg
 
 
 def _num_classes(model: nn.Module) -> int | None:

@@ -127,11 +127,11 @@ def check_checkpoint(flag: str, path: str, config: str | None = None) -> None:
     if not isfile(file):
         nearby = [str(other) for other in file.parent.glob('*.pth') if isfile(other)] if isdir(file.parent) else []
         raise UserError(
-            f'{flag}: checkpoint {path} does not exist{in_current_folder(path)}.'
+            f'{flag}: {path} does not exist{in_current_folder(path)}.'
             f'{_beside(path, config) or did_you_mean(path, nearby)}'
         )
     if not file.stat().st_size:
-        raise UserError(f'{flag}: checkpoint {path} is empty; get a good copy of it.')
+        raise UserError(f'{flag}: {path} is empty; get a good copy of it.')
 
 
 def check_teacher(cfg: Config) -> None:

@@ -40,7 +40,7 @@ def test_checkpoints(tmp_path, monkeypatch):
     checks.check_checkpoint('--resume', 'https://example.org/x.pth')
     with pytest.raises(
         UserError,
-        match=r'--resume: checkpoint epoch_1\.pth does not exist in the .* Did you mean epoch_10',
+        match=r'--resume: epoch_1\.pth does not exist in the .* Did you mean epoch_10',
     ):
         checks.check_checkpoint('--resume', 'epoch_1.pth')
     with pytest.raises(UserError, match='is empty'):
@@ -69,7 +69,7 @@ def test_teacher_that_is_not_there(tmp_path, monkeypatch):
     for teacher, said in (
         (
             dict(config='r34.py', checkpoint='nowhere.pth'),
-            r'\.checkpoint: checkpoint nowhere\.pth does not exist',
+            r'\.checkpoint: nowhere\.pth does not exist',
         ),
         (
             dict(config='nowhere.py', checkpoint=None),

@@ -207,7 +207,7 @@ def test_mistakes(folder, distill, student, args, message):
         ),
         (
             ('teacher.py', 'techer.pth'),
-            'error: --teacher: checkpoint techer.pth does not exist in the current folder, ',
+            'error: --teacher: techer.pth does not exist in the current folder, ',
         ),
         (
             ('teacher.py', 'teacher.py'),

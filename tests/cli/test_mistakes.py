@@ -262,7 +262,7 @@ MISTAKES = {
     'weights to start from that are not there': (
         at('load_from', 'nowhere.pth'),
         BEFORE,
-        'load_from: checkpoint nowhere.pth does not exist in the current folder, ',
+        'load_from: nowhere.pth does not exist in the current folder, ',
     ),
     'pretrained weights that are not there': (
         at('model.student.backbone.init_cfg', dict(type='Pretrained', checkpoint='nowhere.pth')),

@@ -34,7 +34,7 @@ SHORT = (
         ((CONFIG, '--amp-dtype', 'float16'), 'error: optim_wrapper.type: mixed precision (--amp) needs a GPU'),
         (
             (CONFIG, '--resume', 'nowhere.pth'),
-            'error: --resume: checkpoint nowhere.pth does not exist in the current folder, ',
+            'error: --resume: nowhere.pth does not exist in the current folder, ',
         ),
         ((CONFIG, '--profile', '0'), 'error: --profile: it must be a whole number of iterations, 1 or more, not 0.'),
         (
@@ -97,7 +97,7 @@ def test_train_resume_and_test(run_tool, tmp_path, monkeypatch):
     assert run_tool('test.py', CONFIG, 'run/epoch_2.pth', '--work-dir', 'eval', '--out', 'eval/out.pkl', *SHORT) is None
     assert os.path.getsize('eval/out.pkl') > 0
     assert run_tool('test.py', CONFIG, 'run/epoch_22.pth').startswith(
-        f'error: checkpoint: checkpoint run/epoch_22.pth does not exist in the current folder, {tmp_path}. '
+        f'error: checkpoint: run/epoch_22.pth does not exist in the current folder, {tmp_path}. '
         'Did you mean run/epoch_2.pth'
     )
 

@@ -207,6 +207,16 @@ MISTAKES = {
         BEFORE,
         "model.stage_losses.layer1: it has no type; add type='mmkd.FeatureMimicLoss' or another of mmkd.losses.",
     ),
+    'tau alone': (
+        lambda cfg: (at('model.type', 'mmkd.KD')(cfg), at('model.soft_loss', dict(tau=4.0))(cfg)),
+        BEFORE,
+        "model.soft_loss: it has no type; add type='mmkd.SoftTargetLoss' or another of mmkd.losses.",
+    ),
+    'an option of other losses alone': (
+        at('model.mimic_loss', dict(tau=4.0)),
+        BEFORE,
+        "model.mimic_loss: it has no type; add type='mmkd.CRDLoss' or another of mmkd.losses.",
+    ),
     'loss misspelled': (
         at('model.mimic_loss', dict(type='mmkd.FeatureMimic')),
         BEFORE,

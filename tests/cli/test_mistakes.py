@@ -54,8 +54,8 @@ def start(cfg: dict, folder: Path) -> None:
     flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     add_schedule(cfg)
-    checks.check_training(cfg)
     add_safe_hooks(cfg)
+    checks.check_training(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with naming_config_keys(cfg), explain_dead_workers():
         runner = Runner.from_cfg(cfg)
@@ -191,6 +191,11 @@ MISTAKES = {
         at('default_hooks.stages.fraction', [0.5, 0.5]),
         BEFORE,
         'default_hooks.stages.fraction: StageScheduleHook takes no fraction. Did you mean fractions?',
+    ),
+    "an argument that mmengine's hook swallows": (
+        at('default_hooks.checkpoint.max_keep_ckpt', 1),
+        BEFORE,
+        'checkpoint.max_keep_ckpt: SafeCheckpointHook takes no max_keep_ckpt. Did you mean max_keep_ckpts',
     ),
     'nothing near': (
         at('default_hooks.stages.zzz', 1),

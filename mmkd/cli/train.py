@@ -4,8 +4,10 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from mmkd.checkpoints.safe_load import guarded
 from mmkd.cli import checks, data_checks, flags
@@ -15,6 +17,7 @@ from mmkd.cli.launch import is_first_process, prepare_launch
 from mmkd.cli.machine_errors import explain_dead_workers, explain_full_disk
 from mmkd.cli.short_log import ShortLog, only_warnings_on_the_console
 from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.teacher.checkpoint import Whose, check_start
 from mmkd.utils.configs import load_config
 from mmkd.utils.locks import hold
 
@@ -48,7 +51,17 @@ def prepared(args: Namespace) -> Iterator[Runner]:
         if args.log == 'short':
             runner.register_hook(ShortLog())
         data_checks.check_images(runner)
+        check_weights(runner)
         yield runner
+
+
+def check_weights(runner: Runner) -> None:
+    """Check that the weights that a training starts from fit what it trains; a distiller's are its student's."""
+    model = runner.model
+    if is_model_wrapper(model):
+        model = model.get_submodule('module')
+    if runner._load_from is not None and not runner._resume and isinstance(model, nn.Module):  # FlexibleRunner: later
+        check_start(model, runner._load_from, Whose('load_from', 'network to train', 'this config'))
 
 
 def parse() -> Namespace:

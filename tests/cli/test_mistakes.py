@@ -18,6 +18,7 @@ from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
 from mmkd.cli.error_keys import naming_config_keys
 from mmkd.cli.machine_errors import explain_dead_workers
+from mmkd.cli.train import check_weights
 from mmkd.errors import UserError
 from mmkd.registry import MODELS
 
@@ -60,6 +61,7 @@ def start(cfg: dict, folder: Path) -> None:
     with naming_config_keys(cfg), explain_dead_workers():
         runner = Runner.from_cfg(cfg)
         data_checks.check_images(runner)
+        check_weights(runner)
         runner.register_hook(Stop())
         runner.train()
 
@@ -278,6 +280,11 @@ MISTAKES = {
         at('load_from', 'nowhere.pth'),
         BEFORE,
         'load_from: nowhere.pth does not exist in the current folder, ',
+    ),
+    'weights to start from of another network': (
+        lambda cfg: at('load_from', cfg['model']['teacher']['checkpoint'])(cfg),
+        AFTER,
+        'teacher.pth does not fit the network to train: backbone.conv1.weight ((12, 3, 3, 3) instead of (8, 3, 3, 3)),',
     ),
     'pretrained weights that are not there': (
         at('model.student.backbone.init_cfg', dict(type='Pretrained', checkpoint='nowhere.pth')),

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmkd.checkpoints.atomic_files import atomic_saves, check_name, remove_partial, write_whole
 from mmkd.checkpoints.resume import INTERRUPTED, POINTER, check_named, check_template, choose_whole, find_checkpoints
+from mmkd.errors import UserError
 from mmkd.registry import HOOKS
 from mmkd.utils.first_process import in_first_process
 
@@ -29,7 +30,10 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Find a whole checkpoint to resume from: the first process looks, all of them use it."""
+        """Check the numbers; find a whole checkpoint to resume from: the first process looks, all of them use it."""
+        for name in ('interval', 'max_keep_ckpts'):
+            if not isinstance(value := getattr(self, name), int | float):
+                raise UserError(f'default_hooks.checkpoint.{name}: it must be a number, not {value!r}.')
         if not runner._resume:
             return
         runner._load_from = in_first_process(lambda: self._resume_point(runner))

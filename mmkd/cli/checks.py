@@ -12,7 +12,7 @@ from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.data_checks import check_data
 from mmkd.cli.mixed_precision import check_amp
-from mmkd.cli.runner_checks import check_runner_keys
+from mmkd.cli.runner_checks import check_runner_keys, check_spelling
 from mmkd.errors import UserError, did_you_mean, in_current_folder
 from mmkd.teacher.network import check_teacher_keys, teacher_config
 from mmkd.utils.config_mistakes import FILE_TYPES
@@ -23,7 +23,7 @@ TOOLBOXES = {'mmpretrain': 'onedl-cls', 'mmdet': 'onedl-det'}  # the toolbox, an
 
 
 def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
-    """Check that every needed key exists."""
+    """Check that every needed key exists, and that no other is misspelled."""
     missing = [key for key in needed if cfg.get(key) is None]
     if missing:
         hint = did_you_mean(missing[0], set(cfg.keys()) - set(needed))
@@ -32,6 +32,7 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
             f'but {" and ".join(missing)} {"is" if len(missing) == 1 else "are"} missing.{hint} '
             'Inherit them with _base_ or define them.'
         )
+    check_spelling(cfg)
     for key in needed:
         if not isinstance(cfg[key], dict | list if key.endswith('_evaluator') else dict):
             raise UserError(f'{key}: it must be a dict, not {cfg[key]!r}.')
@@ -127,11 +128,11 @@ def check_checkpoint(flag: str, path: str, config: str | None = None) -> None:
     if not isfile(file):
         nearby = [str(other) for other in file.parent.glob('*.pth') if isfile(other)] if isdir(file.parent) else []
         raise UserError(
-            f'{flag}: checkpoint {path} does not exist{in_current_folder(path)}.'
+            f'{flag}: {path} does not exist{in_current_folder(path)}.'
             f'{_beside(path, config) or did_you_mean(path, nearby)}'
         )
     if not file.stat().st_size:
-        raise UserError(f'{flag}: checkpoint {path} is empty; get a good copy of it.')
+        raise UserError(f'{flag}: {path} is empty; get a good copy of it.')
 
 
 def check_teacher(cfg: Config) -> None:

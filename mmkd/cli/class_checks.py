@@ -95,7 +95,8 @@ def _check_distiller(key: str, part: dict, kind: type) -> None:
 def _refuse_no_type(key: str, part: dict, module: str) -> None:
     kinds = {name: kind for name, kind in MODELS.module_dict.items() if kind.__module__.startswith(module)}
     fitting = [name for name, kind in kinds.items() if set(part) <= parameters_of(kind).keys()] or list(kinds)
-    few = sorted(fitting) if len(fitting) <= 4 else ['FeatureMimicLoss' if module == 'mmkd.losses' else min(fitting)]
+    usual = 'SoftTargetLoss' if key.endswith('soft_loss') else 'FeatureMimicLoss'
+    few = sorted(fitting) if len(fitting) <= 4 else [usual if usual in fitting else min(fitting)]
     types = ' or '.join(f"type='mmkd.{name}'" for name in few)
     others = f' or another of {module}' if len(fitting) > 4 else ''
     raise UserError(f'{key}: it has no type; add {types}{others}.')

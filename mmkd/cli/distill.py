@@ -1,11 +1,14 @@
 """Writes the config of a distillation, and trains it."""
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmkd.checkpoints.atomic_files import put_whole
 from mmkd.cli import checks, train
@@ -39,10 +42,17 @@ def main() -> None:
         print(f'{out} would be:\n\n{text}', flush=True)
         print(plan(config, flags))
         return
-    write(out, text)
-    print(f'The config is {out}; the training is: mmkd train {" ".join([str(out), *flags])}', flush=True)
+    is_new = write(out, text)
     sys.argv = ['mmkd train', str(out), *flags]
-    train.main()
+    planned = _Planned(f'The config is {out}; the training is: mmkd {shlex.join(["train", str(out), *flags])}')
+    try:
+        with train.prepared(train.parse()) as runner:
+            runner.register_hook(planned)
+            runner.train()
+    except BaseException:
+        if is_new and not planned.done:
+            out.unlink(missing_ok=True)
+        raise
 
 
 def check(config: ShortConfig) -> Config:
@@ -69,16 +79,32 @@ def check(config: ShortConfig) -> Config:
     return student
 
 
-def write(out: Path, text: str) -> None:
-    """Write the config, unless the same one exists."""
+class _Planned(Hook):
+    """Tells when the config has passed all checks, and how to train it again."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, said: str):
+        self.said, self.done = said, False
+
+    def before_run(self, runner: Runner) -> None:
+        """All other hooks have planned."""
+        self.done = True
+        print(self.said, flush=True)
+
+
+def write(out: Path, text: str) -> bool:
+    """Write the config, unless the same one exists; returns whether it is new."""
     if out.suffix != '.py':
         raise UserError(f'--out: {out} must end with .py.')
     try:
         if out.exists() and out.read_text() != text:
             raise UserError(f'--out: {out} is there already, with another content; name another file, or delete it.')
+        is_new = not out.exists()
         put_whole(out, text.encode())
     except OSError as error:
         raise UserError(f'--out: {out} cannot be written ({in_one_line(error)}); name another file.') from error
+    return is_new
 
 
 def _parse(words: list[str]) -> Namespace:

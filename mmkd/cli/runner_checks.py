@@ -1,10 +1,38 @@
 """Checks of the config keys that mmengine's Runner reads itself."""
 
 import logging
+import re
+from difflib import get_close_matches
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import FlexibleRunner, Runner
 
 from mmkd.errors import UserError
+from mmkd.utils.signatures import parameters_of
+
+READ = parameters_of(Runner).keys() | parameters_of(FlexibleRunner).keys()
+READ |= {'custom_imports', 'model_wrapper_cfg', 'tta_model', 'unlabelled_dataloader'}
+"""The top-level keys that hold dicts and are read; ``tta_pipeline`` is too near to everybody's ``test_pipeline``."""
+NEAR = 0.85  # no config of the toolboxes has a variable of its own that is as near to one of these keys
+
+
+def check_spelling(cfg: Config) -> None:
+    """Raise an error for a dict under a key that nothing reads but that is nearly one that is read.
+
+    A key with more words, such as ``train_dataloader_2``, is a variable of the user's own.
+    """
+    for key, value in cfg.items():
+        if key in READ or not _has_dicts(value):
+            continue
+        near = get_close_matches(key, sorted(READ), n=1, cutoff=NEAR)
+        if near and not re.search(rf'(^|_){near[0]}(\d|_|$)', key):
+            raise UserError(f'{key}: nothing reads this key. Did you mean {near[0]}?')
+
+
+def _has_dicts(value: Any) -> bool:
+    values = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(inner, dict) for inner in values)
 
 
 def check_runner_keys(cfg: Config) -> None:

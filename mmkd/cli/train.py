@@ -4,7 +4,9 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.default_hooks import add_backends, add_safe_hooks, add_schedule
@@ -12,6 +14,7 @@ from mmkd.cli.launch import is_first_process, prepare_launch
 from mmkd.cli.running import build_runner, explained
 from mmkd.cli.short_log import ShortLog, only_warnings_on_the_console
 from mmkd.compat.cpu_nodes import prepare_cpu_node
+from mmkd.teacher.checkpoint import Whose, check_start
 from mmkd.utils.configs import load_config
 from mmkd.utils.locks import hold
 
@@ -31,8 +34,8 @@ def prepared(args: Namespace) -> Iterator[Runner]:
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     flags.apply_training(cfg, args)
     add_schedule(cfg)
-    checks.check_training(cfg)
     add_safe_hooks(cfg)
+    checks.check_training(cfg)
     add_backends(cfg)
     flags.add_profile(cfg, args.profile)
     checks.check_work_dir(cfg.work_dir)
@@ -45,7 +48,17 @@ def prepared(args: Namespace) -> Iterator[Runner]:
         if args.log == 'short':
             runner.register_hook(ShortLog())
         data_checks.check_images(runner, 'train', 'val')
+        check_weights(runner)
         yield runner
+
+
+def check_weights(runner: Runner) -> None:
+    """Check that the weights that a training starts from fit what it trains; a distiller's are its student's."""
+    model = runner.model
+    if is_model_wrapper(model):
+        model = model.get_submodule('module')
+    if runner._load_from is not None and not runner._resume and isinstance(model, nn.Module):  # FlexibleRunner: later
+        check_start(model, runner._load_from, Whose('load_from', 'network to train', 'this config'))
 
 
 def parse() -> Namespace:

@@ -25,7 +25,7 @@ from mmkd.schedule.stage_validation import BestStage
 from mmkd.schedule.unlabelled_stream import UnlabelledImages, unlabelled_images
 from mmkd.start_checks.classes import check_classes
 from mmkd.start_checks.first_batch import first_batch, is_joined
-from mmkd.start_checks.teacher_score import not_ahead, numbers, score_teacher
+from mmkd.start_checks.teacher_score import check_save_best, not_ahead, numbers, score_teacher
 from mmkd.start_checks.training import check_training_of_head
 from mmkd.teacher.pretrained import check_from_scratch
 from mmkd.utils.random_state import own_randomness
@@ -131,7 +131,9 @@ class StageScheduleHook(Hook):
         self.processes.meet_when_saving(runner, self.distiller)
         if self.resumed is None:
             if self.score_teacher:
-                self.scores = numbers(score_teacher(runner, self.distiller))
+                score = score_teacher(runner, self.distiller)
+                check_save_best(runner.hooks, score)
+                self.scores = numbers(score)
             self.inheriting.begin(runner)
             self._enter(runner, 0)
             self._mark(runner, 1)

@@ -43,7 +43,7 @@ class LossGuard:
         if self.bad >= (self.patience if self.scaled else 1):
             raise UserError(
                 f'The loss of stage {stage} is NaN or infinite since iteration {self.last - self.bad + 2} (noticed at '
-                f'{self.last + 1}); the last checkpoint is still good. Lower the learning rate or clip gradients '
+                f'{self.last + 1}); no saved checkpoint is affected. Lower the learning rate or clip gradients '
                 f'(optim_wrapper.clip_grad){", or train with --amp-dtype bfloat16" if self.scaled else ""}.'
             )
         if self.scaled and network is not None:

@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -39,6 +39,16 @@ def score_teacher(runner: Runner, distiller: Distiller) -> dict[str, float] | No
     )
     runner.logger.info(f"The teacher's own score on the student's validation images: {said}")
     return score
+
+
+def check_save_best(hooks: list[Hook], score: dict | None) -> None:
+    """Raise an error if a best checkpoint is wanted by a metric that is not in the teacher's score, if it has one."""
+    for metric in [metric for hook in hooks for metric in getattr(hook, 'save_best', None) or ()]:
+        if score and metric not in ('auto', *score):
+            raise UserError(
+                f'default_hooks.checkpoint.save_best: the validation has no {metric}, only {", ".join(score)}; '
+                "name one of its metrics, or 'auto'."
+            )
 
 
 def numbers(score: dict | None) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Loads a teacher's checkpoint; its errors say which weights do not fit."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,6 +91,26 @@ def load_checked(
         logger='current',
     )
     return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
+
+
+def check_start(network: nn.Module, checkpoint: str, whose: Whose) -> None:
+    """Raise an error for weights to start from if nothing of the backbone is among them; warn if not all weights are.
+
+    Another head is allowed. A network without a backbone is checked as a whole.
+    """
+    (state, _), own = _read(whose.key, checkpoint), network.state_dict()
+    weights = [name for name in own if not name.endswith('num_batches_tracked')]
+    unfit = {name: why for name in weights if (why := _why(name, state, own))}
+    needed = [name for name in weights if name.startswith('backbone.')] or weights
+    if unfit.keys() >= set(needed):
+        raise UnfitWeightsError(whose, checkpoint, {name: unfit[name] for name in needed}, state, own)
+    if unfit:
+        print_log(
+            f'{whose.key}: {checkpoint} has no tensor of the same name and shape for {len(unfit)} of the '
+            f'{len(weights)} tensors of the {whose.network}: {_some(unfit)}.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _read(key: str, checkpoint: str) -> tuple[OrderedDict, tuple[str, ...]]:

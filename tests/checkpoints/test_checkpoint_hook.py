@@ -159,6 +159,20 @@ def test_a_name_that_cannot_be_filled_in_is_told_at_the_start(tmp_path):
     assert runner.iter == 0
 
 
+@pytest.mark.parametrize(
+    ('wrong', 'said'),
+    [
+        (dict(interval='abc'), "interval: it must be a number, not 'abc'."),
+        (dict(interval=None), 'interval: it must be a number, not None.'),
+        (dict(max_keep_ckpts=[2]), r'max_keep_ckpts: it must be a number, not \[2\].'),
+    ],
+)
+def test_what_must_be_a_number_is_told_at_the_start(tmp_path, wrong, said):
+    runner = toy_runner(tmp_path / 'run', hook=wrong)
+    with pytest.raises(UserError, match=f'^default_hooks.checkpoint.{said}'):
+        runner.call_hook('before_run')
+
+
 @pytest.mark.parametrize('first', [True, False])
 def test_resumed_under_padded_names(tmp_path, first):
     hook = dict(filename_tmpl='ep_{:03d}.pth')

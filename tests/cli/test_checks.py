@@ -14,6 +14,41 @@ def test_missing_keys_are_named_with_the_nearest():
         checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
 
 
+WHOLE = dict(model=dict(), train_cfg=dict(), train_dataloader=dict(), optim_wrapper=dict())
+
+
+@pytest.mark.parametrize(
+    ('options', 'key', 'near'),
+    [
+        ({'unlabeled_dataloader.batch_size': 3}, 'unlabeled_dataloader', 'unlabelled_dataloader'),
+        ({'optim_wraper.optimizer.lr': 7}, 'optim_wraper', 'optim_wrapper'),
+        ({'default_hook.checkpoint.interval': 5}, 'default_hook', 'default_hooks'),
+        ({'modl.alpha': 0.3}, 'modl', 'model'),
+        ({'param_schedulers': [dict(type='MultiStepLR')]}, 'param_schedulers', 'param_scheduler'),
+    ],
+)
+def test_misspelled_keys_are_refused(options, key, near):
+    cfg = Config(WHOLE)
+    cfg.merge_from_dict(options)
+    with pytest.raises(UserError, match=rf'^{key}: nothing reads this key\. Did you mean {near}\?$'):
+        checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
+
+
+@pytest.mark.parametrize(
+    'own',
+    [
+        dict(
+            backend_args=dict(), train_pipeline=[dict()], test_pipeline=[dict()], tta_pipeline=[dict()], conv_cfg=dict()
+        ),
+        dict(data_preprocessor=dict(), model_wrapper_cfg=dict(), tta_model=dict(), strategy=dict(), compile=dict()),
+        dict(train_dataloader_2=dict(), my_train_dataloader=dict(), val_evaluator_abs=[dict()], model3=dict()),
+        dict(modl=3, optim_wraper='x', default_hook=None, unlabeled_dataloader=[]),
+    ],
+)
+def test_a_user_s_own_variables_are_not_misspelled(own):
+    checks.check_keys(Config({**WHOLE, **own}), checks.TRAINING_KEYS, 'training')
+
+
 def test_missing_toolbox(monkeypatch):
     monkeypatch.setattr(checks, 'find_spec', lambda name: None)
     for cfg, extra in (
@@ -40,7 +75,7 @@ def test_checkpoints(tmp_path, monkeypatch):
     checks.check_checkpoint('--resume', 'https://example.org/x.pth')
     with pytest.raises(
         UserError,
-        match=r'--resume: checkpoint epoch_1\.pth does not exist in the .* Did you mean epoch_10',
+        match=r'--resume: epoch_1\.pth does not exist in the .* Did you mean epoch_10',
     ):
         checks.check_checkpoint('--resume', 'epoch_1.pth')
     with pytest.raises(UserError, match='is empty'):
@@ -69,7 +104,7 @@ def test_teacher_that_is_not_there(tmp_path, monkeypatch):
     for teacher, said in (
         (
             dict(config='r34.py', checkpoint='nowhere.pth'),
-            r'\.checkpoint: checkpoint nowhere\.pth does not exist',
+            r'\.checkpoint: nowhere\.pth does not exist',
         ),
         (
             dict(config='nowhere.py', checkpoint=None),

@@ -1,7 +1,9 @@
 """``mmkd distill``, run in an empty folder."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -87,14 +89,16 @@ def test_the_student_is_named_as_seen_from_the_file(folder):
 
 
 @pytest.mark.parametrize(('epochs', 'counts'), [(25, [225, 25]), (None, [90, 10]), (10, [90, 10])])
-def test_other_epochs_stretch_the_policy(folder, distill, epochs, counts):
+def test_other_epochs_stretch_the_policy(folder, distill, monkeypatch, epochs, counts):
     """As the config that is written says, which takes the place of the student's list."""
     (folder / 'own' / 'student.py').write_text(
         SMALL.format(width=8)
         + "param_scheduler = [dict(type='LinearLR', by_epoch=False, end=90), dict(type='CosineAnnealingLR', T_max=10)]"
     )
     args = ['--epochs', epochs] * (epochs is not None)
-    assert 'batch_size' in distill('own/student.py', *args, '--', '--cfg-options', 'train_dataloader.batch_size=0')
+    monkeypatch.setattr('mmkd.cli.train.prepared', nullcontext)  # nothing is trained
+    monkeypatch.setattr('mmkd.cli.train.parse', MagicMock)
+    assert distill('own/student.py', *args) is None
     cfg = load_config('sskd_teacher_student.py')
     assert cfg.train_cfg.max_epochs == (epochs or 10)
     assert [cfg.param_scheduler[0].end, cfg.param_scheduler[1].T_max] == counts
@@ -141,13 +145,29 @@ def test_a_dry_run_tells_the_plan_and_leaves_nothing(folder, distill, capsys, me
 
 
 def test_it_writes_the_config_and_trains(folder, distill, capsys):
-    args = '--method', 'KD', '--epochs', 1, '--out', 'mine/my.py', '--', '--work-dir', 'run'
+    args = '--method', 'KD', '--epochs', 1, '--out', 'mine/my kd.py', '--', '--work-dir', 'a run'
     assert distill('own/student.py', *args) is None
-    assert (
-        'The config is mine/my.py; the training is: mmkd train mine/my.py --work-dir run\n' in capsys.readouterr().out
-    )
-    assert load_checkpoint('run/epoch_1.pth')['meta']['epoch'] == 1
-    assert (folder / 'mine' / 'my.py').read_text().startswith('"""KD: teacher teaches student."""\n_base_ = ')
+    said = capsys.readouterr().out
+    assert "The config is mine/my kd.py; the training is: mmkd train 'mine/my kd.py' --work-dir 'a run'\n" in said
+    assert load_checkpoint('a run/epoch_1.pth')['meta']['epoch'] == 1
+    assert (folder / 'mine' / 'my kd.py').read_text().startswith('"""KD: teacher teaches student."""\n_base_ = ')
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'said'),
+    [
+        (('--epochs', '2'), '2 epochs are too few for 5 stages'),  # told by the plan
+        (('--', '--cfg-options', 'train_dataloader.batch_size=0'), 'batch_size'),  # before anything is built
+    ],
+)
+def test_a_config_that_does_not_work_is_not_left_behind(folder, distill, wrong, said):
+    """It would be in the way of the corrected one."""
+    out = '--out', 'again.py'
+    assert said in distill('own/student.py', *out, *wrong)
+    assert not Path('again.py').exists()
+    Path('again.py').write_text(ShortConfig('sskd', 'own/student.py', 'teacher.py', 'teacher.pth', None).text(Path()))
+    assert 'batch_size' in distill('own/student.py', *out, '--', '--cfg-options', 'train_dataloader.batch_size=0')
+    assert Path('again.py').exists()  # it was there before
 
 
 ITERATIONS = "_base_ = 'student.py'\ntrain_cfg = dict(_delete_=True, by_epoch=False, max_iters=9)\n"
@@ -207,7 +227,7 @@ def test_mistakes(folder, distill, student, args, message):
         ),
         (
             ('teacher.py', 'techer.pth'),
-            'error: --teacher: checkpoint techer.pth does not exist in the current folder, ',
+            'error: --teacher: techer.pth does not exist in the current folder, ',
         ),
         (
             ('teacher.py', 'teacher.py'),

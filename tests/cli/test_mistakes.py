@@ -18,6 +18,7 @@ from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.default_hooks import add_safe_hooks, add_schedule
 from mmkd.cli.error_keys import naming_config_keys
 from mmkd.cli.machine_errors import explain_dead_workers
+from mmkd.cli.train import check_weights
 from mmkd.errors import UserError
 from mmkd.registry import MODELS
 
@@ -54,12 +55,13 @@ def start(cfg: dict, folder: Path) -> None:
     flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
     add_schedule(cfg)
-    checks.check_training(cfg)
     add_safe_hooks(cfg)
+    checks.check_training(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with naming_config_keys(cfg), explain_dead_workers('go on with --resume'):
         runner = Runner.from_cfg(cfg)
         data_checks.check_images(runner, 'train', 'val')
+        check_weights(runner)
         runner.register_hook(Stop())
         runner.train()
 
@@ -192,6 +194,11 @@ MISTAKES = {
         BEFORE,
         'default_hooks.stages.fraction: StageScheduleHook takes no fraction. Did you mean fractions?',
     ),
+    "an argument that mmengine's hook swallows": (
+        at('default_hooks.checkpoint.max_keep_ckpt', 1),
+        BEFORE,
+        'checkpoint.max_keep_ckpt: SafeCheckpointHook takes no max_keep_ckpt. Did you mean max_keep_ckpts',
+    ),
     'nothing near': (
         at('default_hooks.stages.zzz', 1),
         BEFORE,
@@ -206,6 +213,16 @@ MISTAKES = {
         at('model.stage_losses', dict(layer1=dict(loss_weight=2.0))),
         BEFORE,
         "model.stage_losses.layer1: it has no type; add type='mmkd.FeatureMimicLoss' or another of mmkd.losses.",
+    ),
+    'tau alone': (
+        lambda cfg: (at('model.type', 'mmkd.KD')(cfg), at('model.soft_loss', dict(tau=4.0))(cfg)),
+        BEFORE,
+        "model.soft_loss: it has no type; add type='mmkd.SoftTargetLoss' or another of mmkd.losses.",
+    ),
+    'an option of other losses alone': (
+        at('model.mimic_loss', dict(tau=4.0)),
+        BEFORE,
+        "model.mimic_loss: it has no type; add type='mmkd.CRDLoss' or another of mmkd.losses.",
     ),
     'loss misspelled': (
         at('model.mimic_loss', dict(type='mmkd.FeatureMimic')),
@@ -262,7 +279,12 @@ MISTAKES = {
     'weights to start from that are not there': (
         at('load_from', 'nowhere.pth'),
         BEFORE,
-        'load_from: checkpoint nowhere.pth does not exist in the current folder, ',
+        'load_from: nowhere.pth does not exist in the current folder, ',
+    ),
+    'weights to start from of another network': (
+        lambda cfg: at('load_from', cfg['model']['teacher']['checkpoint'])(cfg),
+        AFTER,
+        'teacher.pth does not fit the network to train: backbone.conv1.weight ((12, 3, 3, 3) instead of (8, 3, 3, 3)),',
     ),
     'pretrained weights that are not there': (
         at('model.student.backbone.init_cfg', dict(type='Pretrained', checkpoint='nowhere.pth')),

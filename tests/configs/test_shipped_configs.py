@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mmkd.cli.class_checks import check_own_parts
+from mmkd.cli.runner_checks import check_spelling
 from mmkd.utils.configs import find_config, load_config
 from tests.conftest import ROOT
 from tests.planned import build, plan
@@ -45,6 +46,7 @@ def test_there_are_configs():
 def test_parses_and_builds(path):
     cfg = load_config(str(path))
     check_own_parts(cfg)
+    check_spelling(cfg)
     model = build(cfg)
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'):

@@ -86,8 +86,8 @@ def run(config: dict, folder) -> None:
     cfg = Config(config)
     flags.apply_common(cfg, Namespace(cfg_options=None, launcher='none', work_dir=str(folder)))
     checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
-    checks.check_training(cfg)
     add_safe_hooks(cfg)
+    checks.check_training(cfg)
     cfg.experiment_name = f'{folder.name}_{next(NUMBERS)}'
     with naming_config_keys(cfg):
         runner = Runner.from_cfg(cfg)

@@ -19,6 +19,13 @@ def test_names_stage_and_first_bad_iteration(bad):
         watch(guard, [bad], start=9)
 
 
+def test_speaks_of_no_last_checkpoint():
+    """There may be none: the first loss can be bad."""
+    guard = LossGuard(interval=2)
+    with pytest.raises(UserError, match=r'since iteration 1 \(noticed at 2\); no saved checkpoint is affected\. Lower'):
+        watch(guard, [float('nan')] * 2)
+
+
 def test_looks_only_now_and_then():
     guard = LossGuard(interval=3)
     watch(guard, [float('nan')] * 2)

@@ -12,7 +12,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from mmkd.start_checks.teacher_score import not_ahead, score_teacher
+from mmkd.checkpoints.hook import SafeCheckpointHook
+from mmkd.errors import UserError
+from mmkd.start_checks.teacher_score import check_save_best, not_ahead, score_teacher
 from mmkd.utils.configs import load_config
 from mmkd.utils.random_state import get_random_state
 from tests.conftest import ROOT
@@ -231,6 +233,34 @@ def test_the_warning_comes_at_the_end_also_of_a_resumed_run(distil, tmp_path, mo
     distil('resumed', resume=True, load_from=str(tmp_path / 'run' / 'epoch_6.pth')).train()
     (log,) = (tmp_path / 'resumed').glob('*/*.log')
     assert log.read_text().count('The student ends as good as its teacher: accuracy/top1 is') == 1
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'missing'),
+    [
+        ('acc', 'acc'),
+        (['accuracy/top1', 'accuracy/top7'], 'accuracy/top7'),
+        (['accuracy/top1'], None),
+        ('auto', None),
+        (None, None),
+    ],
+)
+def test_a_best_checkpoint_by_a_metric_that_is_not_there_is_refused(distil, wanted, missing):
+    checkpoint = dict(type='CheckpointHook', interval=1, save_best=wanted, rule='greater')
+    runner = distil(**{'default_hooks.checkpoint': checkpoint, 'train_cfg.max_epochs': 7})
+    runner.train_loop.run_epoch = lambda: setattr(runner.train_loop, '_epoch', 7)  # only the checks
+    if missing is None:
+        runner.train()
+        return
+    with pytest.raises(
+        UserError, match=rf'^default_hooks\.checkpoint\.save_best: .* no {missing}, only accuracy/top1; name one'
+    ):
+        runner.train()
+    assert runner.epoch == 0
+
+
+def test_a_teacher_without_a_score_tells_no_metric(distil):
+    check_save_best([SafeCheckpointHook(save_best='acc')], None)
 
 
 # No score

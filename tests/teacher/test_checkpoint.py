@@ -8,7 +8,8 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import load_checkpoint
 from torch import nn
 
-from mmkd.teacher.checkpoint import load_checked
+from mmkd.errors import UserError
+from mmkd.teacher.checkpoint import Whose, check_start, load_checked
 from mmkd.teacher.network import Teacher
 from tests.teacher.networks import RUNNING, config, fails, network, same
 
@@ -205,3 +206,45 @@ def test_the_names_of_its_classes(tmp_path):
         file = tmp_path / 'named.pth'
         torch.save(dict(state_dict=state, meta=meta), file)
         assert Teacher(config(), str(file), RUNNING).classes == classes
+
+
+# Weights to start from
+
+
+def starting(weights, tmp_path, **changes) -> None:
+    """Check these weights as a start for a network with changes in its backbone."""
+    check_start(network(**changes), save(tmp_path / 'start.pth', weights), Whose('load_from', 'student', 'x.py'))
+
+
+def test_a_start_that_fits_is_not_spoken_of(trained, tmp_path, logged):
+    starting(trained[1], tmp_path)
+    starting({f'module.{name}': value for name, value in trained[1].items() if 'num_batches' not in name}, tmp_path)
+    assert not any('load_from' in said for _, said in logged)
+
+
+@pytest.mark.parametrize('weights', ['wider', 'none'])
+def test_a_start_of_another_network_is_refused(trained, tmp_path, weights):
+    """Though one tensor fits, the bias of its head."""
+    changes = dict(stem_channels=8, base_channels=8) if weights == 'wider' else {}
+    state = trained[1] if weights == 'wider' else {'head.fc.bias': trained[1]['head.fc.bias']}
+    with pytest.raises(
+        UserError, match=r'^load_from: .*start\.pth does not fit the student: backbone\.conv1\.weight \('
+    ):
+        starting(state, tmp_path, **changes)
+
+
+def test_a_start_without_the_prefix_is_refused(trained, tmp_path):
+    state = {name.removeprefix('backbone.'): value for name, value in trained[1].items()}
+    with pytest.raises(UserError, match=r"Its names lack the prefix 'backbone\.'"):
+        starting(state, tmp_path)
+
+
+def test_a_start_with_another_head_is_counted(trained, tmp_path, logged):
+    _, state = trained
+    state['head.fc.bias'] = state['head.fc.bias'][:3]
+    del state['head.fc.weight']
+    starting(state, tmp_path)
+    ((level, said),) = logged[-1:]
+    assert level == logging.WARNING
+    assert 'start.pth has no tensor of the same name and shape for 2 of the ' in said
+    assert said.endswith(' tensors of the student: head.fc.weight (missing), head.fc.bias ((3,) instead of (10,)).')

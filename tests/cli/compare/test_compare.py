@@ -164,7 +164,7 @@ def test_refused(folder, compare, tmp_path, change, message):
         ((*PAIRS, '--names', 'a', 'b', 'a'), 'error: --names: 3 names are needed, one for each checkpoint, no two of'),
         ((*PAIRS, '--batch-size', '0'), 'error: --batch-size: it must be a whole number of images, 1 or more, not 0.'),
         ((*PAIRS, '--device', 'gpu'), 'error: --device: gpu cannot be used here ('),
-        (('student.py', 'nowhere.pth'), 'error: compare: checkpoint nowhere.pth does not exist in the current folder'),
+        (('student.py', 'nowhere.pth'), 'error: compare: nowhere.pth does not exist in the current folder'),
         (('student.py', 'kd.py'), 'error: compare: kd.py is a config by its name; name the file of weights (.pth)'),
         (
             ('student.py', 'teacher.pth'),

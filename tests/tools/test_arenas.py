@@ -442,7 +442,7 @@ def test_what_the_lead_lacks_stands_in_its_place(small, lab):
 
 
 def test_the_student_alone_in_as_many_core_seconds(small, lab):
-    """The best of its lengths up to the first that took as long, to a tenth; the cheapest seed tells the cost."""
+    """Methods have it, and the cheapest seed tells the cost."""
     row = lab.arena.Row
     table = small.tables[0]
     config = table.rows[1].config

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from textwrap import fill
 
 from arena import Arena
-from training import DIVERGED, FINISHED
+from results import DIVERGED, FINISHED
 
 OVER = FINISHED, DIVERGED
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from lines import Lines
 
 CPU = 'cpu'
+FINISHED, CUT, DIVERGED, FAILED = 'finished', 'cut', 'diverged', 'FAILED'  # how a training went
 
 
 class Results(Lines):

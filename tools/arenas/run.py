@@ -26,9 +26,9 @@ from gpu_sharing import shared_gpu
 from ours import write_column
 from page import results_of, write_pages
 from picture import write_picture
-from results import Results, file_of
+from results import FAILED, FINISHED, Results, file_of
 from surroundings import surroundings
-from training import FAILED, FINISHED, Trainer
+from training import Trainer
 
 from mmkd.errors import UserError
 

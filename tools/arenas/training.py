@@ -12,9 +12,8 @@ from pathlib import Path
 
 from arena import ROOT, WORK_DIR, Training
 from outcome import outcome_of
-from results import Results
+from results import CUT, DIVERGED, FAILED, FINISHED, Results
 
-FINISHED, CUT, DIVERGED, FAILED = 'finished', 'cut', 'diverged', 'FAILED'
 GRACE = 8.0  # seconds in which a training may leave at a signal
 
 

@@ -173,6 +173,36 @@ def test_an_interrupted_grid_goes_on_and_what_diverged_is_over(small, lab):
     assert '--resume' in lab.training.command(small.trainings(['sskd'], [0])[-1])
 
 
+@pytest.mark.parametrize(
+    'end',
+    [
+        'import os; os.kill(os.getpid(), 2)',
+        'import os; os.kill(os.getpid(), 15)',
+        'raise SystemExit(130)',
+        'raise SystemExit(143)',
+        "print('KeyboardInterrupt'); raise SystemExit(1)",  # so it ends in the middle of its imports
+    ],
+)
+def test_what_leaves_at_a_signal_is_cut(small, lab, end):
+    run = trainer(lab, Scripts(alone=end))
+    assert run(small.trainings(['alone'])[0]) == 'cut, accuracy/top1 70.0'
+    assert run.results.read()['alone_s0']['state'] == 'cut'
+
+
+@pytest.mark.parametrize('end', ['raise SystemExit(143)', 'raise SystemExit(1)'])
+def test_a_result_stays_until_there_is_another(small, lab, end):
+    """A teacher without its network is trained again; what is cut or fails then takes no result away."""
+    teacher = small.trainings(['teacher'])[0]
+    trainer(lab, Scripts())(teacher)
+    teacher.checkpoint.unlink()
+    run = trainer(lab, Scripts(teacher=end))
+    assert run(teacher).startswith(('cut', 'FAILED'))
+    assert run.results.read()['teacher_s7']['state'] == 'finished'
+    again = Scripts()
+    assert trainer(lab, again)(teacher).startswith('finished')
+    assert again.names == ['teacher_s7']
+
+
 def test_what_never_validated_has_no_result(small, lab):
     class Silent(Scripts):
         def __call__(self, training) -> list[str]:
@@ -680,10 +710,12 @@ def test_all_methods_say_what_their_trainings_reached(lab, tmp_path):
 
 def test_lines_survive_a_second_writer_and_the_last_one_counts(lab, tmp_path):
     results = lab.results.Results(tmp_path / 'a.jsonl', dict(device='x'))
-    for last in (1, 2):
-        results.add(name='kd_s0', last=last)
-    results.add(name='kd_s1', last=3)
-    assert {name: row['last'] for name, row in results.read().items()} == dict(kd_s0=2, kd_s1=3)
+    for last, state in ((0, 'cut'), (1, 'finished'), (2, 'finished'), (4, 'cut'), (5, 'FAILED with 1: x')):
+        results.add(name='kd_s0', last=last, state=state)
+    results.add(name='kd_s1', last=3, state='cut')
+    results.add(name='kd_s2', last=6, state='finished')
+    results.add(name='kd_s2', last=7, state='diverged')
+    assert {name: row['last'] for name, row in results.read().items()} == dict(kd_s0=2, kd_s1=3, kd_s2=7)
     file_of = lab.results.file_of
     assert file_of(tmp_path, 'CPU, 2 cores', 'a') == tmp_path / 'cpu' / 'a.jsonl'
     assert file_of(tmp_path, 'NVIDIA H100 80GB', 'a') == tmp_path / 'nvidia-h100-80gb' / 'a.jsonl'

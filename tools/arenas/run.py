@@ -7,9 +7,10 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / 'benchmark'), str(HERE.parents[1])]
@@ -30,12 +31,13 @@ from results import FAILED, FINISHED, Results, file_of
 from surroundings import surroundings
 from training import Trainer
 
+from mmkd.checkpoints.preemption import SIGNALS
 from mmkd.errors import UserError
 
 RESULTS = ROOT / 'docs' / 'arenas'
 
 
-def run_side_by_side(trainings: Sequence[Training], at_once: int, run: Callable[[Training], str]) -> list[str]:
+def run_side_by_side(trainings: Sequence[Training], at_once: int, run: Trainer) -> list[str]:
     """Run trainings side by side, each after its teacher; print how each went and return what failed."""
     waiting, failed = list(trainings), []
     running: dict[Future, Training] = {}
@@ -51,6 +53,9 @@ def run_side_by_side(trainings: Sequence[Training], at_once: int, run: Callable[
                 outcome = f'{running.pop(future).name} {future.result()}'
                 print(outcome, flush=True)
                 failed += [outcome] if FAILED in outcome else []
+    except SystemExit:  # at a signal
+        run.end()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     return failed
@@ -76,6 +81,15 @@ def keep_teachers(arena: Arena, trainings: Sequence[Training], folder: Path) -> 
             shutil.copyfile(teacher.checkpoint, folder / f'{arena.name}_{teacher.name}.pth')
 
 
+def leave(number: int, frame: object) -> NoReturn:
+    """Leave at a signal, and ignore others meanwhile: what is trained needs some seconds to end."""
+    for each in SIGNALS:
+        signal.signal(each, lambda *_: None)
+    said = 'the trainings are cut; the same command goes on with them.'
+    os.write(2, f'{signal.Signals(number).name}: {said}\n'.encode())
+    sys.exit(128 + number)
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('arena', nargs='?', help=f'one of {", ".join(arenas())}, or a Python file [say what is done]')
@@ -85,7 +99,8 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=float('inf'), help='until everything that runs is ended')
     parser.add_argument('--out', type=Path, help='write results and teachers there, and no page')
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in SIGNALS:
+        signal.signal(number, leave)
     failed = []
     if args.arena:
         deadline = time.monotonic() + args.seconds

@@ -89,6 +89,24 @@ def test_options_reach_the_student_and_know_the_teacher(small, lab):
     }
 
 
+def test_options_are_carried_into_a_folder_with_a_space(small, lab, tmp_path, monkeypatch):
+    """mmengine takes the spaces out of what stands behind --cfg-options."""
+    from mmengine.config import DictAction
+
+    (tmp_path / 'my files').mkdir()
+    monkeypatch.chdir(tmp_path / 'my files')
+    data = f'{Path.cwd()}/data/images.npz'
+    small = replace(small, options={'data': data, 'milestones': [28, 34], 'names': "['layer1','all']"})
+    teacher, student = small.trainings(['kd'], [3])
+    Scripts()(teacher)
+    words = lab.training.command(student)
+    options = dict(word.split('=', 1) for word in words[words.index('--cfg-options') + 1 :])
+    parsed = {key: DictAction._parse_iterable(value) for key, value in options.items()}
+    assert Path(parsed['model.teacher.checkpoint']).is_file()
+    assert parsed['data'] == 'data/images.npz'
+    assert (parsed['milestones'], parsed['names']) == ([28, 34], ['layer1', 'all'])
+
+
 @pytest.mark.parametrize('at_once', [1, 3])
 def test_a_finished_training_is_not_run_again(small, lab, at_once, capsys):
     scripts = Scripts()

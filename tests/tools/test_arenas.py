@@ -306,6 +306,11 @@ def test_mistakes_are_told(small, lab, tmp_path, run_tool):
     (tmp_path / 'empty.py').touch()
     with pytest.raises(Exception, match='defines no ARENA'):
         lab.arena.read_arena(str(tmp_path / 'empty.py'))
+    for number in ('0', '-1', 'two'):
+        said = run_tool('arenas/run.py', 'digits', '--at-once', number)
+        assert said == f'error: --at-once: it must be a whole number of trainings, 1 or more, not {number}.'
+    said = run_tool('arenas/run.py', 'digits', '--out', 'empty.py/x')
+    assert said == 'error: --out: empty.py/x cannot be written (Not a directory); name another folder.'
     said = run_tool('arenas/run.py', 'cifar100_short')
     assert said == (
         'error: data/cifar100.npz does not exist; get it with: python tools/dataset_converters/download_npz.py cifar100'

@@ -31,6 +31,7 @@ from results import FAILED, FINISHED, Results, file_of
 from surroundings import surroundings
 from training import Trainer
 
+from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.checkpoints.preemption import SIGNALS
 from mmkd.errors import UserError
 
@@ -95,10 +96,12 @@ def main() -> None:
     parser.add_argument('arena', nargs='?', help=f'one of {", ".join(arenas())}, or a Python file [say what is done]')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='[all]')
     parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help="[the rows']")
-    parser.add_argument('--at-once', type=int, default=1, help='trainings side by side [1]')
+    parser.add_argument('--at-once', type=_trainings, default=1, help='trainings side by side [1]')
     parser.add_argument('--seconds', type=float, default=float('inf'), help='until everything that runs is ended')
     parser.add_argument('--out', type=Path, help='write results and teachers there, and no page')
     args = parser.parse_args()
+    if args.out:
+        check_folder('--out', args.out, 'name another folder')
     for number in SIGNALS:
         signal.signal(number, leave)
     failed = []
@@ -124,6 +127,12 @@ def main() -> None:
         print(overview())
     if failed:
         raise UserError('; '.join(failed))
+
+
+def _trainings(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f'--at-once: it must be a whole number of trainings, 1 or more, not {text}.')
+    return int(text)
 
 
 if __name__ == '__main__':

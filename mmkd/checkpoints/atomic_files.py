@@ -1,13 +1,16 @@
 """Atomic writes: a file is complete or absent, even after a crash."""
 
 import contextlib
+import io
 import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
+import torch
 from mmengine.fileio import LocalBackend
 from mmengine.fileio.backends.registry_utils import prefix_to_backends
 
@@ -53,6 +56,16 @@ def put_whole(path: str | Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def save_whole(path: str | Path, content: Any) -> None:
+    """Write a file of torch's that the user names by :func:`put_whole`."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    try:
+        put_whole(path, file.getvalue())
+    except OSError as error:
+        raise UserError(f'{path} cannot be written ({error.strerror}); make room or choose another place.') from error
 
 
 def check_name(path: Path) -> None:

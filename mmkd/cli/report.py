@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmkd.checkpoints.atomic_files import put_whole
+from mmkd.checkpoints.atomic_files import check_folder, put_whole
 from mmkd.errors import UserError, in_one_line
 from mmkd.reporting.groups import check_same_data, group_runs, name_apart
 from mmkd.reporting.measuring import measured_sections
@@ -46,10 +46,10 @@ def write_report(
         for run, name in zip(runs, names):
             run.name = name
     check_same_data(runs)
+    check_folder('--out', out.parent, 'name another file')
     groups = group_runs(runs)
     text = page(groups, measured_sections(groups, images))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         put_whole(out, text.encode())
     except OSError as error:
         raise UserError(f'--out: {out} cannot be written ({in_one_line(error)}); name another file.') from error

@@ -1,12 +1,10 @@
 """Saves a teacher's trained heads in a file, and loads them for other students."""
 
-import io
 from typing import Any
 
-import torch
 from torch import nn
 
-from mmkd.checkpoints.atomic_files import put_whole
+from mmkd.checkpoints.atomic_files import save_whole
 from mmkd.checkpoints.safe_load import load_named
 from mmkd.errors import UserError
 
@@ -19,12 +17,7 @@ def save_heads(checkpoint: str, path: str) -> int:
     heads = {name.removeprefix(f'{KEY}.'): value for name, value in extras.items() if name.startswith(f'{KEY}.')}
     if not heads:
         raise UserError(f"{checkpoint} holds no teacher's heads; name a checkpoint that an mmkd.MHKD training wrote.")
-    content = io.BytesIO()
-    torch.save({KEY: heads}, content)
-    try:
-        put_whole(path, content.getvalue())
-    except OSError as error:
-        raise UserError(f'{path} cannot be written ({error.strerror}); make room or choose another place.') from error
+    save_whole(path, {KEY: heads})
     return len(heads)
 
 

@@ -66,13 +66,15 @@ def test_it_opens_in_a_browser(report):
         assert page.said == []
 
 
-def test_mistakes(tmp_path):
+def test_mistakes(tmp_path, monkeypatch):
     run = write_session(tmp_path / 'run')
     with pytest.raises(UserError, match=r'--out: report.txt must end with .html'):
         write_report([run], 'report.txt')
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match=r'--out: .* cannot be written'):
-        write_report([run], tmp_path / 'file' / 'report.html')
+    with monkeypatch.context() as patch:
+        patch.setattr('mmkd.cli.report.measured_sections', lambda *_: pytest.fail('the networks are measured first'))
+        with pytest.raises(UserError, match=r'--out: .*file cannot be written \(.*\); name another file'):
+            write_report([run], tmp_path / 'file' / 'report.html')
     with pytest.raises(UserError, match='different data'):
         write_report([run, write_session(tmp_path / 'other', data='data/others')], tmp_path / 'report.html')
     for names in (['one'], ['twice', 'twice']):

@@ -89,6 +89,24 @@ def test_options_reach_the_student_and_know_the_teacher(small, lab):
     }
 
 
+def test_options_are_carried_into_a_folder_with_a_space(small, lab, tmp_path, monkeypatch):
+    """mmengine takes the spaces out of what stands behind --cfg-options."""
+    from mmengine.config import DictAction
+
+    (tmp_path / 'my files').mkdir()
+    monkeypatch.chdir(tmp_path / 'my files')
+    data = f'{Path.cwd()}/data/images.npz'
+    small = replace(small, options={'data': data, 'milestones': [28, 34], 'names': "['layer1','all']"})
+    teacher, student = small.trainings(['kd'], [3])
+    Scripts()(teacher)
+    words = lab.training.command(student)
+    options = dict(word.split('=', 1) for word in words[words.index('--cfg-options') + 1 :])
+    parsed = {key: DictAction._parse_iterable(value) for key, value in options.items()}
+    assert Path(parsed['model.teacher.checkpoint']).is_file()
+    assert parsed['data'] == 'data/images.npz'
+    assert (parsed['milestones'], parsed['names']) == ([28, 34], ['layer1', 'all'])
+
+
 @pytest.mark.parametrize('at_once', [1, 3])
 def test_a_finished_training_is_not_run_again(small, lab, at_once, capsys):
     scripts = Scripts()
@@ -171,6 +189,36 @@ def test_an_interrupted_grid_goes_on_and_what_diverged_is_over(small, lab):
         'sskd_s0': 'finished',
     }
     assert '--resume' in lab.training.command(small.trainings(['sskd'], [0])[-1])
+
+
+@pytest.mark.parametrize(
+    'end',
+    [
+        'import os; os.kill(os.getpid(), 2)',
+        'import os; os.kill(os.getpid(), 15)',
+        'raise SystemExit(130)',
+        'raise SystemExit(143)',
+        "print('KeyboardInterrupt'); raise SystemExit(1)",  # so it ends in the middle of its imports
+    ],
+)
+def test_what_leaves_at_a_signal_is_cut(small, lab, end):
+    run = trainer(lab, Scripts(alone=end))
+    assert run(small.trainings(['alone'])[0]) == 'cut, accuracy/top1 70.0'
+    assert run.results.read()['alone_s0']['state'] == 'cut'
+
+
+@pytest.mark.parametrize('end', ['raise SystemExit(143)', 'raise SystemExit(1)'])
+def test_a_result_stays_until_there_is_another(small, lab, end):
+    """A teacher without its network is trained again; what is cut or fails then takes no result away."""
+    teacher = small.trainings(['teacher'])[0]
+    trainer(lab, Scripts())(teacher)
+    teacher.checkpoint.unlink()
+    run = trainer(lab, Scripts(teacher=end))
+    assert run(teacher).startswith(('cut', 'FAILED'))
+    assert run.results.read()['teacher_s7']['state'] == 'finished'
+    again = Scripts()
+    assert trainer(lab, again)(teacher).startswith('finished')
+    assert again.names == ['teacher_s7']
 
 
 def test_what_never_validated_has_no_result(small, lab):
@@ -258,6 +306,11 @@ def test_mistakes_are_told(small, lab, tmp_path, run_tool):
     (tmp_path / 'empty.py').touch()
     with pytest.raises(Exception, match='defines no ARENA'):
         lab.arena.read_arena(str(tmp_path / 'empty.py'))
+    for number in ('0', '-1', 'two'):
+        said = run_tool('arenas/run.py', 'digits', '--at-once', number)
+        assert said == f'error: --at-once: it must be a whole number of trainings, 1 or more, not {number}.'
+    said = run_tool('arenas/run.py', 'digits', '--out', 'empty.py/x')
+    assert said == 'error: --out: empty.py/x cannot be written (Not a directory); name another folder.'
     said = run_tool('arenas/run.py', 'cifar100_short')
     assert said == (
         'error: data/cifar100.npz does not exist; get it with: python tools/dataset_converters/download_npz.py cifar100'
@@ -442,7 +495,7 @@ def test_what_the_lead_lacks_stands_in_its_place(small, lab):
 
 
 def test_the_student_alone_in_as_many_core_seconds(small, lab):
-    """The best of its lengths up to the first that took as long, to a tenth; the cheapest seed tells the cost."""
+    """Methods have it, and the cheapest seed tells the cost."""
     row = lab.arena.Row
     table = small.tables[0]
     config = table.rows[1].config
@@ -680,10 +733,12 @@ def test_all_methods_say_what_their_trainings_reached(lab, tmp_path):
 
 def test_lines_survive_a_second_writer_and_the_last_one_counts(lab, tmp_path):
     results = lab.results.Results(tmp_path / 'a.jsonl', dict(device='x'))
-    for last in (1, 2):
-        results.add(name='kd_s0', last=last)
-    results.add(name='kd_s1', last=3)
-    assert {name: row['last'] for name, row in results.read().items()} == dict(kd_s0=2, kd_s1=3)
+    for last, state in ((0, 'cut'), (1, 'finished'), (2, 'finished'), (4, 'cut'), (5, 'FAILED with 1: x')):
+        results.add(name='kd_s0', last=last, state=state)
+    results.add(name='kd_s1', last=3, state='cut')
+    results.add(name='kd_s2', last=6, state='finished')
+    results.add(name='kd_s2', last=7, state='diverged')
+    assert {name: row['last'] for name, row in results.read().items()} == dict(kd_s0=2, kd_s1=3, kd_s2=7)
     file_of = lab.results.file_of
     assert file_of(tmp_path, 'CPU, 2 cores', 'a') == tmp_path / 'cpu' / 'a.jsonl'
     assert file_of(tmp_path, 'NVIDIA H100 80GB', 'a') == tmp_path / 'nvidia-h100-80gb' / 'a.jsonl'

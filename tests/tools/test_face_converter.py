@@ -1,3 +1,4 @@
+import errno
 import re
 
 import pytest
@@ -95,4 +96,22 @@ def test_other_files_are_told(run_tool, tmp_path, content, words):
 
 def test_an_absent_file_is_told(run_tool, tmp_path):
     said = run_tool('model_converters/faces.py', tmp_path / 'none.pth', tmp_path / 'own.pth')
-    assert said == f'error: {tmp_path / "none.pth"} does not exist.'
+    assert said == f'error: source: {tmp_path / "none.pth"} does not exist.'
+
+
+def test_a_damaged_file_and_a_full_disk_are_told(run_tool, tmp_path, monkeypatch):
+    source, own = tmp_path / 'source.pth', tmp_path / 'own.pth'
+    own.write_text('before')
+    source.write_text('some text')
+    said = run_tool('model_converters/faces.py', source, own)
+    assert said.startswith(f'error: source: {source} cannot be read (')
+    torch.save(SMALL, source)
+    monkeypatch.setattr('os.fsync', full)
+    said = run_tool('model_converters/faces.py', source, own)
+    assert said == f'error: {own} cannot be written (No space left on device); make room or choose another place.'
+    assert own.read_text() == 'before'
+    assert {path.name for path in tmp_path.iterdir()} == {'source.pth', 'own.pth'}
+
+
+def full(handle):
+    raise OSError(errno.ENOSPC, 'No space left on device')

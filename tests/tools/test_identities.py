@@ -63,6 +63,7 @@ def test_mistakes_are_told(run_tool, tmp_path, content):
     np.savez(tmp_path / 'o.npz', **content)
     said = run_tool('dataset_converters/identities.py', 'olivetti', tmp_path / 'o.npz', tmp_path / 'x')
     assert 'does not hold the arrays that are needed' in said
+    assert not (tmp_path / 'x').exists()
     said = run_tool('dataset_converters/identities.py', 'olivetti', tmp_path / 'none.npz', tmp_path / 'x')
     assert said == (
         f'error: {tmp_path / "none.npz"} does not exist; '
@@ -71,3 +72,13 @@ def test_mistakes_are_told(run_tool, tmp_path, content):
     olivetti(tmp_path / 'o.npz')
     said = run_tool('dataset_converters/identities.py', 'olivetti', tmp_path / 'o.npz', tmp_path)
     assert said == f'error: {tmp_path} exists already; delete it first if it is to be made again.'
+
+
+@pytest.mark.parametrize('damage', [lambda file: file[: len(file) // 2], lambda file: b'', lambda file: b'text'])
+def test_a_damaged_file_is_told(run_tool, tmp_path, damage):
+    olivetti(tmp_path / 'o.npz')
+    (tmp_path / 'o.npz').write_bytes(damage((tmp_path / 'o.npz').read_bytes()))
+    said = run_tool('dataset_converters/identities.py', 'olivetti', tmp_path / 'o.npz', tmp_path / 'x')
+    assert said.startswith(f'error: {tmp_path / "o.npz"} is damaged or does not hold the arrays that are needed (')
+    assert said.endswith('); get it again with: python tools/dataset_converters/download_npz.py olivetti')
+    assert [path.name for path in tmp_path.iterdir()] == ['o.npz']

@@ -1,3 +1,4 @@
+import errno
 from importlib import import_module
 
 import pytest
@@ -28,7 +29,30 @@ def test_other_files_are_told(run_tool, tmp_path):
     torch.save({'features.0.weight': torch.zeros(3)}, tmp_path / 'other.pth')
     said = run_tool('model_converters/mobilenet_v2.py', tmp_path / 'other.pth', tmp_path / 'own.pth')
     assert said == 'error: the file does not hold the layers of a MobileNetV2 of width 1 in their order.'
+    torch.save([3], tmp_path / 'other.pth')
+    assert run_tool('model_converters/mobilenet_v2.py', tmp_path / 'other.pth', tmp_path / 'own.pth') == said
     said = run_tool('model_converters/mobilenet_v2.py', tmp_path / 'none.pth', tmp_path / 'own.pth')
     assert said.startswith(
         f'error: {tmp_path / "none.pth"} does not exist; get it with: curl -fO https://download.pytorch'
     )
+
+
+def test_a_damaged_file_and_a_full_disk_are_told(run_tool, tmp_path, monkeypatch):
+    pytest.importorskip('mmdet')
+    from torchvision.models import mobilenet_v2
+
+    source, own = tmp_path / 'source.pth', tmp_path / 'own.pth'
+    torch.save(mobilenet_v2(weights=None).state_dict(), source)
+    own.write_text('before')
+    monkeypatch.setattr('os.fsync', full)
+    said = run_tool('model_converters/mobilenet_v2.py', source, own)
+    assert said == f'error: {own} cannot be written (No space left on device); make room or choose another place.'
+    source.write_bytes(source.read_bytes()[:1000])
+    said = run_tool('model_converters/mobilenet_v2.py', source, own)
+    assert said.startswith(f'error: source: {source} cannot be read (')
+    assert own.read_text() == 'before'
+    assert {path.name for path in tmp_path.iterdir()} == {'source.pth', 'own.pth'}
+
+
+def full(handle):
+    raise OSError(errno.ENOSPC, 'No space left on device')

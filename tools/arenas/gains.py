@@ -7,8 +7,7 @@ from pathlib import Path
 from arena import read_arena
 from files import write_between
 from page import spread
-from results import CPU, Results
-from training import FINISHED
+from results import CPU, FINISHED, Results
 
 METHODS = {  # as they are called in README
     'alone': 'Student alone',

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from textwrap import fill
 
 from arena import Arena
-from training import DIVERGED, FINISHED
-
-OVER = FINISHED, DIVERGED
+from results import OVER
 
 
 def missing(arena: Arena, found: Mapping[str, Mapping[str, dict]]) -> list[str]:

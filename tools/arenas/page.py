@@ -8,13 +8,12 @@ from statistics import mean
 from textwrap import fill
 
 from arena import Arena, Row, Table, arenas, read_arena
-from as_costly import as_costly
+from as_costly import against_as_costly
 from files import write_whole
 from intros import INTRO
 from missing import missing
-from results import CPU, Results
+from results import CPU, DIVERGED, FINISHED, Results
 from teachers import lead, scores_had, trained_again
-from training import DIVERGED, FINISHED
 
 from mmkd.errors import UserError
 
@@ -146,14 +145,13 @@ class Printed:
             return [row.title, '', *(said or ['cut' if results else 'not run']), *[''] * blank]
         alone = self.scores(self.table.alone)
         is_other = row.key != self.table.alone
-        equal = as_costly(self.table, row, {each.key: self.of(each.key) for each in self.table.rows})
-        difference = '' if equal is None else f'{mean(scores) - self.arena.factor * equal:+.1f}'
+        found = {each.key: self.of(each.key) for each in self.table.rows}
         return [
             row.title,
             ', '.join(str(result['seed']) for result in done),
             '; '.join([spread(scores), *said]),
             f'{mean(scores) - mean(alone):+.1f}' if alone and is_other else '',
-            *([difference] if self.machine == CPU else []),
+            *([against_as_costly(self.table, row, found, self.arena.factor)] if self.machine == CPU else []),
             *(spread([result['also'][name] for result in done]) for name in self.arena.also),
             explained(done[0]),
             seconds(done, 'core_seconds' if self.machine == CPU else 'seconds'),

@@ -7,9 +7,10 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / 'benchmark'), str(HERE.parents[1])]
@@ -26,16 +27,18 @@ from gpu_sharing import shared_gpu
 from ours import write_column
 from page import results_of, write_pages
 from picture import write_picture
-from results import Results, file_of
+from results import FAILED, FINISHED, Results, file_of
 from surroundings import surroundings
-from training import FAILED, FINISHED, Trainer
+from training import Trainer
 
+from mmkd.checkpoints.atomic_files import check_folder
+from mmkd.checkpoints.preemption import SIGNALS
 from mmkd.errors import UserError
 
 RESULTS = ROOT / 'docs' / 'arenas'
 
 
-def run_side_by_side(trainings: Sequence[Training], at_once: int, run: Callable[[Training], str]) -> list[str]:
+def run_side_by_side(trainings: Sequence[Training], at_once: int, run: Trainer) -> list[str]:
     """Run trainings side by side, each after its teacher; print how each went and return what failed."""
     waiting, failed = list(trainings), []
     running: dict[Future, Training] = {}
@@ -51,6 +54,9 @@ def run_side_by_side(trainings: Sequence[Training], at_once: int, run: Callable[
                 outcome = f'{running.pop(future).name} {future.result()}'
                 print(outcome, flush=True)
                 failed += [outcome] if FAILED in outcome else []
+    except SystemExit:  # at a signal
+        run.end()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     return failed
@@ -76,16 +82,28 @@ def keep_teachers(arena: Arena, trainings: Sequence[Training], folder: Path) -> 
             shutil.copyfile(teacher.checkpoint, folder / f'{arena.name}_{teacher.name}.pth')
 
 
+def leave(number: int, frame: object) -> NoReturn:
+    """Leave at a signal, and ignore others meanwhile: what is trained needs some seconds to end."""
+    for each in SIGNALS:
+        signal.signal(each, lambda *_: None)
+    said = 'the trainings are cut; the same command goes on with them.'
+    os.write(2, f'{signal.Signals(number).name}: {said}\n'.encode())
+    sys.exit(128 + number)
+
+
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('arena', nargs='?', help=f'one of {", ".join(arenas())}, or a Python file [say what is done]')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='[all]')
     parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help="[the rows']")
-    parser.add_argument('--at-once', type=int, default=1, help='trainings side by side [1]')
+    parser.add_argument('--at-once', type=_trainings, default=1, help='trainings side by side [1]')
     parser.add_argument('--seconds', type=float, default=float('inf'), help='until everything that runs is ended')
     parser.add_argument('--out', type=Path, help='write results and teachers there, and no page')
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if args.out:
+        check_folder('--out', args.out, 'name another folder')
+    for number in SIGNALS:
+        signal.signal(number, leave)
     failed = []
     if args.arena:
         deadline = time.monotonic() + args.seconds
@@ -109,6 +127,12 @@ def main() -> None:
         print(overview())
     if failed:
         raise UserError('; '.join(failed))
+
+
+def _trainings(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f'--at-once: it must be a whole number of trainings, 1 or more, not {text}.')
+    return int(text)
 
 
 if __name__ == '__main__':

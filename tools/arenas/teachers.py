@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
 from arena import Arena, Row, Training
-from training import FINISHED
+from results import FINISHED
 
 Students = Sequence[tuple[Row, Sequence[dict]]]  # rows, and the results of each by seed
 

@@ -12,15 +12,17 @@ from pathlib import Path
 
 from arena import ROOT, WORK_DIR, Training
 from outcome import outcome_of
-from results import Results
+from results import CUT, DIVERGED, FAILED, FINISHED, Results
 
-FINISHED, CUT, DIVERGED, FAILED = 'finished', 'cut', 'diverged', 'FAILED'
+from mmkd.checkpoints.preemption import SIGNALS
+
 GRACE = 8.0  # seconds in which a training may leave at a signal
+AT_A_SIGNAL = {code for number in SIGNALS for code in (-number, 128 + number)}  # exit codes
 
 
 def command(training: Training) -> list[str]:
-    """What trains it."""
-    options = [f'{key}={value}'.replace(' ', '') for key, value in training.options().items()]
+    """What trains it. Paths in options begin here: mmengine would take the spaces out of the folders above."""
+    options = [f'{key}={value}'.replace(f'{Path.cwd()}/', '') for key, value in training.options().items()]
     program = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(training.config)]
     return [*program, '--work-dir', str(training.folder), '--resume', '--cfg-options', *options]
 
@@ -30,7 +32,7 @@ class Trainer:
 
     Args:
         results: Where the lines go.
-        deadline: On the monotonic clock.
+        deadline: On the monotonic clock; :meth:`end` brings it forward.
         command: What trains.
     """
 
@@ -38,6 +40,10 @@ class Trainer:
         self, results: Results, deadline: float = float('inf'), command: Callable[[Training], list[str]] = command
     ):
         self.results, self.deadline, self.command = results, deadline, command
+
+    def end(self) -> None:
+        """The time is up now."""
+        self.deadline = min(self.deadline, time.monotonic())
 
     def is_finished(self, training: Training) -> bool:
         """Whether its result is there; of one that is a teacher, its network too."""
@@ -71,7 +77,7 @@ class Trainer:
         begin = time.time()
         with (training.folder / 'console.log').open('a') as log:
             process = subprocess.Popen(self.command(training), stdout=log, stderr=log, pass_fds=[lock])
-            code, cores = awaited(process, self.deadline)
+            code, cores = awaited(process, lambda: self.deadline)
         costs.add(time.time() - begin, cores)
         told = outcome_of(training.folder, training.arena.metric, training.arena.also)
         state = _state(code, told, training.folder / 'console.log')
@@ -118,9 +124,9 @@ def _changed(training: Training) -> list[str]:
 
 
 def _state(code: int | None, told: dict, log: Path) -> str:
-    if code is None:
-        return CUT
     lines = log.read_text(errors='replace').strip().splitlines() or ['nothing in its log']
+    if code is None or code in AT_A_SIGNAL or (code and lines[-1] == 'KeyboardInterrupt'):
+        return CUT
     if code:
         return DIVERGED if 'is NaN or infinite' in lines[-1] else f'{FAILED} with {code}: {lines[-1][:300]}'
     if 'loss' not in told.get(
@@ -130,13 +136,14 @@ def _state(code: int | None, told: dict, log: Path) -> str:
     return FINISHED if 'last' in told else f'{FAILED}: it was never validated'
 
 
-def awaited(process: subprocess.Popen, deadline: float) -> tuple[int | None, float]:
+def awaited(process: subprocess.Popen, deadline: Callable[[], float]) -> tuple[int | None, float]:
     """The exit code, None if the time was up, and the processor's seconds of the process."""
     cut = False
     while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-        if time.monotonic() >= deadline + GRACE:
+        late = time.monotonic() - deadline()
+        if late >= GRACE:
             process.kill()
-        elif time.monotonic() >= deadline and not cut:
+        elif late >= 0 and not cut:
             process.terminate()
             cut = True
         time.sleep(0.2)

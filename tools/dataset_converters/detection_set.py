@@ -1,4 +1,4 @@
-"""What the converters of photos with boxes share: the split, smaller images, COCO's files, a folder written whole."""
+"""What converters share: a folder written whole; of photos with boxes the split, smaller images, COCO's files."""
 
 import json
 import shutil

@@ -12,20 +12,20 @@ It writes PNG images; train.txt (for mmkd.FaceList); pairs.txt, as many pairs of
 (for mmkd.FacePairs); and test.txt, all images of those people (for mmkd.FaceIdentities).
 """
 
-import shutil
 import sys
-import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from itertools import combinations
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no installation
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # a checkout needs no installation
 
 try:
     import cv2
     import numpy as np
+    from detection_set import whole
 
-    from mmkd.errors import UserError
+    from mmkd.errors import UserError, in_one_line
 except ImportError as error:
     sys.exit(f'error: {error}')
 
@@ -79,11 +79,7 @@ def pairs(people: dict[int, list], each: int) -> list[str]:
 
 def write(folder: Path, train: Photos, verify: Photos, each: int) -> None:
     """Write the whole folder or nothing."""
-    if folder.exists():
-        raise UserError(f'{folder} exists already; delete it first if it is to be made again.')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}-'))
-    try:
+    with whole(folder) as draft:
         lists = {}
         for name, photos in dict(train=named(train), test=named(verify)).items():
             lines = []
@@ -97,10 +93,6 @@ def write(folder: Path, train: Photos, verify: Photos, each: int) -> None:
         lists['pairs'] = pairs(named(verify), each)
         for name, lines in lists.items():
             (draft / f'{name}.txt').write_text('\n'.join(lines) + '\n')
-        draft.chmod(0o755)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def main() -> None:
@@ -109,16 +101,18 @@ def main() -> None:
     parser.add_argument('source', type=Path, help='the .npz file')
     parser.add_argument('folder', type=Path, help='where to write')
     args = parser.parse_args()
+    get = f'python tools/dataset_converters/download_npz.py {args.kind}'
     if not args.source.is_file():
-        raise UserError(
-            f'{args.source} does not exist; get it with: python tools/dataset_converters/download_npz.py {args.kind}'
-        )
+        raise UserError(f'{args.source} does not exist; get it with: {get}')
     split, each = KINDS[args.kind]
     try:
         with np.load(args.source, allow_pickle=False) as arrays:
             train, verify = split(dict(arrays))
-    except (KeyError, ValueError) as error:
-        raise UserError(f'{args.source} does not hold the arrays that are needed: {error}') from error
+    except Exception as error:  # a damaged or foreign file may raise anything
+        raise UserError(
+            f'{args.source} is damaged or does not hold the arrays that are needed ({in_one_line(error)}); get it '
+            f'again with: {get}'
+        ) from error
     write(args.folder, train, verify, each)
     print(f'wrote {args.folder}: {len(train):,} images to learn from, {len(verify):,} to verify')
 

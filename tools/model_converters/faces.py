@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 import mmkd  # noqa: F401
+from mmkd.checkpoints.atomic_files import save_whole
+from mmkd.checkpoints.safe_load import load_named
 from mmkd.errors import UserError
 from mmkd.models import IResNet, MobileFaceNet
 from mmkd.models.iresnet import BLOCKS
@@ -109,14 +111,11 @@ def converted(content: object) -> tuple[dict, State]:
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument('source', type=Path)
+    parser.add_argument('source')
     parser.add_argument('target', type=Path)
     args = parser.parse_args()
-    if not args.source.is_file():
-        raise UserError(f'{args.source} does not exist.')
-    cfg, state = converted(torch.load(args.source, map_location='cpu', weights_only=True))
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=state), args.target)
+    cfg, state = converted(load_named('source', args.source))
+    save_whole(args.target, dict(state_dict=state))
     print(f'backbone=dict({", ".join(f"{key}={value!r}" for key, value in cfg.items())})')
     print(f'wrote {args.target}')
 

@@ -18,14 +18,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 import mmkd  # noqa: F401  (before mmdet: the stand-in for mmcv's ops)
+from mmkd.checkpoints.atomic_files import save_whole
+from mmkd.checkpoints.safe_load import load_named
 from mmkd.errors import UserError
 
 URL = 'https://download.pytorch.org/models/mobilenet_v2-b0353104.pth'
 
 
-def converted(source: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def converted(source: object, own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The same tensors under the toolbox's names: both list the layers in the order in which they run."""
-    features = {name: value for name, value in source.items() if name.startswith('features.')}
+    state = source if isinstance(source, dict) else {}
+    features = {name: value for name, value in state.items() if str(name).startswith('features.')}
     shapes = [[tuple(value.shape) for value in state.values()] for state in (features, own)]
     if shapes[0] != shapes[1]:
         raise UserError('the file does not hold the layers of a MobileNetV2 of width 1 in their order.')
@@ -41,9 +44,8 @@ def main() -> None:
     if not args.source.is_file():
         raise UserError(f'{args.source} does not exist; get it with: curl -fO {URL}')
     network = import_module(f'{args.toolbox}.models.backbones').MobileNetV2(out_indices=(2, 4, 6))
-    source = torch.load(args.source, map_location='cpu', weights_only=True)
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=converted(source, network.state_dict())), args.target)
+    source = load_named('source', str(args.source))
+    save_whole(args.target, dict(state_dict=converted(source, network.state_dict())))
     print(f'wrote {args.target}')
 
 

@@ -1,5 +1,4 @@
 import pytest
-from mmengine.hooks import Hook
 
 from mmkd.errors import did_you_mean, in_one_line
 
@@ -9,8 +8,8 @@ from mmkd.errors import did_you_mean, in_one_line
     [
         ('', 'TypeError'),
         ('too long.\nand more', 'TypeError: too long'),
-        (f'too long in {Hook()}', 'TypeError: too long'),
-        (f'too long. in {Hook()}', 'TypeError: too long'),
+        ('too long in <mmengine.hooks.hook.Hook object at 0x7f9e>', 'TypeError: too long'),
+        ('too long. in <mmengine.hooks.hook.Hook object at 0x7f9e>', 'TypeError: too long'),
         ('too long in <a hook>', 'TypeError: too long in <a hook>'),
     ],
 )

@@ -14,7 +14,13 @@ def test_missing_keys_are_named_with_the_nearest():
         checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
 
 
-WHOLE = dict(model=dict(), train_cfg=dict(), train_dataloader=dict(), optim_wrapper=dict())
+WHOLE = dict(model=dict(type='mmkd.KD'), train_cfg=dict(), train_dataloader=dict(), optim_wrapper=dict())
+
+
+def test_a_model_without_a_type_is_refused():
+    cfg = Config({**WHOLE, 'model': dict(data_preprocessor=dict(mean=[1, 2, 3]))})
+    with pytest.raises(UserError, match=r"^model: it has no type; name the class .* such as type='mmkd\.SSKD'\.$"):
+        checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
 
 
 @pytest.mark.parametrize(

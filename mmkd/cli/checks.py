@@ -37,7 +37,7 @@ def check_keys(cfg: Config, needed: tuple[str, ...], task: str) -> None:
         if not isinstance(cfg[key], dict | list if key.endswith('_evaluator') else dict):
             raise UserError(f'{key}: it must be a dict, not {cfg[key]!r}.')
     if 'model' in needed and 'type' not in cfg.model:
-        raise UserError("model: it has no type; name the class of the network or distiller, such as type='mmkd.SSKD'.")
+        raise UserError('model: it has no type; name the class to build.')
 
 
 def check_training(cfg: Config) -> None:

@@ -19,7 +19,7 @@ WHOLE = dict(model=dict(type='mmkd.KD'), train_cfg=dict(), train_dataloader=dict
 
 def test_a_model_without_a_type_is_refused():
     cfg = Config({**WHOLE, 'model': dict(data_preprocessor=dict(mean=[1, 2, 3]))})
-    with pytest.raises(UserError, match=r"^model: it has no type; name the class .* such as type='mmkd\.SSKD'\.$"):
+    with pytest.raises(UserError, match=r'^model: it has no type; name the class to build\.$'):
         checks.check_keys(cfg, checks.TRAINING_KEYS, 'training')
 
 

@@ -177,7 +177,7 @@ MISTAKES = {
     'SKKD': (at('model.type', 'mmkd.SKKD'), BEFORE, 'model.type: mmkd has no SKKD. Did you mean mmkd.SSKD'),
     'sskd': (at('model.type', 'mmkd.sskd'), BEFORE, 'model.type: mmkd has no sskd. Did you mean mmkd.SSKD'),
     'no scope': (at('model.type', 'SSKD'), AFTER, "model.type: it is mmkd's own; write type='mmkd.SSKD'."),
-    'no type': (left_out('model.type'), AFTER, 'model: it has no type; name the class to build.'),
+    'no type': (left_out('model.type'), BEFORE, 'model: it has no type; name the class to build.'),
     'techer': (
         renamed('model.teacher', 'techer'),
         BEFORE,

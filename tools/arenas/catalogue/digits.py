@@ -43,7 +43,7 @@ def table(labels: int | None, seeds: tuple[int, ...]) -> Table:
 
 
 def five() -> Table:
-    """The demo's labels, and the student alone for the core-seconds of SSKD and of FeatureKD."""
+    """The demo's labels, and the student alone for longer."""
     found = table(5, SEEDS)
     longer = [
         Row(

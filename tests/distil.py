@@ -13,6 +13,14 @@ from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
 
 HEADS = dict(type='mmkd.AuxiliaryHead', width=8)  # by default 256: far more than these networks
+KD = """
+_base_ = 'student.py'
+model = dict(
+    _delete_=True,
+    type='mmkd.KD',
+    student={{_base_.model}},
+    teacher=dict(config='TEACHER', checkpoint='teacher.pth'))
+"""  # a config beside those of its student and of TEACHER
 FROZEN = dict(type='mmkd.StageScheduleHook', unfreeze_last=False)  # as in the paper: most tests are about frozen parts
 
 

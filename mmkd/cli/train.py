@@ -4,7 +4,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -17,6 +16,7 @@ from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.teacher.checkpoint import Whose, check_start
 from mmkd.utils.configs import load_config
 from mmkd.utils.locks import hold
+from mmkd.utils.wrapped_models import unwrapped
 
 
 def main() -> None:
@@ -54,9 +54,7 @@ def prepared(args: Namespace) -> Iterator[Runner]:
 
 def check_weights(runner: Runner) -> None:
     """Check that the weights that a training starts from fit what it trains; a distiller's are its student's."""
-    model = runner.model
-    if is_model_wrapper(model):
-        model = model.get_submodule('module')
+    model = unwrapped(runner.model)
     if runner._load_from is not None and not runner._resume and isinstance(model, nn.Module):  # FlexibleRunner: later
         check_start(model, runner._load_from, Whose('load_from', 'network to train', 'this config'))
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
@@ -17,6 +16,7 @@ from mmkd.profiling.ranges import Ranges
 from mmkd.profiling.table import Part, Timeline, table
 from mmkd.registry import HOOKS
 from mmkd.schedule.hook import StageScheduleHook
+from mmkd.utils.wrapped_models import unwrapped
 
 WARM_UP = 3  # iterations; the profiler itself warms up in the last of them
 
@@ -98,7 +98,7 @@ class ProfileHook(Hook):
         return length - done - 1  # the current one is not counted yet
 
     def _start(self, runner: Runner) -> None:
-        self.ranges.put_on_model(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+        self.ranges.put_on_model(unwrapped(runner.model))
         self.ranges.put_on_optimizer(runner.optim_wrapper)
         self.ranges.put(runner.train_dataloader, '_get_iterator', Part.DATA)  # at the start of an epoch
         self.ranges.put_aside(runner, 'save_checkpoint')

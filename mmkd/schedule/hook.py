@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmkd.distillers.base import Distiller
@@ -29,6 +28,7 @@ from mmkd.start_checks.teacher_score import check_save_best, not_ahead, numbers,
 from mmkd.start_checks.training import check_training_of_head
 from mmkd.teacher.pretrained import check_from_scratch
 from mmkd.utils.random_state import own_randomness
+from mmkd.utils.wrapped_models import unwrapped
 
 
 @HOOKS.register_module()
@@ -81,7 +81,7 @@ class StageScheduleHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Plan the phases, build what they need, and check early for later failures."""
-        model = _unwrap(runner.model)
+        model = unwrapped(runner.model)
         if not isinstance(model, Distiller):
             raise UserError('default_hooks.stages: model is no distiller; set model.type to one, e.g. mmkd.SSKD.')
         self.distiller = model
@@ -225,7 +225,3 @@ class StageScheduleHook(Hook):
         runner.logger.info(self.report.end())
         for warning in self.report.warnings:
             runner.logger.warning(warning)
-
-
-def _unwrap(model: BaseModel) -> BaseModel:
-    return model.module if is_model_wrapper(model) else model

@@ -7,17 +7,10 @@ import torch
 
 from mmkd.utils.configs import load_config
 from tests.conftest import ROOT
+from tests.distil import KD
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
-KD = """
-_base_ = 'student.py'
-model = dict(
-    _delete_=True,
-    type='mmkd.KD',
-    student={{_base_.model}},
-    teacher=dict(config='student.py', checkpoint='teacher.pth'))
-"""
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -29,7 +22,7 @@ def written(tmp_path_factory) -> Path:
     base = ROOT / 'configs' / 'baselines' / 'resnet18-w16_digits.py'
     few = 'val_dataloader = dict(dataset=dict(indices=30))\ntest_dataloader = dict(dataset=dict(indices=20))\n'
     (folder / 'student.py').write_text(f'_base_ = {str(base)!r}\n{few}')
-    (folder / 'kd.py').write_text(KD)
+    (folder / 'kd.py').write_text(KD.replace('TEACHER', 'student.py'))
     weights = get_model(load_config(str(base)), pretrained=False).state_dict()
     torch.save(dict(state_dict=weights), folder / 'student.pth')
     return folder

@@ -11,6 +11,7 @@ from mmkd.checkpoints.safe_load import load_checkpoint
 from mmkd.evaluation.calibration import calibration_error
 from mmkd.utils.configs import load_config
 from mmkd_command.main import main
+from tests.distil import KD
 
 pytest.importorskip('mmpretrain')
 pytest.importorskip('sklearn')
@@ -26,14 +27,6 @@ test_dataloader = dict(batch_size={batch}, dataset=dict(indices=50))
 train_cfg = dict(max_epochs=1)
 randomness = dict(seed={width})
 """
-KD = """
-_base_ = 'student.py'
-model = dict(
-    _delete_=True,
-    type='mmkd.KD',
-    student={{_base_.model}},
-    teacher=dict(config='teacher.py', checkpoint='teacher.pth'))
-"""
 IMAGES, WIDTHS = 50, dict(teacher=12, student=8)
 
 
@@ -43,7 +36,7 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('compare')
     (folder / 'teacher.py').write_text(SMALL.format(width=12, mean=100, batch=16))
     (folder / 'student.py').write_text(SMALL.format(width=8, mean=127.5, batch=21))
-    (folder / 'kd.py').write_text(KD)
+    (folder / 'kd.py').write_text(KD.replace('TEACHER', 'teacher.py'))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name in ('teacher', 'student', 'kd'):

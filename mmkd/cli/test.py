@@ -2,10 +2,12 @@
 
 import copy
 from argparse import Namespace
+from pathlib import Path
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
+from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.cli import checks, data_checks, flags
 from mmkd.cli.class_checks import check_own_parts
 from mmkd.cli.launch import prepare_launch
@@ -32,12 +34,21 @@ def main() -> None:
     checks.check_checkpoint('checkpoint', args.checkpoint)
     data_checks.check_data(cfg, ('test_dataloader',))
     checks.check_work_dir(cfg.work_dir)
+    _check_places(args)
     prepare_cpu_node(cfg)
     with explained(cfg, written):
         runner = build_runner(cfg)
         _check_weights(runner.model, args)
         data_checks.check_images(runner, 'test')
         runner.test()
+
+
+def _check_places(args: Namespace) -> None:
+    """Raise an error before the test if its predictions could not be written after it."""
+    if args.out:
+        check_folder('--out', Path(args.out).parent, 'name another file')
+    if args.show_dir:
+        check_folder('--show-dir', args.show_dir, 'name another folder')
 
 
 def _check_weights(model: nn.Module, args: Namespace) -> None:

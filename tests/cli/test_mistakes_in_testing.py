@@ -101,6 +101,15 @@ def test_log_level(asked, tmp_path):
     assert not (tmp_path / 'work_dirs').exists()
 
 
+@pytest.mark.parametrize(('flag', 'name'), [('--out', 'file/p.pkl'), ('--show-dir', 'file/drawn')])
+def test_a_place_that_cannot_be_written(asked, tmp_path, flag, name):
+    (tmp_path / 'file').touch()
+    said = asked('test', 'kd.py', 'student.pth', flag, name)
+    assert said.startswith(f'error: {flag}: file')
+    assert ' cannot be written (' in said
+    assert '\n' not in said
+
+
 def test_a_part_that_validation_has_too_is_told_by_the_key_that_is_read(asked, tmp_path):
     (tmp_path / 'same.py').write_text("_base_ = 'student.py'\ntest_evaluator = val_evaluator = dict(type='Akkuracy')\n")
     assert asked('test', 'same.py', 'student.pth').startswith('error: test_evaluator.type: mmpretrain has no Akkuracy')

@@ -83,6 +83,7 @@ SMALL = IResNet(18, 12, (4, 4, 6, 8, 10)).state_dict()
         ([3], 'the file holds no state dict'),
         ({**SMALL, 'more': torch.zeros(1)}, 'the file does not fit'),
         ({**SMALL, 'layer4.2.bn1.weight': torch.zeros(1)}, r'\(2, 2, 2, 3\) blocks'),
+        ({name: SMALL[name] for name in SMALL if name != 'fc.weight'}, r"the file lacks 'fc\.weight'"),
         ({'conv_23.conv.conv.weight': torch.zeros(1), 'x.y': torch.zeros(1)}, 'no network that is known: it has x.y'),
     ],
 )  # fmt: skip

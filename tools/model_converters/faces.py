@@ -99,7 +99,10 @@ def converted(content: object) -> tuple[dict, State]:
     state = state_of(content)
     if 'conv_23.conv.conv.weight' in state:
         state = {renamed(name): value for name, value in state.items()}
-    cfg = config_of(state)
+    try:
+        cfg = config_of(state)
+    except KeyError as error:
+        raise UserError(f'the file lacks {error}, without which its network is not known.') from error
     kinds = dict(IResNet=IResNet, MobileFaceNet=MobileFaceNet)
     network = kinds[cfg['type']](**{key: value for key, value in cfg.items() if key != 'type'})
     try:

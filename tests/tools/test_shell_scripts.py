@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,16 @@ def run(tmp_path):
         )
 
     return start
+
+
+def batch_job(folder: Path, script: str, code: int, **environment: str) -> subprocess.CompletedProcess:
+    """A batch script as SLURM runs it; its training ends with this exit code."""
+    programs = dict(srun=f'printf "%s\\n" "$@"\nexit {code}', scontrol='echo scontrol "$@"')
+    for name, text in programs.items():
+        (folder / name).write_text(f'#!/usr/bin/env bash\n{text}\n')
+        (folder / name).chmod(0o755)
+    environment = {**os.environ, 'PATH': f'{folder}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', **environment}
+    return subprocess.run(['bash', '-c', script], env=environment, capture_output=True, text=True, cwd='/', timeout=60)
 
 
 def test_slurm_train(run):
@@ -65,18 +76,22 @@ def test_a_job_that_is_queued_again(run, tmp_path):
     assert {'--requeue', '--signal=USR1@60', '--gres=gpu:8', '--ntasks=16', '--partition=part', '--time=10'} <= {*asked}
     assert f'--output={work_dir}/slurm-%j.log' in asked
     assert os.path.isdir(work_dir)  # the folder for logs
-    batch = tmp_path / 'batch'
-    batch.write_text('\n'.join(lines[script:]))
-    (tmp_path / 'scontrol').write_text('#!/usr/bin/env bash\necho scontrol "$@"\n')
-    (tmp_path / 'scontrol').chmod(0o755)
     for code, again in ((138, True), (143, False), (0, False)):
-        (tmp_path / 'srun').write_text(f'#!/usr/bin/env bash\nprintf "%s\\n" "$@"\nexit {code}\n')
-        environment = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', **options}
-        job = subprocess.run(['bash', batch], env=environment, capture_output=True, text=True, cwd='/', timeout=60)
+        job = batch_job(tmp_path, '\n'.join(lines[script:]), code, **options)
         assert job.returncode == code
         assert ('scontrol requeue 7' in job.stdout) == again
         said = job.stdout.splitlines()
         assert {'--ntasks=16', '--time=10', f'--work-dir={work_dir}', 'a=b c'} <= {*said}
+
+
+@pytest.mark.parametrize(('code', 'again'), [(138, True), (143, False), (0, False)])
+def test_the_batch_script_of_the_page(tmp_path, code, again):
+    page = (ROOT / 'docs' / 'cluster.md').read_text()
+    script = next(block for block in page.split('```')[1::2] if '#SBATCH' in block).partition('\n')[2]
+    job = batch_job(tmp_path, script, code)
+    assert job.returncode == code  # what SLURM says of the job
+    assert 'tools/train.py' in job.stdout
+    assert ('scontrol requeue 7' in job.stdout) == again
 
 
 def test_dist_test(run):

@@ -7,4 +7,4 @@ model = dict(
     teacher=dict(
         config='mmkd::baselines/retinanet_r18-w32_digits-coco.py',
         checkpoint='work_dirs/retinanet_r18-w32_digits-coco/epoch_24.pth'))
-train_cfg = dict(max_epochs=36)  # 18 for the four stages and the neck, 18 for the head
+train_cfg = dict(max_epochs=36)  # 18 for the four stages and the neck, 18 for the last phase

@@ -156,7 +156,7 @@ def main() -> None:
         '--work-dir', type=Path, default=Path('work_dirs'), help='the trainings work below it [work_dirs]'
     )
     parser.add_argument('--seed', type=int, default=0, help='of all trainings [0]')
-    parser.add_argument('--jobs', type=int, default=min(2, os.cpu_count() or 1), help='trainings side by side [2]')
+    parser.add_argument('--jobs', type=_jobs, default=min(2, os.cpu_count() or 1), help='trainings side by side [2]')
     parser.add_argument('--iterations', type=int, help="of each student [its config's]")
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all trainings [none]')
     args = parser.parse_args()
@@ -173,8 +173,14 @@ def main() -> None:
     print(f'The report, for a browser, is {report}.')
 
 
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f'--jobs: it must be a whole number of trainings, 1 or more, not {text}.')
+    return int(text)
+
+
 if __name__ == '__main__':
     try:
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f'error: {error}')

@@ -10,6 +10,7 @@ import torch
 from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from mmkd.checkpoints.atomic_files import saves_in_memory, write_whole
 from mmkd.checkpoints.resume import INTERRUPTED, POINTER, find_checkpoints
@@ -53,7 +54,12 @@ class PreemptionHook(Hook):
         if threading.current_thread() is threading.main_thread():  # others cannot
             self.previous = {number: signal.signal(number, self._catch) for number in SIGNALS}
         for loop in filter(None, (runner.train_loop, runner.val_loop)):
-            loop.dataloader.worker_init_fn = partial(_leave_signals_alone, loop.dataloader.worker_init_fn)
+            self.protect(loop.dataloader)
+
+    @staticmethod
+    def protect(loader: DataLoader) -> None:
+        """Let the workers of a loader outlive signals; call it before they start, for a loader besides the loops'."""
+        loader.worker_init_fn = partial(_leave_signals_alone, loader.worker_init_fn)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Stop here, unless the epoch ends anyway or gradients are being accumulated."""

@@ -26,7 +26,7 @@ def find_checkpoints(work_dir: str, out_dir: str | None = None, template: str | 
         out_dir: Of its checkpoint hook.
         template: File names of its checkpoint hook, where they are not the usual ones.
     """
-    folders = dict.fromkeys((Path(work_dir), Path(out_dir or work_dir, Path(work_dir).name)))
+    folders = dict.fromkeys((Path(work_dir), Path(out_dir or work_dir, PurePath(os.path.abspath(work_dir)).name)))
     names = {*NAMES, *([_pattern(template)] if template else [])}
     found = {file for folder in folders for name in names for file in folder.glob(name) if _holds_something(file)}
     newest_first = sorted(found, key=lambda file: file.stat().st_mtime_ns, reverse=True)

@@ -3,6 +3,7 @@
 import inspect
 import zipfile
 from collections.abc import Iterator
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -98,26 +99,32 @@ def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:
     kind = _kind(dataset, cfg)
     if dataset.get('backend_args') or _downloads(kind, dataset):
         return
-    root = Path(_path(f'{key}.data_root', dataset.get('data_root'))).expanduser()
+    prefixes = dataset.get('data_prefix') or {}
+    named = prefixes if isinstance(prefixes, dict) else {'': prefixes}
+    keys = {f'{key}.data_prefix{"." * bool(name)}{name}': prefix for name, prefix in named.items()}
+    folders = {name: _path(name, prefix) for name, prefix in keys.items()}
+    above, file = (_path(f'{key}.{name}', dataset.get(name)) for name in ('data_root', 'ann_file'))
+    if any('://' in path for path in (above, file, *folders.values())):
+        return
+    root = Path(above)
     how = getattr(kind, 'HOW_TO_GET', 'prepare the data')
     cure = f'{how} or set {key}.data_root to where it is (relative to {Path.cwd()}).'
     if not root.is_dir():
         raise UserError(f'{key}.data_root: folder {root} does not exist; {cure}')
-    prefixes = dataset.get('data_prefix') or {}
-    for name, prefix in prefixes.items() if isinstance(prefixes, dict) else [('', prefixes)]:
-        folder = root / _path(f'{key}.data_prefix{"." * bool(name)}{name}', prefix)
+    for name, prefix in folders.items():
+        folder = root / prefix
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             state = 'is empty' if folder.exists() else 'does not exist'
-            raise UserError(f'{key}.data_prefix{"." * bool(name)}{name}: folder {folder} {state}; {cure}')
-    if file := _path(f'{key}.ann_file', dataset.get('ann_file')):
+            raise UserError(f'{name}: folder {folder} {state}; {cure}')
+    if file:
         _check_annotations(f'{key}.ann_file', root / file, cure)
 
 
-def _path(key: str, path: Any) -> str | Path:
-    """The value if it is a string; '' for None."""
+def _path(key: str, path: Any) -> str:
+    """The value if it is a path, as data sets read it; '' for None."""
     if path is not None and not isinstance(path, str | Path):
         raise UserError(f'{key}: it must be a path, not {path!r}.')
-    return path or ''
+    return expanduser(path or '')
 
 
 def _check_annotations(key: str, file: Path, cure: str) -> None:

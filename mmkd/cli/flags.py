@@ -3,11 +3,12 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
 from mmkd.checkpoints.resume import find_checkpoints
+from mmkd.cli.cfg_options import KeyValues
 from mmkd.cli.data_checks import is_resident
 from mmkd.cli.default_hooks import is_schedule
 from mmkd.cli.launch import number_in
@@ -23,7 +24,7 @@ def common_parser(description: str) -> ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='override config keys, e.g. optim_wrapper.optimizer.lr=0.1 or key="[a,b]"',
     )
@@ -62,7 +63,7 @@ def apply_training(cfg: Config, args: Namespace) -> None:
             cfg.optim_wrapper.dtype = args.amp_dtype
     choose_wrapper(cfg)
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError(
                 '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size; '
                 'set it to the batch size that the learning rate was chosen for.'
@@ -70,7 +71,7 @@ def apply_training(cfg: Config, args: Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     restarted = number_in('SLURM_RESTART_COUNT') > 0  # SLURM has requeued the job
     if args.resume == 'auto' or (args.resume is None and restarted):
-        hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+        hook = _default_hooks(cfg).get('checkpoint') or {}
         if find_checkpoints(cfg.work_dir, hook.get('out_dir'), hook.get('filename_tmpl')):
             cfg.resume, cfg.load_from = True, None
         else:
@@ -110,7 +111,7 @@ def apply_testing(cfg: Config, args: Namespace) -> None:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.out)]
     if args.show_dir:
-        if 'visualization' not in cfg.get('default_hooks', {}):
+        if 'visualization' not in _default_hooks(cfg):
             raise UserError(
                 '--show-dir: the config has no default_hooks.visualization; '
                 'add the visualization hook of your toolbox there.'
@@ -125,7 +126,10 @@ def apply_testing(cfg: Config, args: Namespace) -> None:
                 '--tta: the config has no tta_model and tta_pipeline; define both, '
                 'or test without test-time augmentation.'
             )
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        dataset = cfg.test_dataloader.dataset
+        while 'dataset' in dataset:  # inside a wrapper
+            dataset = dataset.dataset
+        dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(**cfg.tta_model, module=cfg.model)
 
 
@@ -133,9 +137,15 @@ def test_the_student(cfg: Config) -> None:
     """Replace a distiller by its student: the checkpoint is the plain student, and testing needs no teacher."""
     if 'student' in cfg.model:
         cfg.model = cfg.model.student
-        for name, hook in list(cfg.get('default_hooks', {}).items()):
+        for name, hook in list(_default_hooks(cfg).items()):
             if name == 'stages' or is_schedule(hook):  # these options need no type
                 cfg.default_hooks.pop(name)
+
+
+def _default_hooks(cfg: Config) -> dict:
+    """Those of the config, which may be None; what is no dict is told later."""
+    hooks = cfg.get('default_hooks')
+    return hooks if isinstance(hooks, dict) else {}
 
 
 def _merge_options(cfg: Config, options: dict) -> None:

@@ -73,7 +73,7 @@ class Inheritance:
     def neck(self) -> str:
         """Copy the teacher's neck to the student if both are alike, and return a sentence about it; ``''`` otherwise.
 
-        It does so if its own config freezes some of it or names weights for it.
+        A neck that the student's own config freezes in part, or names weights for, stays as it is.
         """
         if not self.wanted:
             return ''

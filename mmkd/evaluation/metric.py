@@ -26,6 +26,7 @@ class FaceMetric(BaseMetric):
     """
 
     default_prefix = 'face'
+    images = 0  # of the data set
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the embeddings of a batch."""
@@ -44,6 +45,11 @@ class FaceMetric(BaseMetric):
         check_embeddings(embeddings, lambda row: data_samples[row].get('img_path', f'image {indices[row]}'))
         self.results.append((indices, embeddings))
 
+    def evaluate(self, size: int) -> dict[str, float]:
+        """The protocol's metrics of a data set of this size."""
+        self.images = size
+        return super().evaluate(size)
+
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The protocol's metrics."""
         protocol = (self.dataset_meta or {}).get('protocol')
@@ -53,7 +59,7 @@ class FaceMetric(BaseMetric):
                 "mmkd's face data sets: FacePairs, FaceBin, FaceIdentities, IJBA or IJBC."
             )
         indices = np.concatenate([part for part, _ in results])
-        embeddings = np.empty((indices.max() + 1, results[0][1].shape[1]), np.float32)
+        embeddings = np.empty((max(self.images, indices.max() + 1), results[0][1].shape[1]), np.float32)
         seen = np.zeros(len(embeddings), bool)
         self.results.clear()
         while results:  # a gigabyte for IJB-C; the list is freed while it is copied
@@ -62,6 +68,6 @@ class FaceMetric(BaseMetric):
         if not seen.all():
             raise UserError(
                 f'FaceMetric: {int((~seen).sum()):,} of {len(seen):,} images have no embedding; the sampler must take '
-                "all of them once: dict(type='DefaultSampler', shuffle=False)."
+                "all of them once: dict(type='DefaultSampler', shuffle=False), and drop_last must be False."
             )
         return protocol.evaluate(embeddings)

@@ -40,7 +40,7 @@ class FitNetLoss(LearnedFeatureLoss):
             return _Regressor(nn.Conv2d(*channels, 1), teacher[0])
         if _halved(student[1:]) == teacher[1:]:
             return _Regressor(nn.Conv2d(*channels, 3, 2, 1), teacher[0])
-        if student[1:] == _halved(teacher[1:]):
+        if teacher[1:] == tuple(2 * side for side in student[1:]):
             return _Regressor(nn.ConvTranspose2d(*channels, 4, 2, 1), teacher[0])
         raise UserError(
             f"{self.name}: maps of the student's shape {student} and the teacher's {teacher} must be of one size, or "

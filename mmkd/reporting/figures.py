@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from statistics import mean
 
-from mmengine.hooks import CheckpointHook
-
 from mmkd.reporting.groups import Group
 from mmkd.reporting.html import Html, breakable, note, number, table, tag
 from mmkd.reporting.run import Run
-
-_MORE_IS_BETTER = CheckpointHook._default_greater_keys  # parts of names, for save_best
+from mmkd.start_checks.teacher_score import is_better_high
 
 
 @dataclass
@@ -44,11 +41,6 @@ def best_of(run: Run, metric: str) -> float | None:
     """The best value of a metric."""
     values = [record[metric] for record in run.validation if metric in record]
     return (max if is_better_high(metric) else min)(values, default=None)
-
-
-def is_better_high(metric: str) -> bool:
-    """Whether more of a metric is better, as mmengine's save_best knows it."""
-    return any(part.lower() in metric.lower() for part in _MORE_IS_BETTER)
 
 
 def metrics_of(groups: list[Group]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmkd.checkpoints.preemption import PreemptionHook
 from mmkd.distillers.base import Distiller
 from mmkd.errors import UserError
 from mmkd.stages.phases import Phase, Schedule
@@ -83,6 +84,9 @@ def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, 
         batch = batch_of(KEY, loader, distiller)
         labelled, unlabelled = (Batch(part['inputs'], part.get('data_samples')) for part in (first, batch))
         joined(labelled, unlabelled)
+    for hook in runner.hooks:
+        if isinstance(hook, PreemptionHook):
+            hook.protect(loader)
     _log(runner, loader, [schedule.name(schedule.phases.index(phase)) for phase in phases])
     learns_head = any(distiller.plan.head.name in phase for phase in schedule.phases)
     if learns_head and not distiller.compares_scores and kind_of(distiller.student) is Classification:

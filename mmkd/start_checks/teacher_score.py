@@ -56,9 +56,14 @@ def numbers(score: dict | None) -> dict[str, float]:
     return {key: float(value) for key, value in (score or {}).items() if isinstance(value, int | float)}
 
 
+def is_better_high(metric: str) -> bool:
+    """Whether more of a metric is better, as mmengine's save_best knows it."""
+    return any(part.lower() in metric.lower() for part in _MORE_IS_BETTER)
+
+
 def not_ahead(teacher: dict[str, float], student: dict[str, float]) -> str:
     """A warning if the student finally reaches its teacher's score, by the first metric for which more is better."""
-    known = [key for key in teacher if key in student and any(part.lower() in key.lower() for part in _MORE_IS_BETTER)]
+    known = [key for key in teacher if key in student and is_better_high(key)]
     if not known or teacher[known[0]] > student[known[0]]:
         return ''
     return (

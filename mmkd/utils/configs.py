@@ -119,6 +119,7 @@ def _find_base(file: Path, base: str) -> Path:
 def _not_there(what: str, file: Path, where: str = '') -> str:
     """The error for a config that does not exist, with the nearest names around it."""
     folder = next((parent for parent in file.parents if isdir(parent)), Path())
-    names = folder.glob('**/*.py' if folder.name else '*.py')  # the current folder, or the whole disk, may be large
+    patterns = ('*.py', '*/*.py') if folder.name else ('*.py',)  # below a home folder may lie millions of images
+    names = [name for pattern in patterns for name in folder.glob(pattern)]
     near = did_you_mean(str(file.relative_to(folder)), {str(name.relative_to(folder)) for name in names})
     return f'{what} {file} does not exist{where}.{near}'

@@ -53,6 +53,14 @@ def test_the_one_pointed_at_comes_first_whatever_else_is_newer(folder):
     assert found(folder) == ['epoch_1.pth', 'epoch_3.pth', 'epoch_2.pth']
 
 
+def test_the_place_of_checkpoints_is_found_from_within_the_work_dir(tmp_path, monkeypatch):
+    for folder in (tmp_path / 'run', tmp_path / 'elsewhere' / 'run'):
+        folder.mkdir(parents=True)
+    (tmp_path / 'elsewhere' / 'run' / 'epoch_1.pth').write_text('1')
+    monkeypatch.chdir(tmp_path / 'run')
+    assert find_checkpoints('.', out_dir='../elsewhere') == ['../elsewhere/run/epoch_1.pth']
+
+
 @pytest.mark.parametrize('pointer', [None, '', '\n'])
 def test_without_a_pointer_the_newest_comes_first(folder, pointer):
     (folder / 'last_checkpoint').unlink()

@@ -125,6 +125,22 @@ def test_data_sets_inside_wrappers(coco):
         check(coco)
 
 
+def test_paths_below_the_home_folder(coco, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    data = coco.train_dataloader.dataset
+    data.update(data_root=None, ann_file='~/train.json', data_prefix=dict(img='~/train'))
+    check(coco)
+    data.data_prefix = '~/images'
+    with pytest.raises(UserError, match=rf'dataset\.data_prefix: folder {tmp_path}/images does not exist'):
+        check(coco)
+
+
+@pytest.mark.parametrize('changes', [dict(data_root='s3://bucket'), dict(ann_file='https://host/train.json')])
+def test_urls_are_not_looked_for(coco, changes):
+    coco.train_dataloader.dataset.update(changes)
+    check(coco)
+
+
 def test_data_elsewhere_than_on_the_disk_is_not_looked_for(coco):
     coco.train_dataloader.dataset.update(data_root='s3://bucket', backend_args=dict(backend='petrel'))
     check(coco)

@@ -103,8 +103,9 @@ def test_auto_scale_lr():
     cfg = Config(dict(auto_scale_lr=dict(base_batch_size=256)))
     flags.apply_training(cfg, training(auto_scale_lr=True))
     assert cfg.auto_scale_lr.enable
-    with pytest.raises(UserError, match=r'auto_scale_lr\.base_batch_size'):
-        flags.apply_training(Config(dict()), training(auto_scale_lr=True))
+    for lacking in (dict(), dict(auto_scale_lr=None)):
+        with pytest.raises(UserError, match=r'auto_scale_lr\.base_batch_size'):
+            flags.apply_training(Config(lacking), training(auto_scale_lr=True))
 
 
 @pytest.mark.parametrize(('resume', 'load_from'), [('auto', None), ('x.pth', 'x.pth')])
@@ -116,7 +117,7 @@ def test_resume(resume, load_from, tmp_path):
     assert cfg.load_from == load_from
 
 
-@pytest.mark.parametrize('hooks', [dict(), dict(default_hooks=dict(checkpoint=None))])
+@pytest.mark.parametrize('hooks', [dict(), dict(default_hooks=None), dict(default_hooks=dict(checkpoint=None))])
 def test_resume_with_nothing_to_resume_starts_from_what_the_config_says(tmp_path, hooks):
     cfg = Config(dict(load_from='pretrained.pth', work_dir=str(tmp_path), **hooks))
     flags.apply_training(cfg, training(resume='auto'))
@@ -156,22 +157,27 @@ def test_show_dir(scope, expected):
     cfg = Config(dict(model=dict(), default_scope=scope, default_hooks=dict(visualization=dict())))
     flags.apply_testing(cfg, evaluation(show_dir='d'))
     assert cfg.default_hooks.visualization == expected
-    with pytest.raises(UserError, match='visualization'):
-        flags.apply_testing(Config(dict(model=dict())), evaluation(show_dir='d'))
+    for lacking in (dict(), dict(default_hooks=None)):
+        with pytest.raises(UserError, match='visualization'):
+            flags.apply_testing(Config(dict(model=dict(), **lacking)), evaluation(show_dir='d'))
 
 
-def test_tta():
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_tta(wrapped):
+    dataset = dict(pipeline=[])
     cfg = Config(
         dict(
             model=dict(type='Net'),
             tta_model=dict(type='TTA'),
             tta_pipeline=[1],
-            test_dataloader=dict(dataset=dict(pipeline=[])),
+            test_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dataset) if wrapped else dataset),
         )
     )
     flags.apply_testing(cfg, evaluation(tta=True))
     assert cfg.model == dict(type='TTA', module=dict(type='Net'))
-    assert cfg.test_dataloader.dataset.pipeline == [1]
+    loaded = cfg.test_dataloader.dataset
+    assert (loaded.pop('dataset') if wrapped else loaded) == dict(pipeline=[1])
+    assert loaded == (dict(type='RepeatDataset') if wrapped else dict(pipeline=[1]))
     with pytest.raises(UserError, match='tta_model'):
         flags.apply_testing(Config(dict(model=dict())), evaluation(tta=True))
 
@@ -182,6 +188,12 @@ def test_a_distillers_checkpoint_is_tested_as_the_plain_student():
     flags.apply_testing(cfg, evaluation())
     assert cfg.model == dict(type='Net')
     assert list(cfg.default_hooks) == ['timer']
+
+
+def test_a_student_is_tested_where_the_config_has_no_default_hooks():
+    cfg = Config(dict(model=dict(student=dict(type='Net')), default_hooks=None))
+    flags.apply_testing(cfg, evaluation())
+    assert cfg.model == dict(type='Net')
 
 
 def test_options_of_the_schedule_without_its_type_are_left_out_too():

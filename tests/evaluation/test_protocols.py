@@ -173,3 +173,5 @@ def test_mistakes_are_told(log):
     metric.process(None, [dict(sample_idx=3, embedding=torch.ones(2))])
     with pytest.raises(UserError, match='3 of 4 images have no embedding'):
         metric.evaluate(4)
+    with pytest.raises(UserError, match='1 of 4 images have no embedding'):  # the last ones, by drop_last
+        metric_of(np.ones((3, 3), np.float32), (3,), pairs).evaluate(4)

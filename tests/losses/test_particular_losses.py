@@ -1,5 +1,7 @@
 """Properties of single losses beside their public values (test_public_values.py)."""
 
+import re
+
 import pytest
 import torch
 from torchvision.ops import generalized_box_iou_loss
@@ -36,11 +38,11 @@ def test_fitnet_joins_maps_of_one_and_of_twice_the_size(own, target):
     assert loss(torch.rand(2, 3, *own), torch.rand(2, 5, *target)).isfinite()
 
 
-def test_fitnet_refuses_other_sizes():
-    with pytest.raises(
-        UserError, match=r'^FitNetLoss: .* \(3, 9, 9\) .* \(5, 3, 3\) must be of one size, or one twice'
-    ):
-        FitNetLoss().build_for([(3, 9, 9)], [(5, 3, 3)])
+@pytest.mark.parametrize(('own', 'target'), [((3, 9, 9), (5, 3, 3)), ((3, 4, 4), (5, 7, 7)), ((3, 5, 1), (4, 10, 1))])
+def test_fitnet_refuses_other_sizes(own, target):
+    said = re.escape(f"{own} and the teacher's {target} must be of one size, or one twice")
+    with pytest.raises(UserError, match=f'^FitNetLoss: .*{said}'):
+        FitNetLoss().build_for([own], [target])
 
 
 def test_fsp_needs_two_places():

@@ -1,6 +1,8 @@
 """Checks of unlabelled images before the first iteration, and when their batches are drawn."""
 
 import copy
+import multiprocessing
+import subprocess
 
 import pytest
 import torch
@@ -48,6 +50,25 @@ def test_mistakes_are_told_before_the_first_iteration(distil, mistake):
     unlabelled, changes, said = MISTAKES[mistake]
     with pytest.raises(UserError, match=said):
         distil(unlabelled_dataloader=unlabelled, **changes).train()
+
+
+class ToWorkers(Hook):
+    """Sends signals to all workers, as Ctrl-C in a terminal and SLURM do."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 1:
+            (worker,) = multiprocessing.active_children()
+            for name in ('TERM', 'INT'):  # from another process: a training ends its own workers
+                subprocess.run(['bash', '-c', f'kill -{name} {worker.pid}'], check=True, timeout=60)
+
+
+def test_a_signal_to_the_workers_too_does_not_cut_them_off(distil):
+    changes = dict(unlabelled_dataloader={**loader(), 'num_workers': 1})
+    changes['default_hooks.preemption'] = dict(type='mmkd.PreemptionHook')
+    runner = distil(hook=dict(stages=['layer2']), **changes)
+    runner.register_hook(ToWorkers())
+    runner.train()
+    assert runner.iter == runner.max_iters
 
 
 class Drawn(Hook):

@@ -37,6 +37,12 @@ def test_all_rows_then_nothing_is_trained_again(tmp_path):
     assert ' begins, ' not in again
 
 
+def test_no_jobs_are_told(run_tool, tmp_path):
+    assert run_tool('demo.py', '--work-dir', tmp_path, '--jobs', 0).startswith(
+        'error: --jobs: it must be a whole number'
+    )
+
+
 def test_a_failure_names_the_log(run_tool, tmp_path, capfd):
     said = run_tool('demo.py', '--work-dir', tmp_path, '--jobs', 1, '--cfg-options', 'train_dataloader.batch_size=x')
     log = tmp_path / 'resnet18-w32_digits' / 'console.log'

@@ -17,6 +17,7 @@ DIGITS = ROOT / 'configs' / 'baselines' / 'resnet18-w16_digits.py'
 def write(tmp_path):
     def save(text: str, name: str = 'mine.py') -> str:
         path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return str(path)
 
@@ -172,6 +173,13 @@ def test_names_that_no_file_can_have(path):
 def test_a_near_name_beside_the_file_is_offered(write, tmp_path):
     write('', 'resnet18_mine.py')
     with pytest.raises(UserError, match=r'Did you mean resnet18_mine\.py'):
+        load_config(str(tmp_path / 'resnet18_min.py'))
+
+
+def test_names_far_below_a_folder_are_not_looked_for(write, tmp_path):
+    write('', 'students/resnet18_mine.py')
+    write('', 'data/train/class/resnet18_min_.py')  # such folders hold millions of images
+    with pytest.raises(UserError, match=r'Did you mean students/resnet18_mine\.py\?'):
         load_config(str(tmp_path / 'resnet18_min.py'))
 
 

@@ -21,7 +21,7 @@ AT_A_SIGNAL = {code for number in SIGNALS for code in (-number, 128 + number)}  
 
 
 def command(training: Training) -> list[str]:
-    """What trains it. Paths in options begin here: mmengine would take the spaces out of the folders above."""
+    """What trains it. Paths in options begin here: mmengine would cut the folders above at their commas."""
     options = [f'{key}={value}'.replace(f'{Path.cwd()}/', '') for key, value in training.options().items()]
     program = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(training.config)]
     return [*program, '--work-dir', str(training.folder), '--resume', '--cfg-options', *options]

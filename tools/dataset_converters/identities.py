@@ -52,7 +52,7 @@ KINDS = dict(olivetti=(olivetti, 45), cifar100=(cifar100, 300))  # and pairs of 
 
 
 def named(photos: Photos) -> dict[int, list[tuple[str, np.ndarray]]]:
-    """Write images by person; return their places below the folder, named as in LFW."""
+    """The images by person, each with its place below the folder, named as in LFW."""
     people: dict[int, list[tuple[str, np.ndarray]]] = {}
     for image, person in photos:
         its = people.setdefault(person, [])

@@ -5,10 +5,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.device import get_device
 
 from mmkd.checkpoints.atomic_files import check_folder
+from mmkd.cli.cfg_options import KeyValues
 from mmkd.cli.compare.candidates import candidates
 from mmkd.cli.compare.comparing import compare
 from mmkd.errors import UserError, in_one_line
@@ -54,7 +54,7 @@ def _parse() -> Namespace:
         '--batch-size', type=_images, metavar='N', help="images at once, for images/s and memory [the first config's]"
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override keys of all configs'
+        '--cfg-options', nargs='+', action=KeyValues, metavar='KEY=VALUE', help='override keys of all configs'
     )
     return parser.parse_args()
 

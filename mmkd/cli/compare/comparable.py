@@ -50,6 +50,9 @@ def _images(dataset: dict) -> Iterator[tuple[str, Any]]:
             yield key, _kind(value)
         elif key == 'dataset':
             yield from ((f'{key}.{inner}', part) for inner, part in _images(value))
+        elif key == 'datasets':
+            joined = ((place, pair) for place, one in enumerate(value) for pair in _images(one))
+            yield from ((f'{key}.{place}.{inner}', part) for place, (inner, part) in joined)
         elif key == 'data_root':
             yield key, _whole('', value)
         elif key in files:

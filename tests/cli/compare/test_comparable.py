@@ -67,3 +67,11 @@ def test_inside_wrappers():
     wrapped = dict(type='RepeatDataset', times=1, dataset=dict(type='A', data_root='a'))
     other = dict(wrapped, dataset=dict(type='A', data_root='b'))
     assert 'val_dataloader.dataset.dataset.data_root is ' in said(other, [], wrapped)
+
+
+def test_inside_joined_data_sets():
+    joined = dict(type='ConcatDataset', datasets=[dict(type='A', data_root='a', pipeline=[1]), dict(type='B')])
+    shown_otherwise = dict(joined, datasets=[dict(type='A', data_root='a', pipeline=[2]), dict(type='B')])
+    assert said(shown_otherwise, [], joined) == ''
+    other = dict(joined, datasets=[dict(type='A', data_root='b'), dict(type='B')])
+    assert 'val_dataloader.dataset.datasets.0.data_root is ' in said(other, [], joined)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.registry import DATASETS
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -97,6 +98,8 @@ def _check_number(key: str, what: str, number, least: int) -> None:
 
 def _check_dataset(key: str, dataset: dict, cfg: Config) -> None:
     kind = _kind(dataset, cfg)
+    if isinstance(kind, type) and not issubclass(kind, BaseDataset):  # its arguments may mean anything
+        return
     if dataset.get('backend_args') or _downloads(kind, dataset):
         return
     prefixes = dataset.get('data_prefix') or {}

@@ -44,13 +44,7 @@ class UnfitWeightsError(UserError):
 
     def __init__(self, whose: Whose, checkpoint: str, wrong: dict[str, str], state: dict, own: dict):
         self.state = state
-        cure = f'Name the checkpoint that {whose.config} trained.'
-        backbone = {name: tensor for name, tensor in own.items() if name.startswith('backbone.')}
-        if _fits({f'backbone.{name}': tensor for name, tensor in state.items()}, backbone):
-            cure = (
-                "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
-                'backbone with it in a file of their own.'
-            )
+        cure = _renaming(state, own) or f'Name the checkpoint that {whose.config} trained.'
         super().__init__(f'{whose.key}: {checkpoint} does not fit the {whose.network}: {_some(wrong)}. {cure}')
 
     def fit(self, network: nn.Module) -> bool:
@@ -129,13 +123,31 @@ def _why(name: str, state: dict, own: dict) -> str:
     """The reason why a tensor of the network cannot be loaded, ``''`` if it can."""
     if name not in state:
         return 'missing'
-    shape, needed = tuple(getattr(state[name], 'shape', ())), tuple(own[name].shape)
+    if not torch.is_tensor(state[name]):
+        return 'no tensor'
+    shape, needed = tuple(state[name].shape), tuple(own[name].shape)
     return f'{shape} instead of {needed}' if shape != needed else ''
 
 
 def _fits(state: dict, own: dict) -> bool:
     """Whether every tensor of a network could be loaded."""
     return not any(_why(name, state, own) for name in own if not name.endswith('num_batches_tracked'))
+
+
+def _renaming(state: dict, own: dict) -> str:
+    """What to do with a file whose weights only have other names than the backbone's, ``''`` for other files."""
+    needed = {name: tensor for name, tensor in own.items() if name.startswith('backbone.')}
+    first = next(iter(needed), '')
+    more = next((name.removesuffix(first) for name in state if name.endswith(f'.{first}')), '')
+    if _fits({f'backbone.{name}': tensor for name, tensor in state.items()}, needed):
+        return (
+            "Its names lack the prefix 'backbone.', as in files of torchvision and timm; save those of the "
+            'backbone with it in a file of their own.'
+        )
+    if more and _fits({name.removeprefix(more): tensor for name, tensor in state.items()}, needed):
+        return f'Its names begin with {more!r}; save them without it in a file of their own.'
+    inner = [key for key, weights in state.items() if isinstance(weights, dict) and _fits(weights, needed)]
+    return f"Its weights are under {inner[0]!r}; save them under 'state_dict' in a file of their own." if inner else ''
 
 
 def _some(names: dict[str, str]) -> str:

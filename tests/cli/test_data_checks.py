@@ -2,6 +2,7 @@ import json
 
 import pytest
 from mmengine.config import Config
+from torch.utils.data import Dataset
 
 from mmkd.cli import data_checks
 from mmkd.errors import UserError
@@ -61,6 +62,18 @@ def test_absent_data(coco, changes, message):
     coco.train_dataloader.dataset.update(changes)
     with pytest.raises(UserError, match=message):
         check(coco)
+
+
+class Drawn(Dataset):
+    """Torch's own: these names may mean anything in it."""
+
+    def __init__(self, data_root: str, ann_file: list, data_prefix: str):
+        self.arguments = data_root, ann_file, data_prefix
+
+
+def test_what_a_data_set_of_another_kind_takes_is_its_own_affair(coco):
+    coco.train_dataloader.dataset = dict(type=Drawn, data_root='no folder', ann_file=['a', 'b'], data_prefix='train')
+    check(coco)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,32 @@ def test_missing_weights_are_refused(trained, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ('content', 'cure'),
+    [
+        (
+            lambda state: {f'_orig_mod.{name}': value for name, value in state.items()},
+            "Its names begin with '_orig_mod.'",
+        ),
+        (lambda state: {f'module.a.b.{name}': value for name, value in state.items()}, "Its names begin with 'a.b.'"),
+        (lambda state: dict(epoch=3, model=dict(state)), "Its weights are under 'model'"),
+        (lambda state: {f'a.{name}': value[:1] for name, value in state.items() if value.ndim}, 'Name the checkpoint'),
+    ],
+)
+def test_weights_that_only_their_names_keep_from_fitting(content, cure, trained, tmp_path):
+    torch.save(content(trained[1]), tmp_path / 'other.pth')
+    said = fails(Teacher, config(), str(tmp_path / 'other.pth'), RUNNING)
+    assert 'backbone.conv1.weight (missing)' in said
+    assert cure in said
+
+
+def test_arrays_instead_of_tensors_are_told_shortly(trained, tmp_path):
+    path = save(tmp_path / 'arrays.pth', {name: value.numpy() for name, value in trained[1].items()})
+    said = fails(Teacher, config(), path, RUNNING)
+    assert 'does not fit the teacher: backbone.conv1.weight (no tensor), ' in said
+    assert len(said) < 500
+
+
 def test_counters_of_batches_may_be_missing(trained, tmp_path, logged):
     _, state = trained  # with the version that requires them
     for name in [name for name in state if 'num_batches_tracked' in name]:

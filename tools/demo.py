@@ -27,6 +27,7 @@ import torch
 from mmkd.cli.compare import Column, Comparison, compare
 from mmkd.cli.compare.candidates import candidates
 from mmkd.cli.report import write_report
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.errors import UserError
 
 PROGRESS = re.compile(r'(epoch )?[\d,]+/[\d,]+  ')  # of the short log
@@ -156,8 +157,9 @@ def main() -> None:
         '--work-dir', type=Path, default=Path('work_dirs'), help='the trainings work below it [work_dirs]'
     )
     parser.add_argument('--seed', type=int, default=0, help='of all trainings [0]')
-    parser.add_argument('--jobs', type=_jobs, default=min(2, os.cpu_count() or 1), help='trainings side by side [2]')
-    parser.add_argument('--iterations', type=int, help="of each student [its config's]")
+    most = min(2, os.cpu_count() or 1)
+    parser.add_argument('--jobs', action=WholeNumber, of='trainings', default=most, help='trainings side by side [2]')
+    parser.add_argument('--iterations', action=WholeNumber, help="of each student [its config's]")
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all trainings [none]')
     args = parser.parse_args()
     print(f'Handwritten digits; the trainings and their logs (console.log) lie below {args.work_dir}.', flush=True)
@@ -171,12 +173,6 @@ def main() -> None:
     folders, names = zip(*((row.folder(args.work_dir), row.name) for row in students))
     report = write_report(folders, folder / 'report.html', names=names)
     print(f'The report, for a browser, is {report}.')
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f'--jobs: it must be a whole number of trainings, 1 or more, not {text}.')
-    return int(text)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from mmkd.cli.dry_run import plan
 from mmkd.cli.short_config import METHODS, ShortConfig
 from mmkd.cli.stretching import stretch
 from mmkd.cli.unlabelled_folder import OPTIONS, check_folder, loader_text
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.errors import UserError, did_you_mean, in_one_line
 from mmkd.teacher.network import teacher_config
 from mmkd.utils.configs import find_config, load_config
@@ -118,7 +119,7 @@ def _parse(words: list[str]) -> Namespace:
     )
     parser.add_argument('--method', type=_method, default='sskd', help=f'{", ".join(METHODS)} [sskd]')
     parser.add_argument(
-        '--epochs', type=_epochs, metavar='N', help="of the training; its policy is stretched [the student's]"
+        '--epochs', action=WholeNumber, metavar='N', help="of the training; its policy is stretched [the student's]"
     )
     parser.add_argument(
         '--unlabelled', metavar='FOLDER', help='images without labels, from which a classifier learns too'
@@ -135,9 +136,3 @@ def _method(name: str) -> str:
         near = did_you_mean(name, METHODS)
         raise UserError(f'--method: there is no {name}; it is one of {", ".join(METHODS)}.{near}')
     return name.lower()
-
-
-def _epochs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f'--epochs: it must be a whole number, 1 or more, not {text}.')
-    return int(text)

@@ -82,13 +82,6 @@ def apply_training(cfg: Config, args: Namespace) -> None:
         cfg.resume, cfg.load_from = True, args.resume
 
 
-def profiled_iterations(text: str) -> int:
-    """The value of ``--profile``."""
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f'--profile: it must be a whole number of iterations, 1 or more, not {text}.')
-    return int(text)
-
-
 def add_profile(cfg: Config, iterations: int | None) -> None:
     """Add the profile hook if the flag is given."""
     if iterations is not None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmkd.checkpoints.atomic_files import check_folder, put_whole
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.errors import UserError, in_one_line
 from mmkd.reporting.groups import check_same_data, group_runs, name_apart
 from mmkd.reporting.measuring import measured_sections
@@ -63,15 +64,10 @@ def _parse() -> Namespace:
     parser.add_argument('--names', nargs='+', metavar='NAME', help="of the runs [their folders' names]")
     parser.add_argument(
         '--images',
-        type=_count,
+        action=WholeNumber,
+        least=0,
         default=IMAGES,
         metavar='N',
         help=f'validation images on which the last checkpoints are measured, 0 for none [{IMAGES}]',
     )
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise UserError(f'--images: it must be a whole number, 0 or more, not {text}.')
-    return int(text)

@@ -12,6 +12,7 @@ from mmkd.cli.default_hooks import add_backends, add_safe_hooks, add_schedule
 from mmkd.cli.launch import is_first_process, prepare_launch
 from mmkd.cli.running import build_runner, explained
 from mmkd.cli.short_log import ShortLog, only_warnings_on_the_console
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.compat.cpu_nodes import prepare_cpu_node
 from mmkd.teacher.checkpoint import Whose, check_start
 from mmkd.utils.configs import load_config
@@ -85,7 +86,8 @@ def parse() -> Namespace:
     )
     parser.add_argument(
         '--profile',
-        type=flags.profiled_iterations,
+        action=WholeNumber,
+        of='iterations',
         metavar='N',
         help='tell where the time goes in N iterations of each stage, after 3 to warm up; the training goes on',
     )

@@ -432,7 +432,7 @@ def test_mistakes_are_told(bench, speed, monkeypatch, tmp_path):
     monkeypatch.setattr(speed('loading'), 'measure', None)  # fails before hours of measuring
     with pytest.raises(bench.UserError, match='no place for tables between <!-- cpu kept: written'):
         run(bench, monkeypatch, tmp_path, 'loading')
-    with pytest.raises(bench.UserError, match='--rounds: quartiles need 2 or more'):
+    with pytest.raises(bench.UserError, match='--rounds: it must be a whole number, 2 or more, not 1'):
         run(bench, monkeypatch, tmp_path, 'loading', '--rounds', '1')
     with pytest.raises(bench.UserError, match='speed is no part; take some of: startup, loading, histories, verif'):
         run(bench, monkeypatch, tmp_path, 'speed')

@@ -37,10 +37,10 @@ def test_all_rows_then_nothing_is_trained_again(tmp_path):
     assert ' begins, ' not in again
 
 
-def test_no_jobs_are_told(run_tool, tmp_path):
-    assert run_tool('demo.py', '--work-dir', tmp_path, '--jobs', 0).startswith(
-        'error: --jobs: it must be a whole number'
-    )
+@pytest.mark.parametrize('flag', ['--jobs', '--iterations'])
+def test_no_jobs_and_no_iterations_are_told(run_tool, tmp_path, flag):
+    assert run_tool('demo.py', '--work-dir', tmp_path, flag, 0).startswith(f'error: {flag}: it must be a whole number')
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_names_the_log(run_tool, tmp_path, capfd):

@@ -33,6 +33,7 @@ from training import Trainer
 
 from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.checkpoints.preemption import SIGNALS
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.errors import UserError
 
 RESULTS = ROOT / 'docs' / 'arenas'
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument('arena', nargs='?', help=f'one of {", ".join(arenas())}, or a Python file [say what is done]')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='[all]')
     parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help="[the rows']")
-    parser.add_argument('--at-once', type=_trainings, default=1, help='trainings side by side [1]')
+    parser.add_argument('--at-once', action=WholeNumber, of='trainings', default=1, help='trainings side by side [1]')
     parser.add_argument('--seconds', type=float, default=float('inf'), help='until everything that runs is ended')
     parser.add_argument('--out', type=Path, help='write results and teachers there, and no page')
     args = parser.parse_args()
@@ -127,12 +128,6 @@ def main() -> None:
         print(overview())
     if failed:
         raise UserError('; '.join(failed))
-
-
-def _trainings(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f'--at-once: it must be a whole number of trainings, 1 or more, not {text}.')
-    return int(text)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from mmkd.checkpoints.atomic_files import check_folder
 from mmkd.cli.cfg_options import KeyValues
 from mmkd.cli.compare.candidates import candidates
 from mmkd.cli.compare.comparing import compare
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.errors import UserError, in_one_line
 
 
@@ -51,15 +52,13 @@ def _parse() -> Namespace:
     parser.add_argument('--split', choices=['test', 'val'], default='test', help='the data that count [test]')
     parser.add_argument('--device', default=get_device(), help='cpu, cuda, cuda:1, ... [%(default)s]')
     parser.add_argument(
-        '--batch-size', type=_images, metavar='N', help="images at once, for images/s and memory [the first config's]"
+        '--batch-size',
+        action=WholeNumber,
+        of='images',
+        metavar='N',
+        help="images at once, for images/s and memory [the first config's]",
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action=KeyValues, metavar='KEY=VALUE', help='override keys of all configs'
     )
     return parser.parse_args()
-
-
-def _images(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f'--batch-size: it must be a whole number of images, 1 or more, not {text}.')
-    return int(text)

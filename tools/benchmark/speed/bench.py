@@ -34,6 +34,7 @@ from pairs import PAIRS
 from surroundings import surroundings
 from torchdistill_process import install
 
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.errors import UserError
 
 METHODS = ('SSKD', 'KD', 'MHKD')
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument('parts', nargs='*', metavar='PART', help=f'some of: {", ".join(TABLES)} [all]')
     parser.add_argument('--pairs', nargs='+', choices=PAIRS, default=list(PAIRS), metavar='PAIR', help='[all]')
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS, help='of iterations and host [all]')
-    parser.add_argument('--rounds', type=int, default=8, help='that count [8]')
+    parser.add_argument('--rounds', action=WholeNumber, least=2, default=8, help='that count [8]')
     parser.add_argument('--no-torchdistill', action='store_true', help='do not install and run it')
     parser.add_argument('--tables', action='store_true', help='measure nothing; write the tables from the .json anew')
     parser.add_argument('--add', type=Path, metavar='FILE', help='measure nothing; add what device_run.sh measured')
@@ -67,8 +68,6 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := [part for part in args.parts if part not in TABLES]:
         raise UserError(f'{unknown[0]} is no part; take some of: {", ".join(TABLES)}.')
-    if args.rounds < 2:
-        raise UserError('--rounds: quartiles need 2 or more.')
     if args.add:
         device_lines.add(args.add, args.out.resolve(), TABLES)
         return

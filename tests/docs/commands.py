@@ -27,7 +27,6 @@ STANDS_FOR = {  # what a reader puts in the place of a word in capitals
 LAUNCHERS = ('python', 'srun', 'mpirun')
 FLAGS = re.compile(r'\[(-- )?flags[^\]]*\]')
 CHOICE = re.compile(r'(?<= )[\w-]+(?:\|[\w-]+)+')
-ASSIGNED = re.compile(r'\w+=.*')
 
 
 @dataclass(frozen=True)

@@ -499,12 +499,14 @@ def test_what_the_lead_lacks_stands_in_its_place(small, lab):
 
 
 def test_the_student_alone_in_as_many_core_seconds(small, lab):
-    """Methods have it, and the cheapest seed tells the cost."""
-    row = lab.arena.Row
+    """Methods have it, the cheapest seed tells the cost, and another table's lengths count, too."""
     table = small.tables[0]
-    config = table.rows[1].config
-    longer = [row(f'alone{n}', f'Alone, {n}', config, teacher=None) for n in (2, 3, 4)]
-    small = replace(small, tables=[replace(table, rows=[*table.rows, *longer])])
+    longer = [replace(table.rows[1], key=f'alone{n}', title=f'Alone, {n}') for n in (2, 3, 4)]
+    tables = [
+        replace(table, rows=[*table.rows, longer[0]]),
+        replace(table, heading='Longer', rows=[table.rows[0], *longer]),
+    ]
+    small = replace(small, tables=tables)
     lines = printed(
         lab,
         small,
@@ -519,7 +521,7 @@ def test_the_student_alone_in_as_many_core_seconds(small, lab):
         line('sskd', 5, 6.5, core_seconds=145.0),
     )
     assert '| KD | 0, 1 | 70.0 (70.0 to 70.0) | +10.0 | +3.0 |  | 272 | a |' in lines
-    assert '| SSKD | 5 | 65.0 | +5.0 |  |  | 145 | a |' in lines
+    assert '| SSKD | 5 | 65.0 | +5.0 | -2.0 (0.6 times) |  | 145 | a |' in lines
     assert '| Alone, 2 | 0, 1 | 67.0 (66.0 to 68.0) | +7.0 |  |  | 295 | a |' in lines
     lines = printed(lab, small, line('alone', 0, 6.0, core_seconds=50.0), line('sskd', 5, 6.5, core_seconds=55.0))
     assert '| SSKD | 5 | 65.0 | +5.0 | +5.0 |  | 55 | a |' in lines

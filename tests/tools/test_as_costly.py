@@ -9,7 +9,7 @@ from tests.tool_modules import tool_modules
 def cell():
     """The cell of a method that cost so much and has 7.5, beside lengths of the student alone: cost, figure."""
     with tool_modules('benchmark', 'arenas'):
-        from arena import Row, Table
+        from arena import Row
         from as_costly import against_as_costly
 
         def result(spent: float | None, last: float) -> list[dict]:
@@ -17,10 +17,9 @@ def cell():
 
         def cell(spent: float | None, *alone: tuple[float | None, float]) -> str:
             rows = [Row(f'alone{i}', '', 'student', teacher=None) for i in range(len(alone))]
-            kd, other = Row('kd', '', 'kd'), Row('other', '', 'teacher', teacher=None)
             found = {row.key: result(*each) for row, each in zip(rows, alone)}
-            found.update(kd=result(spent, 7.5), other=result(spent, 9.5))
-            return against_as_costly(Table('', [other, kd, *rows], rows[0].key), kd, found, 10.0)
+            found['kd'] = result(spent, 7.5)
+            return against_as_costly(Row('kd', '', 'kd'), rows, found.__getitem__, 10.0)
 
         yield cell
 
@@ -46,5 +45,30 @@ def test_what_cost_less_needs_no_bracket_where_it_is_the_best(cell):
 
 def test_there_is_no_comparison_where_it_never_trained_for_so_long(cell):
     assert cell(100, (50, 6.0), (89, 6.5)) == ''
-    assert cell(100, (50, 6.0), (None, 6.5)) == ''
+    assert cell(100, (50, 7.5)) == ''  # not ahead
+    assert cell(100, (50, 6.0), (None, 8.5)) == ''
     assert cell(None, (50, 6.0), (500, 6.5)) == ''
+
+
+def test_where_fewer_were_enough_to_be_ahead_the_cell_says_so(cell):
+    assert cell(100, (50, 7.0), (71, 8.0)) == '-5.0 (0.7 times)'
+    assert cell(100, (40, 8.0), (100, 7.0), (500, 9.5)) == '-5.0 (0.4 times)'
+    assert cell(100, (40, 6.5), (91, 8.0)) == '-5.0'
+
+
+def test_the_lengths_of_the_student_alone_are_all_of_the_arena_and_nothing_else():
+    with tool_modules('benchmark', 'arenas'):
+        from arena import Row
+        from as_costly import lengths_of
+
+        few = {'train_dataloader.dataset.per_class': 5}
+        longer = {'train_cfg.max_epochs': 9, 'param_scheduler.milestones': [5], 'default_hooks.checkpoint.interval': 9}
+        alone = Row('alone', '', 'student', few, teacher=None)
+        others = [
+            Row('longer', '', 'student', {**few, **longer}, teacher=None),
+            Row('all-labels', '', 'student', longer, teacher=None),
+            Row('bfloat16', '', 'student', {**few, 'optim_wrapper.type': 'AmpOptimWrapper'}, teacher=None),
+            Row('teacher', '', 'teacher', few, teacher=None),
+            Row('head', '', 'student', few),
+        ]
+        assert [row.key for row in lengths_of(alone, [*others, alone])] == ['longer', 'alone']

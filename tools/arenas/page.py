@@ -8,7 +8,7 @@ from statistics import mean
 from textwrap import fill
 
 from arena import Arena, Row, Table, arenas, read_arena
-from as_costly import against_as_costly
+from as_costly import against_as_costly, lengths_of
 from files import write_whole
 from intros import INTRO
 from missing import missing
@@ -59,12 +59,8 @@ def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) ->
     paragraphs = '\n\n'.join(fill(paragraph, 120) for paragraph in arena.text.split('\n\n'))
     lines = [f'## {arena.title}', '', paragraphs, '']
     for table in (table for table in arena.tables if table.page == page):
-        keys = {row.key for row in table.rows}
-        here = {
-            machine: {name: result for name, result in results.items() if name.rpartition('_s')[0] in keys}
-            for machine, results in found.items()
-        }
-        some = [Printed(arena, table, results, machine) for machine, results in here.items() if results]
+        parts = [Printed(arena, table, results, machine) for machine, results in found.items()]
+        some = [part for part in parts if any(part.of(row.key) for row in table.rows)]
         printed = [part for part in some if part.of(table.alone)] or some[:1]  # else there is nothing to compare with
         if not printed:
             lines += [f'### {table.heading}', ''] if table.heading else []
@@ -79,7 +75,7 @@ def section(arena: Arena, found: Mapping[str, Mapping[str, dict]], page: str) ->
 
 @dataclass
 class Printed:
-    """A table with the results of one machine."""
+    """A table with the results of one machine, of the whole arena."""
 
     arena: Arena
     table: Table
@@ -145,18 +141,23 @@ class Printed:
             return [row.title, '', *(said or ['cut' if results else 'not run']), *[''] * blank]
         alone = self.scores(self.table.alone)
         is_other = row.key != self.table.alone
-        found = {each.key: self.of(each.key) for each in self.table.rows}
         return [
             row.title,
             ', '.join(str(result['seed']) for result in done),
             '; '.join([spread(scores), *said]),
             f'{mean(scores) - mean(alone):+.1f}' if alone and is_other else '',
-            *([against_as_costly(self.table, row, found, self.arena.factor)] if self.machine == CPU else []),
+            *([self.as_costly(row)] if self.machine == CPU else []),
             *(spread([result['also'][name] for result in done]) for name in self.arena.also),
             explained(done[0]),
             seconds(done, 'core_seconds' if self.machine == CPU else 'seconds'),
             ', '.join(dict.fromkeys(self.letter(result) for result in done)),
         ]
+
+    def as_costly(self, row: Row) -> str:
+        """A method against the student alone in as many core-seconds, whatever the table has of its lengths."""
+        rows = self.arena.rows
+        lengths = lengths_of(rows[self.table.alone], list(rows.values()))
+        return against_as_costly(row, lengths, self.of, self.arena.factor)
 
     def letter(self, result: dict) -> str:
         """What stands for the place where a result was made."""

@@ -23,7 +23,7 @@ LONGER = replace(
     alone(STUDENT, 'alone40'),
     title='Student alone, 40 epochs',
     options={**LEARNS, 'train_cfg.max_epochs': 40},
-    seeds=(0,),
+    seeds=(0, 1),
 )
 COMPARED = rows(f'sskd/sskd_iresnet34-w16_{STUDENT}', METHODS, LEARNS)
 _ARENA = arena(

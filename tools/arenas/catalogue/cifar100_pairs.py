@@ -26,9 +26,7 @@ def tables(pair: str, epochs: int, options: Mapping[str, object]) -> list[Table]
     title = f'Teacher, all labels, {epochs} epochs'
     teacher = Row(f'{pair}_teacher', title, config, {**options, **length(epochs)}, (0,), teacher=None)
     alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', options, teacher=None)
-    longer = replace(
-        alone, key=f'{pair}_alone36', title='Student alone, 36 epochs', options={**options, **length(36)}, seeds=(0,)
-    )
+    longer = replace(alone, key=f'{pair}_alone36', title='Student alone, 36 epochs', options={**options, **length(36)})
     methods = rows(f'kd/kd_{pair}_cifar100', METHODS, options, NARROW, f'{pair}_{{}}', teacher=teacher.key)
     heading = f'{taught} teaches {learning}'
     return [

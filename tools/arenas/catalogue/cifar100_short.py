@@ -86,7 +86,6 @@ LEVERS = [
         'SSKD with soft targets',
         SSKD,
         {**METHODS['featurekd-soft'][1], f'{STAGES}.stages': FINETUNED},
-        (0,),
     ),
     Row(
         'quarter',
@@ -94,8 +93,7 @@ LEVERS = [
         SSKD,
         {f'{STAGES}.lengths': '[2,2,1,15]'},
     ),
-    *rows(SSKD, ['featurekd-soft'], seeds=(0,)),
-    *rows(SSKD, ['bfloat16']),
+    *rows(SSKD, ['featurekd-soft', 'bfloat16']),
     Row('featurekd1', 'FeatureKD, weight 1', SSKD, {**METHODS['featurekd'][1], 'model.weight': 1.0}),
     Row('stages-featurekd', 'SSKD, weight 1', SSKD, {'model.weight': 1.0}, (0,)),
 ]
@@ -189,8 +187,8 @@ def few_labels() -> Table:
 
 def twice_as_long() -> Table:
     """The student alone nearer to its end, and the methods in as many core-seconds."""
-    alone = Row('alone60', 'Student alone, 60 epochs', ALONE.config, length(60), (0,), None)
-    methods = rows(SSKD, ('kd', 'featurekd', 'sskd'), length(40), name='{}40', seeds=(0,))
+    alone = Row('alone60', 'Student alone, 60 epochs', ALONE.config, length(60), teacher=None)
+    methods = rows(SSKD, ('kd', 'featurekd', 'sskd'), length(40), name='{}40')
     heading = '40 epochs; the student alone 60'
     return Table(heading, [TEACHER, alone, *methods], 'alone60')
 

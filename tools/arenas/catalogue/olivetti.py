@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from arena import Row, Table
-from methods import rows
-from verification import METHODS, alone, arena, teacher
+from methods import WITH_FEW_LABELS, rows
+from verification import alone, arena, teacher
 
 TEACHER = teacher('iresnet18-w8_olivetti')
 LARGER = Row('larger', 'iResNet-34, 16 channels wide', 'baselines/iresnet34-w16_olivetti', seeds=(0,), teacher=None)
@@ -18,7 +18,7 @@ LONGER = Row(
 )
 FEW = rows(
     'kd/kd_iresnet18-w8_iresnet18-w4_olivetti-2-photos',
-    (*METHODS[:-1], 'less-soft', METHODS[-1]),
+    (*WITH_FEW_LABELS[:-1], 'paper'),
     {'unlabelled_dataloader.num_workers': 0},
     name='{}2',
 )

@@ -101,8 +101,8 @@ class StageReport:
                 'lower its rate (default_hooks.stages.overrides).'
             ]
         cures = (
-            'Give it longer (default_hooks.stages.lengths) or a higher rate '
-            '(default_hooks.stages.overrides), or use mmkd.FeatureKD, which learns features and labels together.'
+            'A longer stage (default_hooks.stages.lengths) or a higher rate (default_hooks.stages.overrides) helps it; '
+            'compare the student with that of mmkd.FeatureKD, which learns features and labels together.'
         )
         weak = [f'{name} explains {value:.2f}' for name, value in self.explained.items() if value < LEARNED]
         if weak:

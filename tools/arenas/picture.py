@@ -31,7 +31,7 @@ def write_picture(gains: Sequence[Gains], path: Path) -> None:
         for line, name in enumerate(METHODS.values())
     ]
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    title = '<title>Students of the same size after the same epochs, and their teacher</title>'
+    title = '<title>Students of the same size, and their teacher</title>'
     svg = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">', title, f'<style>{STYLE}</style>']
     note = f'<text class="small" x="{LEFT}" y="{height - 6}">Bars begin below the student alone, not at 0.</text>'
     path.parent.mkdir(exist_ok=True)

@@ -203,7 +203,7 @@ crop with a padding of 2, and flip. MHKD's heads are 32 channels wide. The rest 
 `cifar100_common`), with the rate cut at the same parts of the run. Top-1 in per cent at the end. In the
 table of every method a term beside the labels has its public weight ([all methods](methods.md)), which nobody has
 fitted to these images or to so short a run. It says how the methods compare on a small task, not what
-they reach elsewhere.""",
+they reach elsewhere. FitNet's hint is learned through a convolution of its own, which R2 does not see.""",
     options=options(20, 16, 20, DATA),
     prepare=maker(DATA, 16, 20),
     tables=[

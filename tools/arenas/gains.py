@@ -39,8 +39,8 @@ def gains_of(results: Path) -> list[Gains]:
     """What was trained on a CPU in the arenas that README shows."""
     return [
         _gains('bccd', 'Blood cells', 'box AP', results, '{}', alone='alone24'),
-        _gains('digits', 'Digits, 5 labels a class', 'top-1 %', results, '{}5', nolabels='nolabels', sskd='less-soft5'),
-        _gains('olivetti', 'Faces, 2 photos a person', 'accuracy %', results, '{}2', sskd='less-soft2'),
+        _gains('digits', 'Digits, 5 labels a class', 'top-1 %', results, '{}5', nolabels='nolabels', **soft('{}5')),
+        _gains('olivetti', 'Faces, 2 photos a person', 'accuracy %', results, '{}2', **soft('{}2')),
         _gains(
             'cifar10_pretrained',
             'CIFAR-10, 50 labels a class',
@@ -48,11 +48,15 @@ def gains_of(results: Path) -> list[Gains]:
             results,
             '{}50',
             teacher='few-teacher',
-            featurekd='featurekd-soft50',
-            sskd='less-soft50',
+            **soft('{}50'),
         ),
         _gains('cifar100_short', 'CIFAR-100, 20 classes', 'top-1 %', results, '{}'),
     ]
+
+
+def soft(name: str) -> dict[str, str]:
+    """The rows of those that learn classes from images without labels by soft targets only."""
+    return {'featurekd': name.format('featurekd-soft'), 'sskd': name.format('less-soft')}
 
 
 def _gains(arena_name: str, title: str, unit: str, results: Path, name: str, **others: str) -> Gains:

@@ -31,6 +31,9 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it
     'labels': ('SSKD, labels alone in the last phase (`weight=0`)', {'model.type': 'mmkd.SSKD', 'model.weight': 0}),
 }
 
+WITH_ALL_LABELS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
+"""The methods of tables where every image has its label."""
+
 WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', 'soft'
 """The methods of tables with few labels, as changes of KD's config."""
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from arena import IN_ONE_PROCESS, Arena, Row, Table
 from needed_data import require
 
-METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
-
 
 def teacher(config: str) -> Row:
     """The one that all students have."""

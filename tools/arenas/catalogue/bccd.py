@@ -3,7 +3,7 @@
 from functools import partial
 
 from arena import Arena, Row, Table
-from methods import METHODS, STAGES, rows
+from methods import METHODS, STAGES, WITH_ALL_LABELS, rows
 from needed_data import require
 
 SSKD = 'sskd/sskd_gfl_mobilenet-v2_r18-w8_bccd'
@@ -40,7 +40,7 @@ BEST = Row(
 )
 ALONE = Row('alone', 'Student alone', 'baselines/gfl_r18-w8_bccd', teacher=None)
 LONGER = Row('alone72', 'Student alone, 72 epochs', ALONE.config, {'train_cfg.max_epochs': 72}, teacher=None)
-MAIN = [TEACHER, BEST, ALONE, LONGER, *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)]
+MAIN = [TEACHER, BEST, ALONE, LONGER, *rows(SSKD, WITH_ALL_LABELS, changes=NARROW)]
 
 
 def term(key: str, title: str, places: str = "['neck']", **loss: object) -> Row:

@@ -2,8 +2,8 @@
 
 from arena import Arena, Table
 from cifar import DATA, FEW, RESIDENT, few_labels_table, maker, pair_table, unlabelled
+from methods import WITH_ALL_LABELS
 
-METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 COLUMNS = ('teacher', 'student alone', 'KD', 'FitNet', 'AT', 'RKD', 'CRD', 'DKD')
 PAIRS = {  # the figures that the benchmark's authors have published
     'resnet56_resnet20': (72.34, 69.06, 70.66, 69.21, 70.55, 69.61, 71.16, 71.97),
@@ -15,7 +15,7 @@ PAIRS = {  # the figures that the benchmark's authors have published
 def tables(pair: str, published: tuple[float, ...]) -> list[Table]:
     """Every method on a pair, with all labels and with a tenth of them."""
     known = ', '.join(f'{name} {figure:.2f}' for name, figure in zip(COLUMNS, published))
-    labelled = pair_table(pair, METHODS, f" (published by the benchmark's authors: {known})")
+    labelled = pair_table(pair, WITH_ALL_LABELS, f" (published by the benchmark's authors: {known})")
     heading = f'{" teaches ".join(pair.split("_"))}, {FEW}'
     few = few_labels_table(pair, labelled.rows[0], unlabelled(32, DATA), f'{pair}_{{}}50', heading)
     return [labelled, few]

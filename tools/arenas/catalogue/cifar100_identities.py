@@ -6,8 +6,8 @@ from pathlib import Path
 
 from arena import Table
 from files import write_whole
-from methods import rows
-from verification import METHODS, alone, arena, teacher
+from methods import WITH_ALL_LABELS, rows
+from verification import alone, arena, teacher
 
 DATA = Path('data/cifar100_identities')
 PHOTOS = 100  # of each person, of 500
@@ -25,7 +25,7 @@ LONGER = replace(
     options={**LEARNS, 'train_cfg.max_epochs': 40},
     seeds=(0, 1),
 )
-COMPARED = rows(f'sskd/sskd_iresnet34-w16_{STUDENT}', METHODS, LEARNS)
+COMPARED = rows(f'sskd/sskd_iresnet34-w16_{STUDENT}', WITH_ALL_LABELS, LEARNS)
 _ARENA = arena(
     title="CIFAR-100's classes as people: verification",
     text=f"""80 classes to learn from, and the 2,000 test images of 20 other classes to verify, 32x32 pixels: 3,000

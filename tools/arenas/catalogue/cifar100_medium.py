@@ -4,12 +4,11 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import FEW, few_labels_table, length, maker, options, unlabelled
-from methods import BFLOAT16, NARROW, rows
+from methods import BFLOAT16, NARROW, WITH_ALL_LABELS, rows
 
 DATA = Path('data/cifar100_16px.npz')
 PAIR = 'resnet56_resnet20'
 SSKD = f'sskd/sskd_{PAIR}_cifar100'
-METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 TEACHER = Row('teacher', 'Teacher, all labels, 40 epochs', 'baselines/resnet56_cifar100', length(40), (0,), None)
 IMAGES = unlabelled(16, DATA)
 LONGER = {  # of 5,000 images
@@ -24,7 +23,7 @@ def labelled() -> Table:
     """Every image has its label."""
     alone = Row('alone', 'Student alone', 'baselines/resnet20_cifar100', teacher=None)
     longer = Row('alone45', 'Student alone, 45 epochs', alone.config, length(45), teacher=None)
-    return Table('All labels (500 a class)', [TEACHER, alone, longer, *rows(SSKD, METHODS, changes=NARROW)])
+    return Table('All labels (500 a class)', [TEACHER, alone, longer, *rows(SSKD, WITH_ALL_LABELS, changes=NARROW)])
 
 
 ARENA = Arena(

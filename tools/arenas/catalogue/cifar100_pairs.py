@@ -6,10 +6,9 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import few_labels_table, length, maker, options, unlabelled
-from methods import BFLOAT16, NARROW, rows
+from methods import BFLOAT16, NARROW, WITH_ALL_LABELS, rows
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
-METHODS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 LONGER = {**length(200), 'train_cfg.val_interval': 50, 'default_hooks.checkpoint.interval': 50}  # of 1,000 images
 
 
@@ -27,7 +26,7 @@ def tables(pair: str, epochs: int, options: Mapping[str, object]) -> list[Table]
     teacher = Row(f'{pair}_teacher', title, config, {**options, **length(epochs)}, (0,), teacher=None)
     alone = Row(f'{pair}_alone', 'Student alone', f'baselines/{learning}_cifar100', options, teacher=None)
     longer = replace(alone, key=f'{pair}_alone36', title='Student alone, 36 epochs', options={**options, **length(36)})
-    methods = rows(f'kd/kd_{pair}_cifar100', METHODS, options, NARROW, f'{pair}_{{}}', teacher=teacher.key)
+    methods = rows(f'kd/kd_{pair}_cifar100', WITH_ALL_LABELS, options, NARROW, f'{pair}_{{}}', teacher=teacher.key)
     heading = f'{taught} teaches {learning}'
     return [
         Table(f'{heading}, in bfloat16' if options else heading, [teacher, alone, longer, *methods], alone.key),

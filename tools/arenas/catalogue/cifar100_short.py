@@ -5,7 +5,7 @@ from pathlib import Path
 
 from arena import Arena, Row, Table
 from cifar import few_labels_table, length, maker, options, unlabelled
-from methods import METHODS, NARROW, STAGES, WITH_FEW_LABELS, rows, terms_of
+from methods import METHODS, NARROW, STAGES, WITH_ALL_LABELS, WITH_FEW_LABELS, rows, terms_of
 
 DATA = Path('data/cifar100_20-classes_16px.npz')
 SSKD = 'sskd/sskd_resnet56_resnet20_cifar100'
@@ -104,7 +104,7 @@ MAIN = [
     TEACHER,
     ALONE,
     LONGER_ALONE,
-    *rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW),
+    *rows(SSKD, WITH_ALL_LABELS, changes=NARROW),
     Row('sskd-mhkd', 'SSKD, then MHKD', 'mhkd/sskd-mhkd_resnet56_resnet20_cifar100', NARROW['mhkd']),
     NO_LABELS,
 ]

@@ -3,7 +3,7 @@
 from functools import partial
 
 from arena import IN_ONE_PROCESS, Arena, Row, Table
-from methods import NARROW, STAGES, WITH_FEW_LABELS, rows
+from methods import NARROW, STAGES, WITH_ALL_LABELS, WITH_FEW_LABELS, rows
 from needed_data import require
 
 TEACHER = Row(
@@ -17,7 +17,7 @@ TEACHER = Row(
 ALONE = Row('alone', 'Student alone', 'baselines/resnet18-w16_cifar10-64px', teacher=None)
 LONGER = Row('alone30', 'Student alone, 30 epochs', ALONE.config, {'train_cfg.max_epochs': 30}, teacher=None)
 SSKD = 'sskd/sskd_mobilenet-v2_resnet18-w16_cifar10-64px'
-METHODS = rows(SSKD, ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'), changes=NARROW)
+METHODS = rows(SSKD, WITH_ALL_LABELS, changes=NARROW)
 QUARTER = Row(
     'quarter',
     'SSKD, a quarter for the stages: 1 + 1 + 1 + 1 epochs, everything for 11',

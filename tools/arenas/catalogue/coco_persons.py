@@ -3,7 +3,7 @@
 from functools import partial
 
 from arena import Arena, Row, Table
-from methods import rows
+from methods import WITH_ALL_LABELS, rows
 from needed_data import require
 
 STUDENT = 'baselines/gfl_r18-w16_coco-subset-person'
@@ -29,7 +29,7 @@ ALONE = Row('alone', 'Student alone', STUDENT, teacher=None)
 LONGER = Row('alone48', 'Student alone, 48 epochs', STUDENT, {'train_cfg.max_epochs': 48}, teacher=None)
 METHODS = rows(
     'sskd/sskd_gfl_mobilenet-v2_r18-w16_coco-subset-person',
-    ('kd', 'mhkd', 'featurekd', 'sskd', 'paper'),
+    WITH_ALL_LABELS,
     changes=HEADS,
 )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import open_points
 from arena import Arena, Row, Table
-from methods import BFLOAT16, NARROW, STAGES, WITH_FEW_LABELS, rows
+from methods import BFLOAT16, NARROW, STAGES, WITH_ALL_LABELS, WITH_FEW_LABELS, rows
 from open_points import PAIR
 
 KD = f'kd/kd_{PAIR}-5-labels'
@@ -35,7 +35,7 @@ def table(labels: int | None) -> Table:
         options = {**options, 'unlabelled_dataloader': None}
     elif options:
         options = {**options, 'unlabelled_dataloader.dataset.per_class': f'({labels},None)'}
-    keys = [*WITH_FEW_LABELS, 'paper'] if labels else ['kd', 'mhkd', 'featurekd', 'sskd', 'paper']
+    keys = [*WITH_FEW_LABELS, 'paper'] if labels else WITH_ALL_LABELS
     methods = rows(KD, keys, options, NARROW, name)
     heading = f'{labels} labels a class' if labels else 'All labels (about 143 a class)'
     return Table(heading, [TEACHER, plain, *methods, NO_LABEL], alone)

@@ -34,11 +34,11 @@ LARGEST = 128.0
 """The summed variance of a stage's channels from which on its gradients would grow too large for a recipe's rate."""
 
 
-def by_tensor(teacher: Tensor, variance_of: Callable[[Tensor], Tensor]) -> Tensor:
-    """The root of the teacher's variance, or of its channels' summed one over LARGEST, where that is above 1."""
+def by_tensor(teacher: Tensor, variance_of: Callable[[Tensor], Tensor], bound: float = LARGEST) -> Tensor:
+    """The root of the teacher's variance, or of its channels' summed one over the bound, where that is above 1."""
     largest = variance_of(teacher.reshape(1, -1)).squeeze()
-    if teacher.shape[1] > LARGEST:  # fewer channels cannot vary more, relative to it, than the tensor
-        largest = torch.maximum(largest, variance_of(teacher.movedim(1, 0).flatten(1)).sum() / LARGEST)
+    if teacher.shape[1] > bound:  # fewer channels cannot vary more, relative to it, than the tensor
+        largest = torch.maximum(largest, variance_of(teacher.movedim(1, 0).flatten(1)).sum() / bound)
     return largest.clamp(min=1).sqrt()
 
 
@@ -82,6 +82,7 @@ class FeatureMimicLoss(FeatureLoss):
         super().__init__(loss_weight)
         self.kind = check_choice('FeatureMimicLoss', 'kind', kind, list(KINDS))
         self.scale = check_choice('FeatureMimicLoss', 'scale', scale, list(SCALES))
+        self.scale_of = SCALES[scale]
 
     def compare(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         """The mean over the tensors."""
@@ -89,7 +90,7 @@ class FeatureMimicLoss(FeatureLoss):
 
     def pair(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The mean distance over batch and positions."""
-        scale = SCALES[self.scale](teacher, shared_variance if self.training else variance)
+        scale = self.scale_of(teacher, shared_variance if self.training else variance)
         return KINDS[self.kind](student / scale, teacher / scale).mean()
 
     def extra_repr(self) -> str:

@@ -57,6 +57,11 @@ ROWS: dict[str, list[tuple[str, str, dict[str, object]]]] = {  # config: key, ti
             "The same through a 1x1 convolution and batch norm that learn (SimKD's), not the least-squares fit",
             {'model.type': 'mmkd.SimKD', **mimicry(type=MIMIC), f'{STAGES}.stages': "['layer4']"},
         ),
+        (
+            'drifting',
+            'The batch norms of frozen stages go on collecting statistics',
+            {'model.type': 'arenas.untaken.SSKDWithDriftingNorms'},
+        ),
         ('variance', 'Loss in units of the variance', mimicry(type=MIMIC, scale='variance')),
         ('l1', 'Loss L1', mimicry(type=MIMIC, kind='l1')),
         ('cosine', 'Loss 1 - cosine', mimicry(type=MIMIC, kind='cosine')),
@@ -86,6 +91,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, object]]]] = {  # config: key, ti
         ('head1', 'One head, after stage 1', {'model.attach': "['layer1']"}),
         ('head3', 'One head, after stage 3', {'model.attach': "['layer3']"}),
         ('heads4', 'Four heads, the last one after stage 4', {'model.attach': LAYERS}),
+        ('width256', "Heads 256 channels wide, mmkd's default, not 32", {'model.heads.width': 256}),
         ('fcs1', 'One fully connected layer in the heads', {'model.heads.fcs': 1}),
         (
             'heads-first',

@@ -24,6 +24,19 @@ QUARTER = Row(
     SSKD,
     {f'{STAGES}.lengths': '[1,1,1,1,11]'},
 )
+MIMIC = 'model.mimic_loss'
+BOUND = {f'{MIMIC}.type': 'arenas.untaken.BoundedMimicLoss'}
+VARIANCE = {f'{MIMIC}.type': 'mmkd.FeatureMimicLoss', f'{MIMIC}.scale': 'variance'}
+UNTAKEN = {  # title, and what it changes
+    'no-map': (
+        'SSKD, no map between stages of equal widths',
+        {'model.type': 'arenas.untaken.SSKDWithoutMapsOfEqualWidths'},
+    ),
+    'unbounded': ("SSKD, the channels' summed variance unbounded", {**BOUND, f'{MIMIC}.bound': 1e9}),
+    'bound32': ('SSKD, its bound 32', {**BOUND, f'{MIMIC}.bound': 32.0}),
+    'variance10': ('SSKD, stages in units of the variance, weight 10', {**VARIANCE, f'{MIMIC}.loss_weight': 10.0}),
+}
+OTHERS = [Row(key, title, SSKD, changes) for key, (title, changes) in UNTAKEN.items()]
 LABELS = 50  # a class, of 1,000
 
 
@@ -84,6 +97,6 @@ elsewhere.""",
         Table('All labels (1,000 a class)', [TEACHER, ALONE, LONGER, *METHODS]),
         four_times_as_long(),
         few_labels(),
-        Table('All labels (1,000 a class)', [TEACHER, ALONE, *METHODS, QUARTER], page='levers'),
+        Table('All labels (1,000 a class)', [TEACHER, ALONE, *METHODS, QUARTER, *OTHERS], page='levers'),
     ],
 )

@@ -3,7 +3,7 @@
 from functools import partial
 
 from arena import Arena, Row, Table
-from methods import WITH_ALL_LABELS, rows
+from methods import BFLOAT16, WITH_ALL_LABELS, rows
 from needed_data import require
 
 STUDENT = 'baselines/gfl_r18-w16_coco-subset-person'
@@ -36,9 +36,10 @@ METHODS = rows(
 
 def pretrained() -> list[Row]:
     """The student begins from ImageNet weights as well; only its pyramid and head are narrower than the teacher's."""
-    alone = Row('alone-pre', ALONE.title, 'baselines/gfl_mobilenet-v2-n32_coco-subset-person', TWELVE, teacher=None)
+    brief = {**TWELVE, **BFLOAT16}
+    alone = Row('alone-pre', ALONE.title, 'baselines/gfl_mobilenet-v2-n32_coco-subset-person', brief, teacher=None)
     config = 'sskd/sskd_gfl_mobilenet-v2_mobilenet-v2-n32_coco-subset-person'
-    return [TEACHER, alone, *rows(config, ('kd', 'featurekd', 'sskd'), TWELVE, name='{}-pre')]
+    return [TEACHER, alone, *rows(config, ('kd', 'featurekd', 'sskd'), brief, name='{}-pre')]
 
 
 ARENA = Arena(
@@ -67,6 +68,6 @@ better; hence the teacher above. SSKD's loss is no chance: its stages kept half 
     prepare=partial(require, 'data/coco_subset/annotations/person_train.json', 'data/mobilenet-v2_imagenet.pth'),
     tables=[
         Table('A student from scratch', [TEACHER, ALONE, LONGER, *METHODS]),
-        Table('Persons by a student that is pretrained too, 12 epochs', pretrained(), 'alone-pre'),
+        Table('Persons by a student that is pretrained too, 12 epochs in bfloat16', pretrained(), 'alone-pre'),
     ],
 )

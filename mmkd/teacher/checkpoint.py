@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,12 +79,23 @@ def load_checked(
     wrong = {name: why for name, why in wrong.items() if not name.endswith('num_batches_tracked')}
     if wrong:
         raise UnfitWeightsError(whose, checkpoint, wrong, given, own)
+    _check_numbers(network, checkpoint, rest, whose)
     print_log(
         f'{whose.network.capitalize()} loaded from {checkpoint}: {len(own.keys() - rest)} tensors'
         + (f'; not loaded, in parts that never run: {_some(rest)}' if rest else ''),
         logger='current',
     )
     return all(name.endswith('num_batches_tracked') for name in own.keys() & rest), classes
+
+
+def _check_numbers(network: nn.Module, checkpoint: str, rest: Collection[str], whose: Whose) -> None:
+    """Raise an error if a tensor outside of the rest is not all finite."""
+    broken = [name for name, tensor in network.state_dict().items() if name not in rest and not tensor.isfinite().all()]
+    if broken:
+        raise UserError(
+            f'{whose.key}: {checkpoint} holds NaN or infinite numbers in {_first(broken)}: its training diverged. '
+            'Name another one.'
+        )
 
 
 def check_start(network: nn.Module, checkpoint: str, whose: Whose) -> None:
@@ -151,5 +162,9 @@ def _renaming(state: dict, own: dict) -> str:
 
 
 def _some(names: dict[str, str]) -> str:
+    return _first([f'{name} ({why})' for name, why in names.items()])
+
+
+def _first(names: list[str]) -> str:
     more = f' and {len(names) - 4} more' if len(names) > 4 else ''
-    return ', '.join(f'{name} ({why})' for name, why in list(names.items())[:4]) + more
+    return ', '.join(names[:4]) + more

@@ -49,6 +49,17 @@ def test_missing_weights_are_refused(trained, tmp_path):
     )
 
 
+@pytest.mark.parametrize('number', [float('nan'), float('inf'), float('-inf')])
+def test_weights_that_are_no_numbers_are_refused(number, trained, tmp_path):
+    _, state = trained
+    state['backbone.layer2.0.conv1.weight'][0, 1, 2, 0] = state['backbone.layer1.0.bn1.running_var'][3] = number
+    path = save(tmp_path / 'diverged.pth', state)
+    assert fails(Teacher, config(), path, RUNNING) == (
+        f'model.teacher.checkpoint: {path} holds NaN or infinite numbers in backbone.layer1.0.bn1.running_var, '
+        'backbone.layer2.0.conv1.weight: its training diverged. Name another one.'
+    )
+
+
 @pytest.mark.parametrize(
     ('content', 'cure'),
     [

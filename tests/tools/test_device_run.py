@@ -161,6 +161,7 @@ def test_images_are_carried_without_loss(run_tool, tmp_path, capsys):
     ('arguments', 'told'),
     [
         (['nothing'], 'error: nothing is no step; take some of: checks, speed, arena.'),
+        (['--at-once', '0'], 'error: --at-once: it must be a whole number of trainings, 1 or more, not 0.'),
     ],
 )
 def test_mistakes_are_told(run_tool, tmp_path, arguments, told):

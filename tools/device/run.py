@@ -24,6 +24,7 @@ from lines import Lines
 from machine import check_gpu, description
 from surroundings import surroundings
 
+from mmkd.cli.whole_numbers import WholeNumber
 from mmkd.errors import UserError
 
 LIMITS = {'checks': 100.0, 'speed': 160.0, 'arena': float('inf')}  # seconds
@@ -45,7 +46,7 @@ def main() -> None:
     )
     parser.add_argument('--rows', nargs='+', default=[], metavar='ROW', help='of the arena [all]')
     parser.add_argument('--seeds', nargs='+', default=[], metavar='SEED', help="[the arena's]")
-    parser.add_argument('--at-once', type=int, default=12, help='trainings side by side [12]')
+    parser.add_argument('--at-once', action=WholeNumber, of='trainings', default=12, help='trainings side by side [12]')
     args = parser.parse_args()
     if unknown := [step for step in args.steps if step not in LIMITS]:
         raise UserError(f'{unknown[0]} is no step; take some of: {", ".join(LIMITS)}.')

@@ -10,6 +10,7 @@ from mmkd.features.capture import Feature
 from mmkd.features.layout import Layout
 from mmkd.registry import MODELS
 
+WIDTHS = 32, 256  # from the least to the most channels of a head whose width nobody says
 INIT = (
     dict(type='Kaiming', layer='Conv2d'),
     dict(type='Constant', layer='BatchNorm2d', val=1, bias=0),
@@ -43,7 +44,8 @@ class AuxiliaryHead(BaseModule):
     Args:
         in_channels (int): Channels of the feature.
         num_classes (int): How many scores come out.
-        width (int): Channels of everything in between. Defaults to 256.
+        width (int, optional): Channels of everything in between. Defaults to those of the feature, 32 at least and 256
+            at most: on the wide maps of small networks heads of one width for all cost more than the networks.
         fcs (int): Fully connected layers: 1, or 2 with a ReLU between them. Defaults to 2.
         dropout (float): The part of the pooled feature that is dropped in training. Defaults to 0.0.
         stride (int): Stride of both convolutions; 2 is cheaper on large maps. Defaults to 1.
@@ -59,7 +61,7 @@ class AuxiliaryHead(BaseModule):
         self,
         in_channels: int,
         num_classes: int,
-        width: int = 256,
+        width: int | None = None,
         fcs: int = 2,
         dropout: float = 0.0,
         stride: int = 1,
@@ -67,7 +69,9 @@ class AuxiliaryHead(BaseModule):
         init_cfg: dict | Sequence[dict] | None = INIT,
     ):
         super().__init__(init_cfg)
-        numbers = dict(in_channels=in_channels, num_classes=num_classes, width=width, stride=stride)
+        numbers = dict(in_channels=in_channels, num_classes=num_classes, stride=stride)
+        if width is not None:
+            numbers['width'] = width
         for key, number in numbers.items():
             if type(number) is not int or number < 1:
                 raise UserError(f'AuxiliaryHead: {key} must be a whole number of 1 or more, not {number!r}.')
@@ -75,6 +79,7 @@ class AuxiliaryHead(BaseModule):
             raise UserError(f'AuxiliaryHead: fcs must be 1 or 2, not {fcs!r}.')
         if type(dropout) not in (int, float) or not 0 <= dropout < 1:
             raise UserError(f'AuxiliaryHead: dropout must be a number from 0 to below 1, not {dropout!r}.')
+        width = width or min(max(in_channels, WIDTHS[0]), WIDTHS[1])
         self.layout = layout
         self.convs = nn.Sequential(convolution(in_channels, width, stride), convolution(width, width, stride))
         self.pool = nn.AdaptiveAvgPool2d(1)

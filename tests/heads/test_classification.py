@@ -1,6 +1,7 @@
 import copy
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -83,11 +84,14 @@ def test_parameters(fcs):
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
-def test_two_layers_of_width_256_by_default():
-    module = AuxiliaryHead(16, 10)
+@pytest.mark.parametrize(('in_channels', 'width'), [(16, 32), (33, 33), (256, 256), (257, 256)])
+def test_two_layers_as_wide_as_the_feature_by_default(in_channels, width):
+    module = AuxiliaryHead(in_channels, 10)
+    convolutions = [(conv.in_channels, conv.out_channels) for conv in module.modules() if isinstance(conv, nn.Conv2d)]
+    assert convolutions == [(in_channels, width), (width, width)]
     assert [(fc.in_features, fc.out_features) for fc in module.fcs if isinstance(fc, nn.Linear)] == [
-        (256, 256),
-        (256, 10),
+        (width, width),
+        (width, 10),
     ]
 
 
@@ -165,8 +169,13 @@ def test_half_precision_under_autocast():
         assert head()((MAP.bfloat16(),)).shape == (2, 10)
 
 
-@pytest.mark.parametrize('key', ['in_channels', 'num_classes', 'width', 'stride'])
-@pytest.mark.parametrize('value', [0, -1, 2.0, True, '8', None])
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        *product(['in_channels', 'num_classes', 'width', 'stride'], [0, -1, 2.0, True, '8']),
+        *product(['in_channels', 'num_classes', 'stride'], [None]),
+    ],
+)
 def test_bad_number(key, value):
     with pytest.raises(UserError, match=f'^AuxiliaryHead: {key} must be a whole number of 1 or more, not {value!r}.$'):
         head(**{key: value})

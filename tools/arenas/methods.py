@@ -10,6 +10,7 @@ BFLOAT16: dict[str, object] = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_w
 METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it changes in a config
     'kd': ('KD', {'model.type': 'mmkd.KD'}),
     'mhkd': ('MHKD', {'model.type': 'mmkd.MHKD'}),
+    'mhkd-own': ('MHKD as it comes, heads as wide as the features', {'model.type': 'mmkd.MHKD'}),
     'featurekd': ('FeatureKD', {'model.type': 'mmkd.FeatureKD'}),
     'sskd': ('**SSKD**', {'model.type': 'mmkd.SSKD'}),
     'paper': (
@@ -41,8 +42,13 @@ FEWER_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'less-soft'
 """The same, where a training is dear."""
 
 
-NARROW: dict[str, dict[str, object]] = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
-"""Changes of :func:`rows` where MHKD's heads are for small images, as in its config for the digits."""
+def heads(width: int) -> dict[str, dict[str, object]]:
+    """Changes of :func:`rows` that give MHKD heads of this width."""
+    return {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': width}}
+
+
+NARROW = heads(32)  # for small images, as in its config for the digits
+WIDE = heads(256)  # the default when those rows were trained
 
 
 def rows(

@@ -84,14 +84,19 @@ ROWS: dict[str, list[tuple[str, str, dict[str, object]]]] = {  # config: key, ti
         ),
     ],
     f'mhkd/mhkd_{PAIR}-5-labels': [
-        ('mhkd', '**MHKD** on the labelled images alone: heads after stages 1, 2 and 3, beta 0.5', {}),
+        (
+            'mhkd',
+            '**MHKD** on the labelled images alone: heads after stages 1, 2 and 3, 32 channels wide, beta 0.5',
+            {},
+        ),
         ('beta0', 'Without heads (KD)', {'model.beta': 0}),
         ('beta0.1', 'beta 0.1', {'model.beta': 0.1}),
         ('beta2', 'beta 2', {'model.beta': 2}),
         ('head1', 'One head, after stage 1', {'model.attach': "['layer1']"}),
         ('head3', 'One head, after stage 3', {'model.attach': "['layer3']"}),
         ('heads4', 'Four heads, the last one after stage 4', {'model.attach': LAYERS}),
-        ('width256', "Heads 256 channels wide, mmkd's default, not 32", {'model.heads.width': 256}),
+        ('own-width', 'Heads as wide as the features, 32 channels at least', {'model.heads.width': None}),
+        ('width256', 'Heads 256 channels wide', {'model.heads.width': 256}),
         ('fcs1', 'One fully connected layer in the heads', {'model.heads.fcs': 1}),
         (
             'heads-first',

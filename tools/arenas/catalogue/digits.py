@@ -82,6 +82,7 @@ def levers() -> Table:
     mimic = {**SSKD, 'model.weight': 1, 'model.feature_loss.type': 'mmkd.FeatureMimicLoss'}
     five = table(5).rows
     few = [
+        *rows(KD, ['mhkd-own'], name='{}5'),
         *rows(KD, ['labels'], name='{}5', seeds=(0, 1)),
         Row('nolabels-rate3', 'No labels, three times the rate', NO_LABELS, fast, (0,)),
         Row(

@@ -10,7 +10,11 @@ BFLOAT16: dict[str, object] = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_w
 METHODS: dict[str, tuple[str, dict[str, object]]] = {  # key: title, and what it changes in a config
     'kd': ('KD', {'model.type': 'mmkd.KD'}),
     'mhkd': ('MHKD', {'model.type': 'mmkd.MHKD'}),
-    'mhkd-own': ('MHKD as it comes, heads as wide as the features', {'model.type': 'mmkd.MHKD'}),
+    'mhkd-own': ('MHKD with its default heads', {'model.type': 'mmkd.MHKD'}),
+    'mhkd-wide': (
+        'MHKD, heads 256 channels wide',
+        {'model.type': 'mmkd.MHKD', 'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 256},
+    ),
     'featurekd': ('FeatureKD', {'model.type': 'mmkd.FeatureKD'}),
     'sskd': ('**SSKD**', {'model.type': 'mmkd.SSKD'}),
     'paper': (
@@ -42,13 +46,8 @@ FEWER_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'less-soft'
 """The same, where a training is dear."""
 
 
-def heads(width: int) -> dict[str, dict[str, object]]:
-    """Changes of :func:`rows` that give MHKD heads of this width."""
-    return {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': width}}
-
-
-NARROW = heads(32)  # for small images, as in its config for the digits
-WIDE = heads(256)  # the default when those rows were trained
+NARROW: dict[str, dict[str, object]] = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
+"""Changes of :func:`rows` where all of MHKD's heads are narrow, as in its config for the digits."""
 
 
 def rows(

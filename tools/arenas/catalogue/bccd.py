@@ -86,6 +86,7 @@ OTHERS = [
 ]
 HEAD = {f'{STAGES}.stages': "['head']", 'model.head_from_teacher': False, **EPOCHS_18}
 LEVERS = [
+    *rows(SSKD, ['mhkd-own']),
     Row(
         'rate3',
         'SSKD, three times the rate in its stages',

@@ -29,7 +29,7 @@ def labelled() -> Table:
 ARENA = Arena(
     title='CIFAR-100 medium: resnet56 teaches resnet20',
     text="""All 100 classes and 50,000 training images, each square of 2x2 pixels averaged to one (16x16 pixels). 30
-epochs for every student and 40 for the teacher; the rest as in `cifar100_short`, MHKD's heads 32 channels wide too.
+epochs for every student and 40 for the teacher; the rest as in `cifar100_short`, MHKD's heads too.
 **That is too short for the student alone to converge: 45 epochs give it 2.5 points more.** All students of the table
 with few labels were trained in [mixed precision](tools.md#mixed-precision), in bfloat16. Top-1 in per cent at the end.
 

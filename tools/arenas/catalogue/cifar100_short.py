@@ -199,9 +199,9 @@ ARENA = Arena(
 averaged to one (16x16 pixels). 20 epochs for every student, whatever the method, and 40 for the teacher. **That is
 too short for the student alone to converge: with 60 epochs it passes this teacher** (the table of 40 epochs).
 So the tables of 20 epochs compare methods and say how fast a student starts, not what it gains in the end. Random
-crop with a padding of 2, and flip. MHKD's heads are 32 channels wide. The rest is as in the usual protocol (the arena
-`cifar100_common`), with the rate cut at the same parts of the run. Top-1 in per cent at the end. In the
-table of every method a term beside the labels has its public weight ([all methods](methods.md)), which nobody has
+crop with a padding of 2, and flip. MHKD's heads are 32 channels wide, as by default. The rest is as in the usual
+protocol (the arena `cifar100_common`), with the rate cut at the same parts of the run. Top-1 in per cent at the end. In
+the table of every method a term beside the labels has its public weight ([all methods](methods.md)), which nobody has
 fitted to these images or to so short a run. It says how the methods compare on a small task, not what
 they reach elsewhere. FitNet's hint is learned through a convolution of its own, which R2 does not see.""",
     options=options(20, 16, 20, DATA),

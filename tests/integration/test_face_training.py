@@ -163,12 +163,19 @@ def test_mistakes_are_one_sentence(run_tool, tmp_path, checkpoint):
     assert said.startswith('error: ')
     assert 'would build objects (os system)' in said
     state = torch.load(checkpoint)['state_dict']
-    state['backbone.features.bias'][3] = float('nan')
-    torch.save(dict(state_dict=state), tmp_path / 'nan.pth')
     (tmp_path / 'lfw').mkdir()
     path = config(tmp_path, dict(lfw(tmp_path / 'lfw'), pipeline=[LOAD, PACK]))
-    said = run_tool('test.py', path, tmp_path / 'nan.pth', '--work-dir', tmp_path / 'run2')
-    assert 'p0_0001.jpg is not finite (5 of 5 are so bad); the network diverged' in said
+    for number, told in (
+        (float('nan'), 'nan.pth holds NaN or infinite numbers in backbone.features.bias: its training diverged'),
+        (
+            3e38,
+            'p0_0001.jpg is not finite (5 of 5 are so bad); the network diverged',
+        ),  # a number, but for the last time
+    ):
+        state['backbone.features.bias'][3] = number
+        torch.save(dict(state_dict=state), tmp_path / 'nan.pth')
+        said = run_tool('test.py', path, tmp_path / 'nan.pth', '--work-dir', tmp_path / f'run{number}')
+        assert told in said
 
 
 @pytest.mark.parametrize(('method', 'people'), [('SSKD', 3), ('SSKD', 7), ('SSKD', None), ('MHKD', 3)])

@@ -33,7 +33,7 @@ UNTAKEN = {  # title, and what it changes
         {'model.type': 'arenas.untaken.SSKDWithoutMapsOfEqualWidths'},
     ),
     'unbounded': ("SSKD, the channels' summed variance unbounded", {**BOUND, f'{MIMIC}.bound': 1e9}),
-    'bound32': ('SSKD, its bound 32', {**BOUND, f'{MIMIC}.bound': 32.0}),
+    'bound32': ("SSKD, the channels' summed variance bounded at 32", {**BOUND, f'{MIMIC}.bound': 32.0}),
     'variance10': ('SSKD, stages in units of the variance, weight 10', {**VARIANCE, f'{MIMIC}.loss_weight': 10.0}),
 }
 OTHERS = [Row(key, title, SSKD, changes) for key, (title, changes) in UNTAKEN.items()]

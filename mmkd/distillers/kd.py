@@ -3,11 +3,12 @@
 from torch import Tensor
 
 from mmkd.distillers.base import Distiller
-from mmkd.objectives.options import check_taught, check_weight
+from mmkd.objectives.options import check_taught
 from mmkd.objectives.own_loss import OwnLoss
 from mmkd.objectives.soft_targets import SoftTargets
 from mmkd.registry import MODELS
 from mmkd.tasks import task_of
+from mmkd.utils.numbers import check_weight
 from mmkd.utils.random_state import own_randomness
 
 

@@ -10,12 +10,13 @@ from mmkd.errors import UserError
 from mmkd.objectives.head_term import HeadTerm
 from mmkd.objectives.heads import AuxiliaryHeads
 from mmkd.objectives.mimicking import StageMimicking
-from mmkd.objectives.options import check_taught, check_weight
+from mmkd.objectives.options import check_taught
 from mmkd.objectives.own_loss import OwnLoss
 from mmkd.objectives.soft_targets import SoftTargets
 from mmkd.objectives.teacher_heads import TeacherHeadTraining
 from mmkd.registry import MODELS
 from mmkd.tasks import task_of
+from mmkd.utils.numbers import check_weight
 from mmkd.utils.random_state import own_randomness
 
 

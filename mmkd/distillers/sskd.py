@@ -8,12 +8,12 @@ from mmkd.distillers.base import Distiller
 from mmkd.distillers.inheriting import Inheritance
 from mmkd.objectives.default_feature_term import DefaultFeatureTerm
 from mmkd.objectives.mimicking import StageMimicking
-from mmkd.objectives.options import check_weight
 from mmkd.objectives.own_loss import OwnLoss
 from mmkd.objectives.soft_targets import SoftTargets
 from mmkd.registry import MODELS
 from mmkd.tasks import task_of
 from mmkd.teacher.pretrained import has_weights
+from mmkd.utils.numbers import check_weight
 from mmkd.utils.random_state import own_randomness
 
 

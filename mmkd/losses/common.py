@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mmkd.errors import UserError, did_you_mean
+from mmkd.utils import numbers
 
 Feature = Tensor | Sequence[Tensor]
 Shape = tuple[int, ...]
@@ -16,15 +17,12 @@ Shape = tuple[int, ...]
 
 def check_weight(loss: str, name: str, value: float, most: float = math.inf) -> float:
     """A weight or share as it is, or an error."""
-    if not _is_number(value) or not 0 <= value <= most or value == math.inf:
-        limits = 'a finite number of 0 or more' if most == math.inf else f'a number from 0 to {most:g}'
-        raise UserError(f'{loss}: {name} must be {limits}, not {value!r}.')
-    return value
+    return numbers.check_weight(f'{loss}: {name}', value, most)
 
 
 def check_above_zero(loss: str, name: str, value: float) -> float:
     """A temperature or size as it is, or an error."""
-    if not _is_number(value) or not 0 < value < math.inf:
+    if not numbers.is_number(value) or not 0 < value < math.inf:
         raise UserError(f'{loss}: {name} must be a finite number above 0, not {value!r}.')
     return value
 
@@ -99,7 +97,3 @@ def pooled_to(feature: Tensor, size: tuple[int, int]) -> Tensor:
 def in_words(shapes: Sequence[Shape]) -> str:
     """For messages."""
     return ', '.join(str(tuple(shape)) for shape in shapes)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,9 +7,9 @@ from torch import Tensor
 from mmkd.errors import UserError
 from mmkd.objectives.feature_term import FeatureTerm
 from mmkd.objectives.networks import Networks
-from mmkd.objectives.options import check_weight
 from mmkd.objectives.term_options import TermOptions
 from mmkd.stages.phases import Phase, check_name
+from mmkd.utils.numbers import check_weight
 
 
 class DefaultFeatureTerm(FeatureTerm):

@@ -9,10 +9,11 @@ from mmkd.features.capture import run_to
 from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_samples, try_on
 from mmkd.objectives.heads import STUDENT_HEADS, TEACHER_HEADS, AuxiliaryHeads
 from mmkd.objectives.objective import Step
-from mmkd.objectives.options import check_dict, check_weight
+from mmkd.objectives.options import check_dict
 from mmkd.objectives.term import Seen, Term
 from mmkd.stages.phases import Phase, check_name
 from mmkd.stages.plan import Stage
+from mmkd.utils.numbers import check_weight
 
 HEAD_SOFT_LOSS = 'head_soft_loss'
 

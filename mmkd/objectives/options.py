@@ -11,14 +11,6 @@ def check_taught(gamma: float, alpha: float) -> None:
         raise UserError("model.gamma and model.alpha: both are 0, so nothing teaches the student's head; raise one.")
 
 
-def check_weight(key: str, value: float, most: float = float('inf')) -> float:
-    """A weight as it is, or an error."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or value == float('inf'):
-        limits = 'a finite number of 0 or more' if most == float('inf') else f'a number from 0 to {most:g}'
-        raise UserError(f'{key} must be {limits}, not {value!r}.')
-    return value
-
-
 def check_dict(key: str, value: Any) -> dict:
     """A dict as it is, or an error."""
     if not isinstance(value, dict):

@@ -8,11 +8,11 @@ from mmkd.losses.common import times
 from mmkd.objectives.given import build_for, build_loss, check_given, given, needs_of, needs_samples, try_on
 from mmkd.objectives.networks import Networks
 from mmkd.objectives.objective import Step
-from mmkd.objectives.options import check_weight
 from mmkd.objectives.term import Seen, Term
 from mmkd.objectives.term_options import When
 from mmkd.stages.phases import Phase
 from mmkd.tasks.base import Task
+from mmkd.utils.numbers import check_weight
 
 SOFT_LOSS = 'soft_loss'
 

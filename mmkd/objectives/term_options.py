@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mmkd.errors import UserError, did_you_mean
-from mmkd.objectives.options import check_dict, check_weight
+from mmkd.objectives.options import check_dict
+from mmkd.utils.numbers import check_weight
 
 EMBEDDING, SCORES = 'embedding', 'scores'
 """Places that are no module: the last feature averaged over its positions, and the class scores."""

@@ -1,6 +1,7 @@
 """The command line's flags, the same for every toolbox, and how they change the config."""
 
 from argparse import ArgumentParser, Namespace
+from os.path import expanduser
 from pathlib import Path
 
 from mmengine.config import Config
@@ -49,6 +50,8 @@ def apply_common(cfg: Config, args: Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = f'work_dirs/{Path(args.config.rpartition("::")[-1]).stem}'
+    if isinstance(cfg.work_dir, str):
+        cfg.work_dir = expanduser(cfg.work_dir)
     if cfg.get('default_scope') == 'mmpretrain':
         _fill_mmpretrain_loaders(cfg)
 

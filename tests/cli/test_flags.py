@@ -25,6 +25,14 @@ def test_work_dir_flag_then_config_then_name(parse):
         assert cfg.work_dir == expected
 
 
+@pytest.mark.parametrize(('args', 'own'), [(['--work-dir', '~/runs/a'], 'b'), ([], '~/runs/a')])
+def test_a_tilde_in_the_work_dir_is_the_home_folder(parse, monkeypatch, args, own):
+    monkeypatch.setenv('HOME', '/home/ann')
+    cfg = Config(dict(work_dir=own))
+    flags.apply_common(cfg, parse(*args))
+    assert cfg.work_dir == '/home/ann/runs/a'
+
+
 def test_work_dir_of_a_package_path():
     cfg = Config(dict())
     flags.apply_common(cfg, flags.common_parser('').parse_args(['mmkd::baselines/x.py']))

@@ -50,6 +50,7 @@ class Distiller(BaseModel):
     """
 
     compares_scores = False  # whether class scores are compared; then both networks need the same classes
+    learns_scores_only = False  # whether the student's last phase learns nothing else of the teacher
     unfreezes_last = False  # whether everything learns in the last phase by default
     head_learns_from_features = False  # whether the head, when trained alone, reads nothing but the student's features
     student: BaseModel

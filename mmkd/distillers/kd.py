@@ -28,6 +28,7 @@ class KD(Distiller):
     """
 
     compares_scores = True
+    learns_scores_only = True
 
     def __init__(
         self,

@@ -60,6 +60,7 @@ class MHKD(Distiller):
     """
 
     compares_scores = True
+    learns_scores_only = True
 
     def __init__(
         self,

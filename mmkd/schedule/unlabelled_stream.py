@@ -71,6 +71,7 @@ def unlabelled_images(runner: Runner, distiller: Distiller, schedule: Schedule, 
         first: A preprocessed batch of labelled images.
     """
     if runner.cfg.get(KEY) is None:
+        _tell_of_features(runner, distiller, schedule)
         return None
     phases = [phase for phase in schedule.phases if distiller.learns_from_images(phase)]
     if not phases:
@@ -105,6 +106,17 @@ def check_augments(distiller: Distiller) -> None:
         raise UserError(
             f'{KEY}: model.student.train_cfg.augments ({names}) mixes the labels of images, and these have none; leave '
             'one of the two out.'
+        )
+
+
+def _tell_of_features(runner: Runner, distiller: Distiller, schedule: Schedule) -> None:
+    """Tell a classifier that learns class scores only, and from labelled images, what gained more there."""
+    head = distiller.plan.head.name
+    mimics = any(head not in phase and set(phase) <= set(schedule.stages) for phase in schedule.phases)
+    if distiller.learns_scores_only and not mimics and kind_of(distiller.student) is Classification:
+        runner.logger.info(
+            'All images have labels here. Then mimicked features gained more than class scores for every classifier '
+            'of docs/results.md; consider mmkd.SSKD or mmkd.FeatureKD (docs/choose.md).'
         )
 
 

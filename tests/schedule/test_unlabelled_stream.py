@@ -116,6 +116,23 @@ def test_the_log_tells_where_only_labels_teach_classes(distil, tmp_path, model, 
     assert ('Only the labelled images teach classes here.' in log.read_text()) is said
 
 
+@pytest.mark.parametrize(
+    ('model', 'stages', 'said'),
+    [
+        (dict(type='mmkd.KD'), ['all'], True),
+        (dict(type='mmkd.MHKD'), ['all'], True),
+        (dict(type='mmkd.MHKD'), ['teacher_heads', 'all'], True),
+        (dict(type='mmkd.MHKD'), ['layer2', 'all'], False),
+        (dict(type='mmkd.SSKD', alpha=0.3), ['all'], False),
+        (dict(type='mmkd.FeatureKD'), ['all'], False),
+    ],
+)
+def test_the_log_tells_what_gains_more_where_all_images_have_labels(distil, tmp_path, model, stages, said):
+    distil(model=model, hook=dict(stages=stages)).call_hook('before_run')
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert ('mimicked features gained more than class scores' in log.read_text()) is said
+
+
 def test_a_folder_of_images_will_do(distil, tmp_path):
     import cv2
     import numpy as np

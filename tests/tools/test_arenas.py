@@ -659,7 +659,7 @@ def test_all_arenas_at_a_glance(lab, tmp_path):
     (tmp_path / 'cpu').mkdir()
     (tmp_path / 'cpu' / 'bccd.jsonl').write_text('\n'.join(map(json.dumps, lines)))
     scores = dict(teacher=70.0, alone=60.0, mhkd=59.0, nst=66.0, alone50=42.0, kd50=67.0)
-    scores.update({'featurekd-soft50': 66.0, 'sskd50': 62.0, 'less-soft50': 64.0})
+    scores.update({'featurekd-soft50': 66.0, 'sskd50': 62.0, 'less-soft50': 64.0, 'soft50': 65.0})
     short = [line(key, 0, score) for key, score in scores.items()]
     (tmp_path / 'cpu' / 'cifar100_short.jsonl').write_text('\n'.join(map(json.dumps, short)))
     page = tmp_path / 'choose.md'
@@ -678,7 +678,7 @@ def test_all_arenas_at_a_glance(lab, tmp_path):
         [f'{few}: all labels (500 a class)', '10.0', '', '-1.0 (1)', '', '', ''],
         [
             f'{few}: 50 labels a class, the other images without',
-            *('28.0', '+25.0 (1)', '', 'soft +24.0 (1)', '+20.0 (1); soft +22.0 (1)', ''),
+            *('28.0', '+25.0 (1)', '', 'soft +24.0 (1)', '+20.0 (1); soft 0.3 +22.0 (1); soft 1.0 +23.0 (1)', ''),
         ],
     ]
 

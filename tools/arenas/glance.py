@@ -13,9 +13,14 @@ from results import CPU, Results
 from teachers import from_to
 
 BEGIN, END = '<!-- glance: written by make results -->', '<!-- glance: end -->'
-COLUMNS = {  # and the rows that stand in them
-    METHODS[key][0].replace('*', ''): [METHODS[each][0] for each in (key, *soft)]
-    for key, *soft in (['kd'], ['mhkd'], ['featurekd', 'featurekd-soft'], ['sskd', 'less-soft'])
+COLUMNS = {  # and the rows that stand in them, with what is said before each
+    METHODS[key][0].replace('*', ''): {METHODS[key][0]: '', **{METHODS[form][0]: f'{name} ' for form, name in forms}}
+    for key, *forms in (
+        ['kd'],
+        ['mhkd'],
+        ['featurekd', ('featurekd-soft', 'soft')],
+        ['sskd', ('less-soft', 'soft 0.3'), ('soft', 'soft 1.0')],
+    )
 }
 ALONE = 'Student alone'
 
@@ -60,11 +65,10 @@ class Compared:
     def gains(self) -> list[str]:
         """What each method gains, and the number of its seeds; with soft targets behind."""
         gains = {row.title: self._gain(row) for row in self.printed.table.rows}
-        cells = []
-        for title, *soft in COLUMNS.values():
-            others = [f'soft {gains[each]}' for each in soft if gains.get(each)]
-            cells.append('; '.join(filter(None, [gains.get(title), *others])))
-        return cells
+        return [
+            '; '.join(f'{said}{gains[title]}' for title, said in forms.items() if gains.get(title))
+            for forms in COLUMNS.values()
+        ]
 
     @property
     def longer(self) -> str:

@@ -42,8 +42,8 @@ WITH_ALL_LABELS = 'kd', 'mhkd', 'featurekd', 'sskd', 'paper'
 WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-soft', 'soft'
 """The methods of tables with few labels, as changes of KD's config."""
 
-FEWER_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'less-soft'
-"""The same, where a training is dear."""
+FEWER_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'soft'
+"""The same, where a training is dear, under a teacher that had all labels, as SSKD's config for it has them."""
 
 
 NARROW: dict[str, dict[str, object]] = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}

@@ -111,9 +111,9 @@ def check_augments(distiller: Distiller) -> None:
 
 def _tell_of_features(runner: Runner, distiller: Distiller, schedule: Schedule) -> None:
     """Tell a classifier that learns class scores only, and from labelled images, what gained more there."""
-    head = distiller.plan.head.name
-    mimics = any(head not in phase and set(phase) <= set(schedule.stages) for phase in schedule.phases)
-    if distiller.learns_scores_only and not mimics and kind_of(distiller.student) is Classification:
+    of_student = [phase for phase in schedule.phases if set(phase) <= set(schedule.stages)]
+    mimics_nothing = of_student and all(distiller.plan.head.name in phase for phase in of_student)
+    if distiller.learns_scores_only and mimics_nothing and kind_of(distiller.student) is Classification:
         runner.logger.info(
             'All images have labels here. Then mimicked features gained more than class scores for every classifier '
             'of docs/results.md; consider mmkd.SSKD or mmkd.FeatureKD (docs/choose.md).'

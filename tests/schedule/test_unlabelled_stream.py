@@ -122,6 +122,7 @@ def test_the_log_tells_where_only_labels_teach_classes(distil, tmp_path, model, 
         (dict(type='mmkd.KD'), ['all'], True),
         (dict(type='mmkd.MHKD'), ['all'], True),
         (dict(type='mmkd.MHKD'), ['teacher_heads', 'all'], True),
+        (dict(type='mmkd.MHKD'), ['teacher_heads'], False),  # the student learns nothing
         (dict(type='mmkd.MHKD'), ['layer2', 'all'], False),
         (dict(type='mmkd.SSKD', alpha=0.3), ['all'], False),
         (dict(type='mmkd.FeatureKD'), ['all'], False),

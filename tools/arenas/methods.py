@@ -43,7 +43,7 @@ WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd', 'featurekd-soft', 'sskd', 'less-sof
 """The methods of tables with few labels, as changes of KD's config."""
 
 FEWER_WITH_FEW_LABELS = 'kd', 'mhkd', 'featurekd-soft', 'sskd', 'soft'
-"""The same, where a training is dear, under a teacher that had all labels, as SSKD's config for it has them."""
+"""Those where a training is dear and the teacher had all labels; there SSKD's config has `alpha=1.0`."""
 
 
 NARROW: dict[str, dict[str, object]] = {'mhkd': {'model.heads.type': 'mmkd.AuxiliaryHead', 'model.heads.width': 32}}
